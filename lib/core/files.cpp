@@ -1,0 +1,74 @@
+#include "lib/core/files.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <system_error>
+
+#include "lib/core/error.h"
+#include "lib/core/str.h"
+
+namespace retort {
+namespace {
+
+namespace fs = std::filesystem;
+
+void sync_to_disk(const fs::path& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) throw StorageError(str("'", path.string(), "': ", std::strerror(errno)));
+  const int result = ::fsync(fd);
+  const int error = errno;
+  ::close(fd);
+  // Some file systems have no fsync for folders; the rename is still atomic there.
+  if (result != 0 && error != EINVAL) {
+    throw StorageError(str("'", path.string(), "': cannot be synced: ", std::strerror(error)));
+  }
+}
+
+}  // namespace
+
+void write_atomically(const fs::path& path,
+                      const std::function<void(const fs::path& temporary)>& write) {
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  std::error_code ec;
+  fs::create_directories(folder, ec);
+  if (ec) throw StorageError(str("'", folder.string(), "': cannot be created: ", ec.message()));
+  const fs::path temporary = str(path.string(), ".tmp.", ::getpid());
+  try {
+    write(temporary);
+    sync_to_disk(temporary);
+    fs::rename(temporary, path);
+    sync_to_disk(folder);
+  } catch (const fs::filesystem_error& e) {
+    fs::remove(temporary, ec);
+    throw StorageError(str("'", path.string(), "': cannot be written: ", e.code().message()));
+  } catch (...) {
+    fs::remove(temporary, ec);
+    throw;
+  }
+}
+
+void write_text(const fs::path& path, std::string_view text) {
+  write_atomically(path, [&](const fs::path& temporary) {
+    std::ofstream out(temporary, std::ios::binary);
+    out.write(text.data(), std::streamsize(text.size()));
+    out.close();
+    if (!out) throw StorageError(str("'", path.string(), "': cannot be written"));
+  });
+}
+
+std::string read_text(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in || fs::is_directory(path)) {
+    throw StorageError(str("'", path.string(), "': cannot be opened for reading"));
+  }
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+}  // namespace retort

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace retort {
+
+/// Lets `write` produce a temporary file beside `path`, syncs it to disk and renames it to `path`,
+/// so that a crash at any moment leaves either the old file or the new one. Creates parent folders.
+/// @throws StorageError naming `path`; the temporary file is removed
+void write_atomically(const std::filesystem::path& path,
+                      const std::function<void(const std::filesystem::path& temporary)>& write);
+
+/// The same for a text that is at hand.
+void write_text(const std::filesystem::path& path, std::string_view text);
+
+/// Whole file as a string. @throws StorageError
+std::string read_text(const std::filesystem::path& path);
+
+}  // namespace retort

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+namespace retort {
+
+/// Sets the number of threads that the whole program uses, LibTorch's included (0: all cores).
+/// Call once, before any tensor work.
+void set_thread_count(int threads);
+int thread_count();
+
+/// Runs body(0) .. body(tasks-1), several at once, each on one thread that uses LibTorch
+/// single-threaded. Which task runs on which thread never changes a result: tasks must not share
+/// what they write. Gradient mode follows the caller. The first exception (by task number) is
+/// rethrown after all tasks ended. Nested calls run serially on the calling thread.
+void parallel_tasks(std::int64_t tasks, const std::function<void(std::int64_t task)>& body);
+
+}  // namespace retort

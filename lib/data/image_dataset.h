@@ -1,0 +1,111 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lib/core/rng.h"
+#include "lib/core/tensor.h"
+#include "lib/data/preprocessing.h"
+
+namespace retort::data {
+
+/// Where the pixels of one split are: in memory, or decoded from files on demand.
+class ImageStore {
+ public:
+  virtual ~ImageStore() = default;
+  virtual std::int64_t size() const = 0;
+  virtual ImageShape shape() const = 0;
+  /// @param indices int64 [n]  @return uint8 [n,C,H,W], a copy. Safe to call from several threads.
+  virtual Tensor pixels(const Tensor& indices) const = 0;
+};
+
+/// All pixels in memory.
+class MemoryStore : public ImageStore {
+ public:
+  /// @param images uint8 [N,C,H,W], kept, not copied
+  explicit MemoryStore(Tensor images);
+  std::int64_t size() const override;
+  ImageShape shape() const override;
+  Tensor pixels(const Tensor& indices) const override;
+
+ private:
+  Tensor images_;
+};
+
+enum class Split { Train, Test };
+
+struct DataSplit {
+  std::shared_ptr<const ImageStore> images;
+  Tensor labels;  ///< int64 [N], values 0 .. K-1
+};
+
+struct DatasetInfo {
+  std::string name;                      ///< registry name, "fashion-mnist"
+  std::vector<std::string> class_names;  ///< K names in label order
+  std::string sha256;                    ///< over pixels and labels of both splits
+  std::string note;  ///< what a reader should know: "test split made from train, 10 %, seed 0"
+};
+
+/// A labelled image dataset with a train and a test split and the preprocessing that belongs to
+/// it. Immutable; copies share the pixels. Nothing downstream knows where the images came from.
+class ImageDataset {
+ public:
+  /// @throws DataError unless both splits agree in shape, labels lie in 0 .. K-1 and no class of
+  ///         the training split is empty; the message names the class
+  ImageDataset(DatasetInfo info, DataSplit train, DataSplit test, Preprocessing preprocessing);
+
+  const DatasetInfo& info() const { return info_; }
+  ImageShape shape() const { return shape_; }
+  std::int64_t num_classes() const { return std::int64_t(info_.class_names.size()); }
+  const Preprocessing& preprocessing() const { return preprocessing_; }
+
+  std::int64_t size(Split split) const;
+  const Tensor& labels(Split split) const;  ///< int64 [N]
+  /// Indices of the training images of class c, ascending; int64 [N_c].
+  const Tensor& class_indices(std::int64_t c) const;
+  std::int64_t smallest_class() const;  ///< number of training images of the smallest class
+
+  /// @param indices int64 [n]
+  Tensor pixels(Split split, const Tensor& indices) const;  ///< uint8 [n,C,H,W]
+  Tensor batch(Split split, const Tensor& indices) const;   ///< preprocessed float32 [n,C,H,W]
+
+  ImageDataset with_preprocessing(Preprocessing preprocessing) const;
+  /// A seeded random subset of n training images per class (all of a class that has fewer).
+  ImageDataset images_per_class(std::int64_t n, Rng rng) const;
+  /// A seeded stratified cut of the training split: `fraction` of every class (at least one image)
+  /// becomes the test split, the rest the training split. The real test images are not in it.
+  ImageDataset hold_out(double fraction, Rng rng) const;
+  /// Training split restricted to these indices (int64 [n]).
+  ImageDataset train_subset(const Tensor& indices) const;
+
+ private:
+  DatasetInfo info_;
+  DataSplit train_;
+  DataSplit test_;
+  Preprocessing preprocessing_;
+  ImageShape shape_;
+  std::vector<Tensor> class_indices_;
+};
+
+/// A view of some rows of another store.
+class SubsetStore : public ImageStore {
+ public:
+  SubsetStore(std::shared_ptr<const ImageStore> base, Tensor indices);
+  std::int64_t size() const override;
+  ImageShape shape() const override;
+  Tensor pixels(const Tensor& indices) const override;
+
+ private:
+  std::shared_ptr<const ImageStore> base_;
+  Tensor indices_;
+};
+
+/// SHA-256 over shape, pixels and labels of both splits, in order.
+std::string dataset_sha256(const DataSplit& train, const DataSplit& test);
+
+/// Per-channel mean and std of all training pixels in [0,1]; std over all pixels, floored at 1e-3.
+Preprocessing compute_mean_std(const ImageStore& images);
+
+}  // namespace retort::data

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "lib/core/tensor.h"
+#include "lib/data/preprocessing.h"
+
+namespace retort::data {
+
+/// Class indices; int64 [N], one per decoded image.
+struct HardLabels {
+  Tensor classes;
+};
+
+/// One learned or stored distribution per decoded image.
+struct SoftLabels {
+  Tensor classes;  ///< int64 [N], the hard label beside it
+  Tensor values;   ///< float32 [N,K]
+  enum class Kind { Logit, Probability };
+  Kind kind = Kind::Logit;
+  bool learned = false;
+};
+
+using Labels = std::variant<HardLabels, SoftLabels>;
+
+/// int64 [N], whatever the kind
+const Tensor& hard_classes(const Labels& labels);
+
+/// Which decoder turns stored images into training images, with its configuration.
+/// "pixels" is the identity; "multi-formation" takes factor and type (Kim et al. 2022).
+struct Decoder {
+  std::string id = "pixels";
+  std::int64_t version = 1;
+  std::map<std::string, std::string> config;
+};
+
+/// Where a set came from: enough to repeat it.
+struct Provenance {
+  std::string program_version;
+  std::string method;
+  std::string config;  ///< the resolved configuration, `key = value` lines
+  std::uint64_t seed = 0;
+  std::string dataset;
+  std::string dataset_sha256;
+  std::string data_path;  ///< as the user gave it; may be empty
+  std::vector<std::string> class_names;
+  std::int64_t iterations = 0;
+  double wall_seconds = 0;
+  double cpu_seconds = 0;
+  double peak_memory_bytes = 0;
+  std::string processor;
+  std::int64_t threads = 0;
+};
+
+/// A condensed dataset. Stored images are what costs bytes; decoded images are what networks are
+/// trained on (`synth::decode`). For the decoder "pixels" the two are the same.
+struct SyntheticSet {
+  Tensor images;       ///< [M,C,H,W] float32, stored images in preprocessed space
+  Tensor class_index;  ///< int64 [M], class of each stored image; class-major by convention
+  Labels labels;       ///< one per decoded image, in decoding order
+  Decoder decoder;
+  Preprocessing preprocessing = Preprocessing::identity(1);
+  std::optional<double> learned_lr;  ///< for methods that learn the student's step size
+  Provenance provenance;
+
+  ImageShape shape() const;
+  std::int64_t num_classes() const;  ///< from class_names, else largest label + 1
+};
+
+/// Images and labels that a network trains on.
+struct LabelledImages {
+  Tensor images;  ///< [N,C,H,W] float32, preprocessed
+  Labels labels;  ///< N entries
+};
+
+}  // namespace retort::data

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/core/progress.h"
+#include "lib/core/stop.h"
+#include "lib/data/image_dataset.h"
+#include "lib/data/synthetic_set.h"
+#include "lib/eval/protocol.h"
+#include "lib/nn/network.h"
+
+namespace retort::eval {
+
+/// Test result of one network.
+struct TestResult {
+  double accuracy = 0;  ///< percent
+  double loss = 0;      ///< mean cross-entropy
+  std::vector<std::vector<std::int64_t>> confusion;  ///< [K][K] counts, rows: true class
+};
+
+/// Eval mode, chunks over all threads.
+TestResult test(const nn::Network& network, const nn::NetworkState& state,
+                const data::ImageDataset& dataset, data::Split split);
+
+struct RunResult {
+  std::uint64_t seed = 0;
+  double last = 0;             ///< percent, after the last epoch
+  std::optional<double> best;  ///< percent; selected on the test set over extra tests
+  double train_loss = 0;       ///< of the last epoch
+  double seconds = 0;
+};
+
+/// One architecture over several seeds.
+struct NetworkResult {
+  std::string network;
+  std::vector<RunResult> runs;
+  double mean = 0;  ///< of `last`
+  double std = 0;   ///< population standard deviation of `last`
+  std::optional<double> best_mean;
+  std::vector<double> per_class;                     ///< percent, mean over runs
+  std::vector<std::vector<std::int64_t>> confusion;  ///< summed over runs
+  double seconds = 0;                                ///< wall time of all runs
+};
+
+struct EvaluationRequest {
+  std::vector<std::string> networks;  ///< empty: the protocol's
+  std::vector<std::uint64_t> seeds;   ///< one network each
+};
+
+/// Trains fresh networks on images and tests them. Networks run one per thread when that is how
+/// they fit; results do not depend on how many run at once.
+class Evaluator {
+ public:
+  Evaluator(const data::ImageDataset& dataset, Protocol protocol);
+
+  /// Accuracy on the dataset's test split (which a held-out dataset draws from training data).
+  NetworkResult evaluate(const data::LabelledImages& training, const std::string& network,
+                         const std::vector<std::uint64_t>& seeds,
+                         ProgressSink& progress = no_progress(),
+                         const StopFlag* stop = nullptr) const;
+
+  const Protocol& protocol() const { return protocol_; }
+
+ private:
+  const data::ImageDataset& dataset_;
+  Protocol protocol_;
+};
+
+/// mean and population standard deviation
+struct Spread {
+  double mean = 0;
+  double std = 0;
+};
+Spread spread(const std::vector<double>& values);
+
+}  // namespace retort::eval

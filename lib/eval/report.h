@@ -1,0 +1,38 @@
+#pragma once
+// evaluation.json (schema retort.evaluation/1) and the table people read.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "lib/eval/evaluator.h"
+
+namespace retort::eval {
+
+struct SubjectResult {
+  std::string name;  ///< set path, or baseline "random", "random packed 2x2"
+  std::vector<NetworkResult> networks;
+  std::uint64_t image_bytes = 0;
+  std::uint64_t label_bytes = 0;
+  std::int64_t decoded_images = 0;
+  std::int64_t sgd_steps = 0;
+};
+
+struct EvaluationReport {
+  std::string set;
+  Protocol protocol;
+  std::string dataset;
+  std::string tested_on;  ///< "test" or "held-out training images"
+  std::vector<std::uint64_t> seeds;
+  std::vector<std::string> class_names;
+  SubjectResult subject;
+  std::vector<SubjectResult> baselines;
+};
+
+nlohmann::json to_json(const EvaluationReport& report);
+/// The table of `retort evaluate`: one line per subject and network, protocol named above it.
+std::string to_table(const EvaluationReport& report);
+
+}  // namespace retort::eval

@@ -1,0 +1,132 @@
+#pragma once
+// Functional networks: an immutable architecture, and parameters that are passed in.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lib/core/rng.h"
+#include "lib/core/tensor.h"
+#include "lib/data/preprocessing.h"
+
+namespace retort::nn {
+
+using data::ImageShape;
+
+enum class Norm { None, Batch, Layer, Instance, Group };
+enum class Activation { Relu, LeakyRelu, Sigmoid, Swish };
+enum class Pooling { None, Max, Average };
+
+/// How one parameter starts (PyTorch's defaults; Kim et al.'s ResNets differ).
+enum class Init { UniformFanIn, One, Zero };
+
+struct ParameterInfo {
+  std::string name;                 ///< "features.0.weight", as in the reference code
+  std::vector<std::int64_t> shape;
+  Init init = Init::UniformFanIn;
+  std::int64_t fan_in = 1;          ///< for UniformFanIn: U(-1/sqrt(fan_in), 1/sqrt(fan_in))
+};
+
+struct BufferInfo {
+  std::string name;  ///< "features.1.running_mean"
+  std::vector<std::int64_t> shape;
+  double initial = 0;
+};
+
+/// Parameters and buffers of one network, in the order of Network::parameters() / buffers().
+/// Buffers are BatchNorm running statistics; a training-mode forward updates them in place.
+struct NetworkState {
+  Tensors parameters;
+  Tensors buffers;
+
+  NetworkState detached_clone() const;
+};
+
+enum class Mode {
+  Eval,   ///< BatchNorm uses running statistics
+  Train,  ///< BatchNorm uses batch statistics and updates the running ones (momentum 0.1)
+};
+
+struct ForwardOptions {
+  Mode mode = Mode::Eval;
+  bool logits = true;           ///< false: skip the classifier
+  bool activation_maps = false; ///< keep the output of every block's activation, before pooling
+};
+
+struct ForwardResult {
+  Tensor logits;      ///< [N,K]; undefined when not asked for
+  Tensor embedding;   ///< [N,F], the flattened input of the last linear layer
+  Tensors activation_maps;  ///< per block [N,C,h,w]; empty when not asked for or not a ConvNet
+};
+
+/// One architecture for one input shape and class count.
+class Network {
+ public:
+  virtual ~Network() = default;
+
+  const std::string& name() const { return name_; }  ///< "ConvNet-3-BN"
+  ImageShape input() const { return input_; }
+  std::int64_t num_classes() const { return num_classes_; }
+  const std::vector<ParameterInfo>& parameters() const { return parameters_; }
+  const std::vector<BufferInfo>& buffers() const { return buffers_; }
+  std::int64_t parameter_count() const;
+  bool has_batch_norm() const { return !buffers_.empty(); }
+  /// True if an image's output does not depend on the others of its batch, so that batches may be
+  /// cut freely: everything but training-mode BatchNorm.
+  bool per_sample(Mode mode) const { return mode == Mode::Eval || !has_batch_norm(); }
+
+  /// @param x [N,C,H,W], dtype of the parameters; differentiable in parameters and x
+  virtual ForwardResult forward(const NetworkState& state, const Tensor& x,
+                                const ForwardOptions& options = {}) const = 0;
+  /// Multiply-accumulates of one image's forward pass.
+  virtual std::int64_t macs() const = 0;
+
+  /// Fresh random state, float32; every parameter from its own child stream.
+  NetworkState initialize(const Rng& rng) const;
+
+ protected:
+  Network(std::string name, ImageShape input, std::int64_t num_classes);
+  std::vector<ParameterInfo> parameters_;
+  std::vector<BufferInfo> buffers_;
+
+ private:
+  std::string name_;
+  ImageShape input_;
+  std::int64_t num_classes_;
+};
+
+struct ConvNetConfig {
+  std::int64_t width = 128;
+  std::int64_t depth = 3;
+  Norm norm = Norm::Instance;
+  Activation activation = Activation::Relu;
+  Pooling pooling = Pooling::Average;
+};
+
+/// The DC/DSA/DM ConvNet. Throws ConfigError when the image is too small for `depth` poolings.
+std::unique_ptr<Network> make_convnet(const ConvNetConfig& config, ImageShape input,
+                                      std::int64_t num_classes);
+
+/// By name: ConvNet[-D][-BN|-LN|-GN|-IN|-NN][-w64][-sigmoid|-leakyrelu|-swish][-max|-nopool], MLP,
+/// LeNet, AlexNet[-BN], VGG-11[-BN], ResNet-18[-BN][-AP]; the papers' spellings (ConvNet,
+/// ConvNetD3, ConvNetBN, VGG11, ResNet18BN_AP, ...) are aliases.
+/// @throws ConfigError for an unknown name, spelling out the known ones
+std::unique_ptr<Network> make_network(const std::string& name, ImageShape input,
+                                      std::int64_t num_classes);
+
+struct NetworkFamily {
+  std::string name;         ///< "ConvNet-3"
+  std::string pattern;      ///< "ConvNet-D[-BN|-LN|-GN|-IN|-NN][-wW]..."
+  std::string description;  ///< one line, with the paper
+};
+const std::vector<NetworkFamily>& network_families();
+
+/// All parameters as one vector, and back (views when possible).
+Tensor flatten(const Tensors& parameters);  ///< [P]
+Tensors unflatten(const Tensor& flat, const std::vector<ParameterInfo>& layout);
+
+/// ConvNet depth rule of the papers: log2(height) - 2, so that the last map is 4x4; at least 1.
+std::int64_t default_convnet_depth(ImageShape input);
+
+}  // namespace retort::nn

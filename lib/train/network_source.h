@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "lib/core/rng.h"
+#include "lib/data/image_dataset.h"
+#include "lib/nn/network.h"
+#include "lib/storage/state_file.h"
+#include "lib/train/supervised.h"
+
+namespace retort::train {
+
+/// Which networks an objective looks through, iteration by iteration. Owns their state, training
+/// and resume. The network of an iteration depends on the seed and the iteration only.
+class NetworkSource {
+ public:
+  virtual ~NetworkSource() = default;
+  virtual const nn::Network& network() const = 0;
+  /// The state for `iteration`; iterations are asked for in ascending order. The reference is
+  /// valid until the next call. Training-mode forwards may change its buffers.
+  virtual nn::NetworkState& at(std::int64_t iteration) = 0;
+  virtual void save_state(storage::StateWriter&) const {}
+  virtual void load_state(const storage::StateReader&) {}
+};
+
+/// A new random initialisation at every iteration.
+std::unique_ptr<NetworkSource> fresh_networks(std::shared_ptr<const nn::Network> network, Rng rng);
+
+/// Networks trained on real data while they are used: every `period` iterations a new random
+/// network takes `warmup_steps` SGD steps, then `steps_between` more before each following
+/// iteration. Mini-batches of `batch_size` real images, optionally augmented.
+struct TrainedNetworksOptions {
+  std::int64_t period = 20;
+  std::int64_t warmup_steps = 0;
+  std::int64_t steps_between = 3;
+  std::int64_t batch_size = 64;
+  double lr = 0.01;
+  double momentum = 0.9;
+  double weight_decay = 5e-4;
+  augment::Strategy augmentation;
+};
+std::unique_ptr<NetworkSource> trained_networks(std::shared_ptr<const nn::Network> network,
+                                                const data::ImageDataset& dataset,
+                                                TrainedNetworksOptions options, Rng rng);
+
+/// `count` networks trained on real data before the first iteration, each stopped after a number
+/// of steps spread evenly over 0 .. max_steps; every iteration takes one of them at random.
+struct PoolOptions {
+  std::int64_t count = 20;
+  std::int64_t max_steps = 200;
+  TrainedNetworksOptions training;  ///< batch size, step size, augmentation
+};
+std::unique_ptr<NetworkSource> network_pool(std::shared_ptr<const nn::Network> network,
+                                            const data::ImageDataset& dataset, PoolOptions options,
+                                            Rng rng);
+
+}  // namespace retort::train

@@ -1,0 +1,114 @@
+#pragma once
+// The one supervised training loop of the project: evaluation networks, pools, teachers, experts.
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "lib/augment/augment.h"
+#include "lib/core/rng.h"
+#include "lib/core/tensor.h"
+#include "lib/data/image_dataset.h"
+#include "lib/data/synthetic_set.h"
+#include "lib/nn/network.h"
+
+namespace retort::train {
+
+/// What a network is trained on: a condensed set in memory, or a split of a dataset.
+class TrainingData {
+ public:
+  virtual ~TrainingData() = default;
+  virtual std::int64_t size() const = 0;
+  /// @param indices int64 [n]  @return images [n,C,H,W] preprocessed, labels for those rows
+  virtual data::LabelledImages batch(const Tensor& indices) const = 0;
+};
+
+class TensorData : public TrainingData {
+ public:
+  explicit TensorData(data::LabelledImages all);
+  std::int64_t size() const override;
+  data::LabelledImages batch(const Tensor& indices) const override;
+
+ private:
+  data::LabelledImages all_;
+};
+
+class DatasetData : public TrainingData {
+ public:
+  DatasetData(const data::ImageDataset& dataset, data::Split split);
+  std::int64_t size() const override;
+  data::LabelledImages batch(const Tensor& indices) const override;
+
+ private:
+  const data::ImageDataset& dataset_;
+  data::Split split_;
+};
+
+/// After epoch `after_epoch` (counted from 0) the step size is multiplied by `factor`.
+struct LrDrop {
+  std::int64_t after_epoch = 0;
+  double factor = 0.1;
+  bool reset_optimizer = false;  ///< the DC family builds a new optimiser: momentum starts at zero
+};
+
+struct TrainOptions {
+  std::int64_t epochs = 1;  ///< passes over the data, exactly
+  double lr = 0.01;
+  double momentum = 0.9;
+  double weight_decay = 5e-4;  ///< on all parameters
+  std::vector<LrDrop> drops;
+  std::int64_t batch_size = 256;  ///< the last partial batch is used
+  bool shuffle = true;
+  augment::Strategy augmentation;  ///< one draw per mini-batch, parameters per sample
+  double cutmix_probability = 0;   ///< per mini-batch; Beta(1,1), one box, label-mixed loss
+};
+
+/// E nominal epochs of the DC family: E+1 epochs; after epoch E/2+1 the step size drops to a tenth
+/// and the optimiser is rebuilt (VICO-UoE/DatasetCondensation, evaluate_synset).
+TrainOptions dc_schedule(TrainOptions options, std::int64_t nominal_epochs);
+
+/// SGD with momentum, PyTorch's convention: v <- mu v + (g + wd w), first step v = g; w <- w - lr v.
+class Sgd {
+ public:
+  Sgd(double momentum, double weight_decay) : momentum_(momentum), weight_decay_(weight_decay) {}
+  /// Updates `parameters` in place.
+  void step(Tensors& parameters, const Tensors& gradients, double lr);
+  void reset() { velocity_.clear(); }
+  const Tensors& velocity() const { return velocity_; }
+  void set_velocity(Tensors velocity) { velocity_ = std::move(velocity); }
+
+ private:
+  double momentum_;
+  double weight_decay_;
+  Tensors velocity_;
+};
+
+struct EpochReport {
+  std::int64_t epoch = 0;
+  double lr = 0;
+  double loss = 0;      ///< mean over samples, each before the step that used it
+  double accuracy = 0;  ///< fraction, on the augmented training images
+};
+
+/// Trains `state` in place. Every epoch draws its order and augmentation from children of `rng`
+/// keyed by the epoch. Stops early when `after_epoch` returns false.
+/// @return optimiser steps made  @throws NumericalError when the loss is not finite
+std::int64_t train(const nn::Network& network, nn::NetworkState& state, const TrainingData& data,
+                   const TrainOptions& options, const Rng& rng,
+                   const std::function<bool(const EpochReport&)>& after_epoch = {});
+
+/// Loss and gradients of one mini-batch; mean cross-entropy, soft targets accepted.
+/// @return loss; `gradients` in the order of the parameters, `logits` detached [N,K]
+struct BatchGradient {
+  double loss = 0;
+  Tensor logits;
+  Tensors gradients;
+};
+BatchGradient batch_gradient(const nn::Network& network, const nn::NetworkState& state,
+                             const Tensor& images, const data::Labels& labels);
+
+/// Embeddings in eval mode, without a graph, in chunks over all threads.  @return [N,F]
+Tensor embed(const nn::Network& network, const nn::NetworkState& state,
+             const data::ImageDataset& dataset, data::Split split, const Tensor& indices);
+
+}  // namespace retort::train

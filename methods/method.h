@@ -1,0 +1,86 @@
+#pragma once
+// The interface every condensation method implements, and how one is registered.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "lib/config/options.h"
+#include "lib/core/rng.h"
+#include "lib/data/image_dataset.h"
+#include "lib/data/synthetic_set.h"
+#include "lib/storage/state_file.h"
+
+namespace retort::methods {
+
+/// What a run hands to its method.
+struct RunContext {
+  const data::ImageDataset& dataset;  ///< training split is what may be looked at
+  std::int64_t ipc = 1;
+  Rng rng{0};  ///< the run's root stream; take children by name
+};
+
+/// What happened in one update: the row of metrics.csv.
+struct UpdateReport {
+  double loss = 0;
+  std::vector<std::pair<std::string, double>> columns;  ///< same names in every iteration
+};
+
+/// One algorithm that condenses a dataset. Lives for one run; used by one thread. Order of calls:
+/// initialize, or load_state on a fresh object; then update; snapshot and save_state in between.
+class DistillationMethod {
+ public:
+  virtual ~DistillationMethod() = default;
+  virtual std::int64_t iterations() const = 0;  ///< 1 for methods that are not iterative
+  /// @throws ConfigError if options and data disagree
+  virtual void initialize(RunContext& run) = 0;
+  virtual UpdateReport update(std::int64_t iteration) = 0;  ///< iteration counts from 0
+  /// Images, class_index, labels and decoder, detached on the CPU. The driver adds the rest.
+  virtual data::SyntheticSet snapshot() const = 0;
+  virtual void save_state(storage::StateWriter& out) const = 0;  ///< enough to go on bit for bit
+  virtual void load_state(RunContext& run, const storage::StateReader& in) = 0;
+};
+
+/// The options of one method, ready to be set, and then the method itself.
+class MethodFactory {
+ public:
+  virtual ~MethodFactory() = default;
+  virtual config::OptionTable options() = 0;  ///< bound to this object
+  virtual std::unique_ptr<DistillationMethod> create() const = 0;
+};
+
+/// A factory for a struct with describe(OptionTable&) and a method constructed from it.
+template <class Options, class Method>
+class SimpleFactory : public MethodFactory {
+ public:
+  explicit SimpleFactory(Options options = {}) : options_(std::move(options)) {}
+  config::OptionTable options() override {
+    config::OptionTable table;
+    options_.describe(table);
+    return table;
+  }
+  std::unique_ptr<DistillationMethod> create() const override {
+    return std::make_unique<Method>(options_);
+  }
+
+ private:
+  Options options_;
+};
+
+/// One line of `retort list methods`.
+struct MethodInfo {
+  std::string name;     ///< what people type: "dm"
+  std::string title;    ///< "Distribution matching"
+  std::string paper;    ///< authors, venue, year
+  std::string summary;  ///< one sentence
+  std::unique_ptr<MethodFactory> (*factory)();
+};
+
+/// THE list of methods, in the order of `retort list methods` (methods/registry.cpp).
+const std::vector<MethodInfo>& all_methods();
+/// @throws ConfigError spelling out the known names
+const MethodInfo& find_method(const std::string& name);
+
+}  // namespace retort::methods

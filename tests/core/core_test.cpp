@@ -1,0 +1,125 @@
+#include "tests/support/catch.h"
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "lib/core/error.h"
+#include "lib/core/files.h"
+#include "lib/core/hash.h"
+#include "lib/core/names.h"
+#include "lib/core/parallel.h"
+#include "lib/core/rng.h"
+#include "lib/core/shape.h"
+
+using namespace retort;
+
+TEST_CASE("a child stream does not depend on what the parent drew", "[core][rng]") {
+  Rng a(7);
+  Rng b(7);
+  b.bits();
+  CHECK(a.child("init").bits() == b.child("init").bits());
+  CHECK(a.child("init").bits() != a.child("batch").bits());
+  CHECK(a.child("init", 0).bits() != a.child("init", 1).bits());
+  CHECK(Rng(7).child("init").bits() != Rng(8).child("init").bits());
+}
+
+TEST_CASE("a stream continues from a saved position", "[core][rng]") {
+  Rng a(3);
+  for (int i = 0; i < 5; ++i) a.normal();
+  Rng b(3);
+  b.set_position(a.position());
+  CHECK(a.bits() == b.bits());
+}
+
+TEST_CASE("uniform, normal and integer draws have the promised distribution", "[core][rng]") {
+  constexpr int kDraws = 100000;
+  Rng rng = Rng(1).child("distribution");
+  double sum = 0;
+  double squares = 0;
+  std::vector<int> histogram(10);
+  for (int i = 0; i < kDraws; ++i) ++histogram[std::size_t(rng.uniform() * 10)];
+  // Binomial(1e5, 0.1): 4 sigma is 380.
+  for (const int count : histogram) CHECK(std::abs(count - kDraws / 10) < 380);
+  for (int i = 0; i < kDraws; ++i) {
+    const double z = rng.normal();
+    sum += z;
+    squares += z * z;
+  }
+  CHECK(std::abs(sum / kDraws) < 4 / std::sqrt(double(kDraws)));
+  CHECK(std::abs(squares / kDraws - 1) < 4 * std::sqrt(2.0 / kDraws));
+  std::vector<int> values(7);
+  for (int i = 0; i < kDraws; ++i) ++values[std::size_t(rng.integer(7))];
+  const double expected = kDraws / 7.0;
+  for (const int count : values) CHECK(std::abs(count - expected) < 4 * std::sqrt(expected * 6 / 7));
+}
+
+TEST_CASE("every position of a permutation is uniform, and samples do not repeat", "[core][rng]") {
+  constexpr int kDraws = 20000;
+  std::vector<std::vector<int>> counts(5, std::vector<int>(5));
+  for (int i = 0; i < kDraws; ++i) {
+    const auto p = Rng(2).child("permutation", i).permutation(5);
+    CHECK(std::set<std::int64_t>(p.begin(), p.end()).size() == 5);
+    for (std::size_t k = 0; k < 5; ++k) ++counts[k][std::size_t(p[k])];
+  }
+  const double sigma = std::sqrt(kDraws * 0.2 * 0.8);
+  for (const auto& row : counts) {
+    for (const int count : row) CHECK(std::abs(count - kDraws / 5) < 4.5 * sigma);
+  }
+  CHECK_THROWS_WITH_TEXT(Rng(0).sample(3, 4), ConfigError, "cannot take 4 of 3");
+}
+
+TEST_CASE("tasks all run once, in any order, and the first error comes back", "[core][parallel]") {
+  std::vector<int> hits(100);
+  parallel_tasks(100, [&](std::int64_t i) { hits[std::size_t(i)] += 1; });
+  CHECK(std::all_of(hits.begin(), hits.end(), [](int h) { return h == 1; }));
+  CHECK_THROWS_WITH_TEXT(parallel_tasks(4,
+                                        [](std::int64_t i) {
+                                          if (i >= 2) throw DataError("task " + std::to_string(i));
+                                        }),
+                         DataError, "task 2");
+  std::atomic<int> nested{0};
+  parallel_tasks(3, [&](std::int64_t) { parallel_tasks(2, [&](std::int64_t) { ++nested; }); });
+  CHECK(nested == 6);
+}
+
+TEST_CASE("a failed write leaves the old file and no litter", "[core][files]") {
+  const auto folder = std::filesystem::temp_directory_path() / "retort-files-test";
+  std::filesystem::remove_all(folder);
+  const auto path = folder / "a.txt";
+  write_text(path, "old");
+  CHECK_THROWS_WITH_TEXT(write_atomically(path, [](const auto& temporary) {
+                           std::ofstream(temporary) << "half";
+                           throw StorageError("disk full");
+                         }),
+                         StorageError, "disk full");
+  CHECK(read_text(path) == "old");
+  CHECK(std::distance(std::filesystem::directory_iterator(folder), {}) == 1);
+  CHECK_THROWS_WITH_TEXT(read_text(folder / "missing"), StorageError, "missing");
+  std::filesystem::remove_all(folder);
+}
+
+TEST_CASE("SHA-256 gives the published digest of abc", "[core][hash]") {
+  CHECK(sha256_hex("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+TEST_CASE("an unknown name is answered with the nearest known one", "[core][names]") {
+  const std::vector<std::string> known{"random", "herding", "dm"};
+  CHECK(nearest_name("herdng", known) == "herding");
+  CHECK(nearest_name("zzzzzzzz", known).empty());
+  CHECK_THAT(unknown_name_message("method", "randm", known),
+             Catch::Matchers::Contains("did you mean 'random'") &&
+                 Catch::Matchers::Contains("herding"));
+}
+
+TEST_CASE("a wrong shape is named with both shapes", "[core][shape]") {
+  CHECK_NOTHROW(expect_shape(at::zeros({4, 3, 2, 2}), {-1, 3, 2, 2}, "images"));
+  CHECK_THROWS_WITH_TEXT(expect_shape(at::zeros({4, 1}), {-1, 3}, "images"), ConfigError,
+                         "images: expected shape [*, 3], found [4, 1]");
+}
+
+TEST_CASE("context goes in front and the type stays", "[core][error]") {
+  CHECK_THROWS_WITH_TEXT(with_context("loading 'a.h5'", [] { throw StorageError("no rows"); }),
+                         StorageError, "loading 'a.h5': no rows");
+}
