@@ -14,13 +14,14 @@ namespace retort::config {
 /// What a value must satisfy, with the words that help and errors use ("1 .. 1000", "> 0").
 template <class T>
 struct Rule {
-  std::string text;
+  std::string text;  ///< empty: anything of the type
   std::function<bool(const T&)> accepts;
 };
 
 Rule<std::int64_t> in_range(std::int64_t low, std::int64_t high);
 Rule<std::int64_t> at_least(std::int64_t low);
-Rule<double> in_range(double low, double high);  ///< closed interval; NaN is refused everywhere
+Rule<double> in_range(double low,
+                      double high);  ///< closed; NaN and infinity are refused everywhere
 Rule<double> positive();
 Rule<double> non_negative();
 Rule<std::string> one_of(std::vector<std::string> choices);
@@ -33,14 +34,15 @@ struct Option {
   std::string name;  ///< kebab-case
   std::vector<std::string> aliases;
   std::string help;
-  std::string range;         ///< what is accepted, in words
+  std::string range;  ///< what is accepted, in words
   std::string default_text;
-  bool is_flag = false;      ///< a bool: `--name` alone means true
+  bool is_flag = false;  ///< a bool: `--name` alone means true
   Origin origin = Origin::Default;
   std::function<void(const std::string& text)> assign;  ///< throws ConfigError
   std::function<std::string()> value;
 };
 
+/// A table may hold the options of several structs: `append` joins them.
 class OptionTable {
  public:
   /// `field` is bound by reference and must outlive the table. Returns the option to add aliases.
@@ -59,8 +61,10 @@ class OptionTable {
   /// By name or alias. @throws ConfigError naming the nearest known option
   Option& find(const std::string& name);
   bool contains(const std::string& name) const;
+  /// Later calls win: apply preset, file and flags in this order.
   void set(const std::string& name, const std::string& text, Origin origin);
   /// Moves all options of `other` (bound to its own fields) behind these.
+  /// @throws Error when a name or alias exists on both sides: a mistake in the program
   void append(OptionTable other);
 
   const std::vector<Option>& options() const { return options_; }
@@ -69,17 +73,21 @@ class OptionTable {
   std::map<std::string, std::string> resolved() const;
 
  private:
+  Option& insert(Option option);
+
   std::vector<Option> options_;
 };
 
-/// Lines of `key = value`; `#` starts a comment; blank lines are skipped.
+/// Lines of `key = value`. `#` starts a comment at the start of a line or after a blank; a value
+/// that holds one, or outer blanks, or line breaks, stands in double quotes with \" \\ \n inside.
 struct ConfigEntry {
   std::string key;
   std::string value;
   int line = 0;
 };
 
-/// @param source the name used in messages  @throws ConfigError with the line number
+/// @param source the name used in messages
+/// @throws ConfigError with the line number; a key may stand once only
 std::vector<ConfigEntry> parse_config(const std::string& text, const std::string& source);
 
 /// Sets every entry; errors carry source and line.
