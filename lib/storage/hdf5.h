@@ -14,10 +14,13 @@
 
 namespace retort::storage {
 
-/// A group of an open file, for writing. Paths are relative ("labels/hard"); missing groups are made.
+/// A group of an open file, for writing. Paths are relative ("labels/hard"); missing groups are
+/// made.
 class H5Writer {
  public:
-  /// Creates a temporary file, lets `write` fill it, closes, syncs and renames it to `path`.
+  /// Creates a temporary file, lets `write` fill it, adds /manifest (a SHA-256 per dataset, shapes
+  /// and attributes), closes, syncs and renames it to `path`. The same content gives the same
+  /// bytes.
   static void create(const std::filesystem::path& path,
                      const std::function<void(H5Writer& file)>& write);
   ~H5Writer();
@@ -44,11 +47,13 @@ class H5Writer {
  private:
   struct State;
   explicit H5Writer(std::unique_ptr<State> state);
+  void write_manifest();
   std::unique_ptr<State> state_;
 };
 
-/// An open file, read-only. External storage, soft and external links, virtual layouts and unknown
-/// filters are refused before anything is allocated.
+/// An open file, read-only. External storage, soft and external links, virtual layouts, unknown
+/// filters, variable-length types and sizes that the file cannot hold are refused before anything
+/// is allocated. Every error is a StorageError naming file, object, rule and finding.
 class H5Reader {
  public:
   explicit H5Reader(const std::filesystem::path& path);
@@ -59,11 +64,15 @@ class H5Reader {
   bool has(const std::string& path) const;
   std::vector<std::string> children(const std::string& group) const;  ///< sorted by name
   bool is_group(const std::string& path) const;
+  std::vector<std::string> datasets() const;  ///< paths of all datasets, sorted
+  std::vector<std::string> groups() const;    ///< paths of all groups but the root, sorted
 
-  /// CPU tensor of the stored type (see H5Writer::tensor). @throws StorageError
+  /// CPU tensor of the stored type (see H5Writer::tensor); uint16 comes as int32, uint32 and uint64
+  /// as int64. @throws StorageError
   Tensor tensor(const std::string& path) const;
   std::vector<std::int64_t> dataset_shape(const std::string& path) const;
-  std::uint64_t stored_bytes(const std::string& path) const;  ///< of one dataset, as stored
+  std::uint64_t stored_bytes(const std::string& path) const;   ///< storage, checksums included
+  std::uint64_t payload_bytes(const std::string& path) const;  ///< elements alone, as stored
   std::string text(const std::string& path) const;
   std::vector<std::string> texts(const std::string& path) const;
 
@@ -74,6 +83,14 @@ class H5Reader {
   std::uint64_t uint_attribute(const std::string& path, const std::string& name) const;
   double double_attribute(const std::string& path, const std::string& name) const;
   std::vector<double> doubles_attribute(const std::string& path, const std::string& name) const;
+  /// Any attribute as text: numbers in the shortest form that reads back, joined with spaces.
+  std::string attribute_text(const std::string& path, const std::string& name) const;
+
+  /// SHA-256 of a dataset's bytes as stored: little-endian, row-major, texts padded.
+  std::string sha256(const std::string& path) const;
+  /// Compares every dataset, shape and attribute with /manifest. One line per difference, the
+  /// absence of a manifest included; empty: all well.
+  std::vector<std::string> verify() const;
 
  private:
   struct State;

@@ -1,0 +1,266 @@
+#include <algorithm>
+#include <limits>
+#include <optional>
+
+#include "lib/core/error.h"
+#include "lib/core/files.h"
+#include "lib/core/hash.h"
+#include "lib/core/str.h"
+#include "lib/storage/hdf5.h"
+#include "lib/storage/hdf5_internal.h"
+
+namespace retort::storage {
+namespace {
+
+using h5::check;
+
+constexpr std::int64_t kChunkBytes = 1 << 20;
+
+// Times in the object headers would make two files of the same content differ.
+h5::PropertyList without_times(hid_t property_class, const std::string& what) {
+  h5::PropertyList list(H5Pcreate(property_class), what);
+  check(H5Pset_obj_track_times(list, false), what);
+  return list;
+}
+
+h5::File create_file(const std::filesystem::path& path) {
+  const std::string what = str("'", path.string(), "': cannot be created");
+  h5::PropertyList access(H5Pcreate(H5P_FILE_ACCESS), what);
+  // The 1.8 format: readable everywhere, and every object header carries a checksum.
+  check(H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18), what);
+  // Nobody else knows the temporary name, and network file systems may have no locks.
+  check(H5Pset_file_locking(access, false, true), what);
+  const auto creation = without_times(H5P_FILE_CREATE, what);
+  return h5::File(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation, access), what);
+}
+
+// Even pieces of about kChunkBytes, cut along the first dimensions.
+std::vector<hsize_t> chunk_shape(const std::vector<std::int64_t>& shape, std::size_t item_bytes) {
+  std::int64_t bytes = std::int64_t(item_bytes);
+  for (const std::int64_t size : shape) bytes *= size;
+  std::vector<hsize_t> chunk;
+  for (const std::int64_t size : shape) {
+    const std::int64_t pieces = std::min(size, (bytes + kChunkBytes - 1) / kChunkBytes);
+    chunk.push_back(hsize_t((size + pieces - 1) / pieces));
+    bytes = bytes / size * std::int64_t(chunk.back());
+  }
+  return chunk;
+}
+
+std::string padded(const std::string& text, std::size_t width) {
+  std::string result = text;
+  result.resize(width, '\0');
+  return result;
+}
+
+void check_text(const std::string& value, const std::string& what) {
+  if (value.find('\0') != std::string::npos) {
+    throw StorageError(str(what, ": a text with a zero byte cannot be stored"));
+  }
+}
+
+}  // namespace
+
+struct H5Writer::State {
+  State(std::filesystem::path temporary_path, const std::string& shown)
+      : temporary(std::move(temporary_path)), name(shown), file(create_file(temporary)) {}
+
+  std::string what(const std::string& path) const { return str("'", name, "': '", path, "'"); }
+
+  void ensure_group(const std::string& path);
+  void write_dataset(const std::string& path, hid_t type, const std::string& element,
+                     std::size_t item_bytes, const std::vector<std::int64_t>& shape,
+                     const void* bytes);
+  void write_attribute(const std::string& path, const std::string& attribute, hid_t type,
+                       std::optional<hsize_t> length, const void* bytes, const std::string& text);
+
+  std::filesystem::path temporary;
+  std::string name;  // of the file as the user knows it
+  h5::File file;
+  std::map<std::string, std::string> digests;    // dataset -> SHA-256 of its bytes
+  std::map<std::string, std::string> structure;  // dataset or path@name -> line of the manifest
+};
+
+void H5Writer::State::ensure_group(const std::string& path) {
+  std::string prefix;
+  for (const std::string& part : h5::components(path)) {
+    prefix += (prefix.empty() ? "" : "/") + part;
+    if (check(H5Lexists(file, prefix.c_str(), H5P_DEFAULT), what(prefix)) > 0) continue;
+    const auto creation = without_times(H5P_GROUP_CREATE, what(prefix));
+    h5::Group group(H5Gcreate2(file, prefix.c_str(), H5P_DEFAULT, creation, H5P_DEFAULT),
+                    what(prefix));
+    group.close(what(prefix));
+  }
+}
+
+void H5Writer::State::write_dataset(const std::string& path, hid_t type, const std::string& element,
+                                    std::size_t item_bytes, const std::vector<std::int64_t>& shape,
+                                    const void* bytes) {
+  const std::string where = what(path);
+  const std::size_t slash = path.rfind('/');
+  if (slash != std::string::npos) ensure_group(path.substr(0, slash));
+  std::size_t count = 1;
+  for (const std::int64_t size : shape) count *= std::size_t(size);
+
+  const auto creation = without_times(H5P_DATASET_CREATE, where);
+  const std::vector<hsize_t> dims(shape.begin(), shape.end());
+  if (!shape.empty() && count > 0) {
+    const auto chunk = chunk_shape(shape, item_bytes);
+    check(H5Pset_chunk(creation, int(chunk.size()), chunk.data()), where);
+    // Otherwise the unused end of the last chunk would hold whatever was in memory.
+    check(H5Pset_fill_time(creation, H5D_FILL_TIME_ALLOC), where);
+    check(H5Pset_fletcher32(creation), where);
+  }
+  const h5::Space space(shape.empty() ? H5Screate(H5S_SCALAR)
+                                      : H5Screate_simple(int(dims.size()), dims.data(), nullptr),
+                        where);
+  h5::Dataset dataset(
+      H5Dcreate2(file, path.c_str(), type, space, H5P_DEFAULT, creation, H5P_DEFAULT), where);
+  if (count > 0) check(H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes), where);
+  dataset.close(where);
+
+  const std::string_view view(static_cast<const char*>(bytes), count * item_bytes);
+  if (h5::outside_manifest(path)) return;
+  digests[path] = sha256_hex(view);
+  structure[path] = h5::dataset_line(path, element, shape);
+}
+
+void H5Writer::State::write_attribute(const std::string& path, const std::string& attribute,
+                                      hid_t type, std::optional<hsize_t> length, const void* bytes,
+                                      const std::string& text) {
+  const std::string where = str(what(path), " attribute '", attribute, "'");
+  ensure_group(path);
+  const h5::Object object(H5Oopen(file, path.empty() ? "/" : path.c_str(), H5P_DEFAULT), where);
+  if (check(H5Aexists(object, attribute.c_str()), where) > 0) {
+    check(H5Adelete(object, attribute.c_str()), where);
+  }
+  const h5::Space space(length ? H5Screate_simple(1, &*length, nullptr) : H5Screate(H5S_SCALAR),
+                        where);
+  h5::Attribute created(
+      H5Acreate2(object, attribute.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT), where);
+  if (!length || *length > 0) check(H5Awrite(created, type, bytes), where);
+  created.close(where);
+  if (h5::outside_manifest(path)) return;
+  structure[str(path, "@", attribute)] = h5::attribute_line(path, attribute, text);
+}
+
+H5Writer::H5Writer(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+H5Writer::~H5Writer() {
+  const h5::Guard guard;
+  state_.reset();
+}
+
+void H5Writer::create(const std::filesystem::path& path,
+                      const std::function<void(H5Writer& file)>& write) {
+  write_atomically(path, [&](const std::filesystem::path& temporary) {
+    const auto open = [&] {
+      const h5::Guard guard;
+      return std::make_unique<State>(temporary, path.string());
+    };
+    H5Writer writer(open());
+    write(writer);
+    writer.write_manifest();
+    const h5::Guard guard;
+    const std::string what = str("'", path.string(), "': cannot be written");
+    check(H5Fflush(writer.state_->file, H5F_SCOPE_GLOBAL), what);
+    writer.state_->file.close(what);
+  });
+}
+
+void H5Writer::write_manifest() {
+  std::vector<std::string> paths;
+  std::vector<std::string> digests;
+  for (const auto& [path, digest] : state_->digests) {
+    paths.push_back(path);
+    digests.push_back(digest);
+  }
+  std::vector<std::string> lines;
+  for (const auto& [key, line] : state_->structure) lines.push_back(line);
+  texts("manifest/paths", paths);
+  texts("manifest/sha256", digests);
+  text("manifest/structure", join(lines, "\n"));
+}
+
+void H5Writer::tensor(const std::string& path, const Tensor& value) {
+  const h5::Guard guard;
+  if (!value.defined()) throw StorageError(str(state_->what(path), ": the tensor is undefined"));
+  const Tensor stored = value.detach().to(at::kCPU).contiguous();
+  const auto element = h5::element_of(stored.scalar_type(), state_->what(path));
+  state_->write_dataset(path, h5::file_type(element), element.name, element.file_bytes,
+                        stored.sizes().vec(), stored.const_data_ptr());
+  if (stored.scalar_type() == at::kBool) attribute(path, h5::kElementAttribute, "bool");
+  if (stored.scalar_type() == at::kBFloat16) attribute(path, h5::kElementAttribute, "bfloat16");
+}
+
+void H5Writer::tensor_as_int32(const std::string& path, const Tensor& value) {
+  if (value.numel() > 0) {
+    const auto [low, high] =
+        std::pair(value.min().item<std::int64_t>(), value.max().item<std::int64_t>());
+    if (low < std::numeric_limits<std::int32_t>::min() ||
+        high > std::numeric_limits<std::int32_t>::max()) {
+      throw StorageError(
+          str(state_->what(path), ": values ", low, " .. ", high, " do not fit into 32 bits"));
+    }
+  }
+  tensor(path, value.to(at::kInt));
+}
+
+void H5Writer::text(const std::string& path, const std::string& value) {
+  const h5::Guard guard;
+  check_text(value, state_->what(path));
+  const std::string stored = padded(value, std::max<std::size_t>(value.size(), 1));
+  state_->write_dataset(path, h5::text_type(stored.size()), "text", stored.size(), {},
+                        stored.data());
+}
+
+void H5Writer::texts(const std::string& path, const std::vector<std::string>& values) {
+  const h5::Guard guard;
+  std::size_t width = 1;
+  for (const std::string& value : values) {
+    check_text(value, state_->what(path));
+    width = std::max(width, value.size());
+  }
+  std::string stored;
+  for (const std::string& value : values) stored += padded(value, width);
+  state_->write_dataset(path, h5::text_type(width), "text", width, {std::int64_t(values.size())},
+                        stored.data());
+}
+
+void H5Writer::attribute(const std::string& path, const std::string& name,
+                         const std::string& value) {
+  const h5::Guard guard;
+  check_text(value, state_->what(path));
+  const std::string stored = padded(value, std::max<std::size_t>(value.size(), 1));
+  state_->write_attribute(path, name, h5::text_type(stored.size()), std::nullopt, stored.data(),
+                          value);
+}
+
+void H5Writer::attribute(const std::string& path, const std::string& name, const char* value) {
+  attribute(path, name, std::string(value));
+}
+
+void H5Writer::attribute(const std::string& path, const std::string& name, std::int64_t value) {
+  const h5::Guard guard;
+  state_->write_attribute(path, name, H5T_STD_I64LE, std::nullopt, &value, h5::value_text(value));
+}
+
+void H5Writer::attribute(const std::string& path, const std::string& name, std::uint64_t value) {
+  const h5::Guard guard;
+  state_->write_attribute(path, name, H5T_STD_U64LE, std::nullopt, &value, h5::value_text(value));
+}
+
+void H5Writer::attribute(const std::string& path, const std::string& name, double value) {
+  const h5::Guard guard;
+  state_->write_attribute(path, name, H5T_IEEE_F64LE, std::nullopt, &value,
+                          h5::value_text(std::vector<double>{value}));
+}
+
+void H5Writer::attribute(const std::string& path, const std::string& name,
+                         const std::vector<double>& values) {
+  const h5::Guard guard;
+  state_->write_attribute(path, name, H5T_IEEE_F64LE, hsize_t(values.size()), values.data(),
+                          h5::value_text(values));
+}
+
+}  // namespace retort::storage
