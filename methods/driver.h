@@ -15,17 +15,17 @@
 namespace retort::methods {
 
 struct DriverOptions {
-  std::filesystem::path run_dir;         ///< config.cfg, metrics.csv, log, checkpoint, grids, set.h5
+  std::filesystem::path run_dir;  ///< config.cfg, metrics.csv, log, checkpoint, grids, set.h5
   std::optional<std::filesystem::path> out;  ///< a copy of set.h5
-  double time_budget_seconds = 0;        ///< 0: none. Counts initialisation
-  std::int64_t checkpoint_every = 0;     ///< iterations; 0: by time, about once a minute
-  std::int64_t eval_every = 0;           ///< iterations; 0: no in-loop evaluation
-  std::int64_t grid_every = 0;           ///< iterations; 0: at the end only
-  bool eval_on_test = false;             ///< in-loop checks on the test split, and marked so
+  double time_budget_seconds = 0;            ///< 0: none. Counts initialisation
+  std::int64_t checkpoint_every = 0;         ///< iterations; 0: by time, about once a minute
+  std::int64_t eval_every = 0;               ///< iterations; 0: no in-loop evaluation
+  std::int64_t grid_every = 0;               ///< iterations; 0: at the end only
+  bool eval_on_test = false;                 ///< in-loop checks on the test split, and marked so
   std::string eval_protocol = "quick";
   bool resume = false;
-  std::string config_text;               ///< resolved configuration, replays the run
-  data::Provenance provenance;           ///< method, seed, dataset filled in by the caller
+  std::string config_text;      ///< resolved configuration, replays the run
+  data::Provenance provenance;  ///< method, seed, dataset filled in by the caller
 };
 
 struct RunOutcome {

@@ -28,12 +28,20 @@ struct UpdateReport {
   std::vector<std::pair<std::string, double>> columns;  ///< same names in every iteration
 };
 
+/// Predicted cost, for `--dry-run`, the line before the start and `list presets`.
+struct Work {
+  double setup_flops = 0;
+  double flops_per_iteration = 0;  ///< 1 multiply-accumulate = 2
+};
+
 /// One algorithm that condenses a dataset. Lives for one run; used by one thread. Order of calls:
 /// initialize, or load_state on a fresh object; then update; snapshot and save_state in between.
 class DistillationMethod {
  public:
   virtual ~DistillationMethod() = default;
   virtual std::int64_t iterations() const = 0;  ///< 1 for methods that are not iterative
+  /// What a run on this context will cost; needs no initialize.
+  virtual Work work(const RunContext& run) const = 0;
   /// @throws ConfigError if options and data disagree
   virtual void initialize(RunContext& run) = 0;
   virtual UpdateReport update(std::int64_t iteration) = 0;  ///< iteration counts from 0

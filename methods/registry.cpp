@@ -1,1 +1,31 @@
-// filled in below
+#include <algorithm>
+
+#include "lib/core/error.h"
+#include "lib/core/names.h"
+#include "methods/attention_matching/attention_matching.h"
+#include "methods/coresets/coresets.h"
+#include "methods/distribution_matching/distribution_matching.h"
+#include "methods/method.h"
+#include "methods/random_selection/random_selection.h"
+
+namespace retort::methods {
+
+const std::vector<MethodInfo>& all_methods() {
+  static const std::vector<MethodInfo> methods = {
+      random_selection::info(), coresets::herding_info(),      coresets::k_center_info(),
+      coresets::k_means_info(), distribution_matching::info(), attention_matching::info(),
+  };
+  return methods;
+}
+
+const MethodInfo& find_method(const std::string& name) {
+  const auto& methods = all_methods();
+  const auto found = std::find_if(methods.begin(), methods.end(),
+                                  [&](const MethodInfo& info) { return info.name == name; });
+  if (found != methods.end()) return *found;
+  std::vector<std::string> known;
+  for (const auto& info : methods) known.push_back(info.name);
+  throw ConfigError(unknown_name_message("method", name, known));
+}
+
+}  // namespace retort::methods

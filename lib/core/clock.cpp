@@ -3,8 +3,18 @@
 #include <sys/resource.h>
 
 #include <chrono>
+#include <fstream>
 
 namespace retort {
+
+std::string processor_name() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    const auto colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "unknown";
+}
 
 double wall_seconds() {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();

@@ -1,6 +1,11 @@
 #pragma once
 
+#include <string>
+
 namespace retort {
+
+/// The processor's own name, from /proc/cpuinfo; "unknown" elsewhere.
+std::string processor_name();
 
 /// Wall seconds since an arbitrary fixed point; monotonic.
 double wall_seconds();

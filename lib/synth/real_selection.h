@@ -1,0 +1,51 @@
+#pragma once
+// Which real images stand for a class: coresets, and what optimisation starts from.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lib/config/options.h"
+#include "lib/core/rng.h"
+#include "lib/core/tensor.h"
+#include "lib/data/image_dataset.h"
+
+namespace retort::synth {
+
+/// In which space distances are measured.
+struct FeatureOptions {
+  std::string features =
+      "embedding";  ///< "embedding" of a network trained on the data, or "pixels"
+  std::string net = "ConvNet-3";
+  std::int64_t epochs = 1;  ///< passes over the training split
+  std::int64_t batch_size = 64;
+  double lr = 0.01;
+
+  void describe(config::OptionTable& table);
+};
+
+/// The ways of choosing: random, first, herding, k-center, k-means.
+const std::vector<std::string>& selection_rules();
+
+/// Features of training images, eval mode. A network is trained by `options` on the whole training
+/// split once; pixels need none.
+class FeatureExtractor {
+ public:
+  FeatureExtractor(const data::ImageDataset& dataset, FeatureOptions options, const Rng& rng);
+  ~FeatureExtractor();
+  /// @param indices int64 [n]  @return float32 [n,F]
+  Tensor operator()(const Tensor& indices) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// @param per_class images of every class  @return int64 [K*per_class] training indices,
+/// class-major
+/// @throws ConfigError when a class has fewer images, naming it
+Tensor select_real(const data::ImageDataset& dataset, const std::string& rule,
+                   std::int64_t per_class, const FeatureOptions& features, const Rng& rng);
+
+}  // namespace retort::synth

@@ -1,0 +1,71 @@
+#include "methods/attention_matching/attention_matching.h"
+
+#include "methods/matching/features.h"
+
+namespace retort::methods::attention_matching {
+
+void Options::describe(config::OptionTable& table) {
+  MatchingOptions::describe(table);
+  table.add("power", power, "exponent p of the attention map", config::in_range(0.5, 16.0));
+  table
+      .add("lambda", lambda, "weight of the embedding term (alias: task-balance)",
+           config::non_negative())
+      .aliases = {"task-balance"};
+}
+
+Tensor attention(const Tensor& maps, double power) {
+  Tensor summed;
+  if (power == 1.0) {
+    summed = maps.abs().sum(1);
+  } else {
+    summed = maps.abs().pow(power).sum(1);
+  }
+  const Tensor flat = summed.flatten(1);
+  return flat / flat.norm(2, {1}, true).clamp_min(1e-12);
+}
+
+matching::Loss AttentionObjective::loss(const matching::Lens& lens,
+                                        const std::vector<matching::ClassPair>& classes) const {
+  const auto real = matching::join_real(classes);
+  std::vector<Tensors> real_attention;  // [layer][chunk]
+  Tensors embeddings;
+  matching::forward_real(lens, real.images, true, [&](std::int64_t, const nn::ForwardResult& r) {
+    // The last activation map takes no part: its place is the embedding's.
+    real_attention.resize(r.activation_maps.size() - 1);
+    for (std::size_t l = 0; l < real_attention.size(); ++l) {
+      real_attention[l].push_back(attention(r.activation_maps[l], power_));
+    }
+    embeddings.push_back(r.embedding);
+  });
+
+  const auto synthetic = matching::join_synthetic(classes);
+  const auto result =
+      lens.network.forward(lens.state, synthetic.images,
+                           {.mode = nn::Mode::Train, .logits = false, .activation_maps = true});
+  const auto squared_distance = [&](const Tensor& real_rows, const Tensor& synthetic_rows) {
+    return (matching::class_means(real_rows, real.counts) -
+            matching::class_means(synthetic_rows, synthetic.counts))
+        .square()
+        .sum();
+  };
+  const Tensor embedding_term =
+      100 * lambda_ * squared_distance(at::cat(embeddings), result.embedding);
+  Tensor attention_term = at::zeros_like(embedding_term);
+  for (std::size_t l = 0; l < real_attention.size(); ++l) {
+    const Tensor rows = attention(result.activation_maps[l], power_);
+    attention_term = attention_term + 100 * squared_distance(at::cat(real_attention[l]), rows);
+  }
+  return {
+      attention_term + embedding_term,
+      {{"attention", attention_term.item<double>()}, {"embedding", embedding_term.item<double>()}}};
+}
+
+MethodInfo info() {
+  return {"datadam", "Attention matching", "Sajedi et al., ICCV 2023",
+          "Matches spatial attention at every layer and the mean embedding of every class.",
+          []() -> std::unique_ptr<MethodFactory> {
+            return std::make_unique<SimpleFactory<Options, AttentionMatching>>();
+          }};
+}
+
+}  // namespace retort::methods::attention_matching

@@ -1,0 +1,65 @@
+#include "methods/coresets/coresets.h"
+
+#include "lib/nn/network.h"
+
+namespace retort::methods::coresets {
+
+void Options::describe(config::OptionTable& table) {
+  table.add("factor", factor, "multi-formation: real images shrunk into factor x factor grids",
+            config::in_range(std::int64_t{1}, 5));
+  features.describe(table);
+}
+
+Tensor Coreset::select(RunContext& run, std::int64_t per_class) const {
+  return synth::select_real(run.dataset, rule_, per_class, options_.features,
+                            run.rng.child("select"));
+}
+
+Work Coreset::work(const RunContext& run) const {
+  if (options_.features.features == "pixels") return {};
+  const auto network =
+      nn::make_network(options_.features.net, run.dataset.shape(), run.dataset.num_classes());
+  const auto images = double(run.dataset.size(data::Split::Train));
+  Work work;
+  work.setup_flops =
+      2.0 * double(network->macs()) * images * (3 * double(options_.features.epochs) + 1);
+  return work;
+}
+
+namespace {
+
+template <const char* kRule>
+class NamedCoreset : public Coreset {
+ public:
+  explicit NamedCoreset(const Options& options) : Coreset(options, kRule) {}
+};
+
+template <const char* kRule>
+std::unique_ptr<MethodFactory> factory() {
+  return std::make_unique<SimpleFactory<Options, NamedCoreset<kRule>>>();
+}
+
+constexpr char kHerding[] = "herding";
+constexpr char kKCenter[] = "k-center";
+constexpr char kKMeans[] = "k-means";
+
+}  // namespace
+
+MethodInfo herding_info() {
+  return {kHerding, "Herding", "Welling, ICML 2009",
+          "Real images whose running mean follows the class mean in feature space.",
+          &factory<kHerding>};
+}
+
+MethodInfo k_center_info() {
+  return {kKCenter, "Greedy k-center", "Sener and Savarese, ICLR 2018",
+          "Real images that cover the class: always the farthest from those chosen.",
+          &factory<kKCenter>};
+}
+
+MethodInfo k_means_info() {
+  return {kKMeans, "k-means", "Cui et al. (DC-BENCH), NeurIPS 2022",
+          "The real image nearest to each of ipc centroids per class.", &factory<kKMeans>};
+}
+
+}  // namespace retort::methods::coresets

@@ -1,0 +1,54 @@
+#include "methods/real_images.h"
+
+namespace retort::methods {
+
+void RealImages::prepare(RunContext& run) {
+  run_ = &run;
+  if (factor_ == 1) {
+    decoder_ = synth::make_pixels();
+    return;
+  }
+  const auto shape = run.dataset.shape();
+  data::Decoder spec{
+      "multi-formation", 1, {{"factor", std::to_string(factor_)}, {"type", "single"}}};
+  decoder_ = synth::make_decoder(spec, run.dataset.preprocessing(), shape);
+}
+
+void RealImages::initialize(RunContext& run) {
+  prepare(run);
+  stored_ = Tensor();
+}
+
+UpdateReport RealImages::update(std::int64_t) {
+  const std::int64_t parts = decoder_->images_per_stored(run_->dataset.shape().height);
+  const std::int64_t per_class = run_->ipc * parts;
+  Tensors packed;
+  for (const Tensor& indices : select(*run_, per_class).split(per_class)) {
+    packed.push_back(decoder_->pack(run_->dataset.batch(data::Split::Train, indices)));
+  }
+  stored_ = at::cat(packed);
+  return {};
+}
+
+data::SyntheticSet RealImages::snapshot() const {
+  const synth::Parametrization all(
+      stored_, run_->dataset.num_classes(),
+      synth::make_decoder(decoder_->spec(), run_->dataset.preprocessing(), run_->dataset.shape()));
+  data::SyntheticSet set;
+  set.images = stored_.clone();
+  set.class_index = at::arange(run_->dataset.num_classes(), at::kLong).repeat_interleave(run_->ipc);
+  set.labels = data::HardLabels{all.labels()};
+  set.decoder = decoder_->spec();
+  return set;
+}
+
+void RealImages::save_state(storage::StateWriter& out) const {
+  if (stored_.defined()) out.tensor("stored", stored_);
+}
+
+void RealImages::load_state(RunContext& run, const storage::StateReader& in) {
+  prepare(run);
+  if (in.has("stored")) stored_ = in.tensor("stored");
+}
+
+}  // namespace retort::methods

@@ -1,0 +1,109 @@
+// What every method in the registry promises, on the generated dataset.
+#include "lib/core/error.h"
+#include "lib/synth/parametrization.h"
+#include "tests/methods/small.h"
+#include "tests/support/catch.h"
+
+using namespace retort;
+using namespace retort::methods;
+using retort::testing::shapes;
+using retort::testing::small_method;
+
+namespace {
+
+constexpr std::int64_t kIpc = 2;
+
+RunContext context(std::uint64_t seed) {
+  return {.dataset = shapes(), .ipc = kIpc, .rng = Rng(seed)};
+}
+
+data::SyntheticSet run_whole(const std::string& name, std::uint64_t seed) {
+  auto method = small_method(name);
+  RunContext run = context(seed);
+  method->initialize(run);
+  for (std::int64_t i = 0; i < method->iterations(); ++i) method->update(i);
+  return method->snapshot();
+}
+
+}  // namespace
+
+TEST_CASE("every method gives finite, class-major images and a label per decoded image",
+          "[methods][contract]") {
+  for (const MethodInfo& info : all_methods()) {
+    DYNAMIC_SECTION(info.name) {
+      data::SyntheticSet set = run_whole(info.name, 1);
+      set.preprocessing = shapes().preprocessing();
+      const std::int64_t classes = shapes().num_classes();
+      CHECK(set.images.size(0) == classes * kIpc);
+      CHECK(set.images.size(1) == shapes().shape().channels);
+      CHECK(set.images.scalar_type() == at::kFloat);
+      CHECK(set.images.isfinite().all().item<bool>());
+      CHECK_FALSE(set.images.requires_grad());
+      CHECK(at::equal(set.class_index, at::arange(classes).repeat_interleave(kIpc)));
+      const auto decoded = synth::decode(set);
+      CHECK(decoded.images.size(0) == data::hard_classes(decoded.labels).numel());
+      CHECK(decoded.images.sizes().slice(1) == set.images.sizes().slice(1));
+    }
+  }
+}
+
+TEST_CASE("one seed gives the same bits, another seed others", "[methods][contract]") {
+  for (const MethodInfo& info : all_methods()) {
+    DYNAMIC_SECTION(info.name) {
+      CHECK(at::equal(run_whole(info.name, 1).images, run_whole(info.name, 1).images));
+      CHECK_FALSE(at::equal(run_whole(info.name, 1).images, run_whole(info.name, 2).images));
+    }
+  }
+}
+
+TEST_CASE("save, load and continue equals never having stopped", "[methods][contract][resume]") {
+  for (const MethodInfo& info : all_methods()) {
+    DYNAMIC_SECTION(info.name) {
+      const auto expected = run_whole(info.name, 5).images;
+      auto first = small_method(info.name);
+      RunContext run = context(5);
+      first->initialize(run);
+      const std::int64_t half = first->iterations() / 2;
+      for (std::int64_t i = 0; i < half; ++i) first->update(i);
+      storage::StateWriter state;
+      first->save_state(state);
+      auto second = small_method(info.name);
+      RunContext again = context(5);
+      second->load_state(again, storage::StateReader(state));
+      for (std::int64_t i = half; i < second->iterations(); ++i) second->update(i);
+      CHECK(at::equal(second->snapshot().images, expected));
+    }
+  }
+}
+
+TEST_CASE("every option has a help text and a range, and values outside it are refused",
+          "[methods][contract]") {
+  for (const MethodInfo& info : all_methods()) {
+    DYNAMIC_SECTION(info.name) {
+      CHECK_FALSE(info.paper.empty());
+      CHECK_FALSE(info.summary.empty());
+      const auto factory = info.factory();
+      config::OptionTable table = factory->options();
+      for (const auto& option : table.options()) {
+        INFO(option.name);
+        CHECK_FALSE(option.help.empty());
+        CHECK_FALSE(option.range.empty());
+        // What an option prints as its value must be accepted by it again.
+        CHECK_NOTHROW(table.set(option.name, option.value(), config::Origin::Flag));
+      }
+      CHECK_THROWS_AS(table.set("no-such-option", "1", config::Origin::Flag), ConfigError);
+    }
+  }
+}
+
+TEST_CASE("too few images of a class are named with the class", "[methods][contract]") {
+  auto method = small_method("random");
+  RunContext run{.dataset = shapes(), .ipc = 1'000'000, .rng = Rng(0)};
+  method->initialize(run);
+  CHECK_THROWS_WITH_TEXT(method->update(0), ConfigError, shapes().info().class_names[0]);
+}
+
+TEST_CASE("an unknown method is answered with the known ones", "[methods][registry]") {
+  CHECK_THROWS_WITH_TEXT(find_method("dn"), ConfigError, "did you mean 'dm'");
+  CHECK_THROWS_WITH_TEXT(find_method("dn"), ConfigError, "herding");
+}

@@ -1,0 +1,223 @@
+#include <torch/csrc/autograd/autograd.h>
+
+#include "lib/core/error.h"
+#include "lib/core/parallel.h"
+#include "methods/attention_matching/attention_matching.h"
+#include "methods/distribution_matching/distribution_matching.h"
+#include "methods/matching/image_optimizer.h"
+#include "tests/methods/small.h"
+#include "tests/support/catch.h"
+#include "tests/support/gradient_check.h"
+
+using namespace retort;
+using namespace retort::methods;
+using namespace retort::methods::matching;
+using retort::testing::shapes;
+using retort::testing::small_method;
+
+namespace {
+
+struct Setting {
+  std::unique_ptr<nn::Network> network;
+  nn::NetworkState state;
+};
+
+Setting setting(const std::string& name, at::ScalarType dtype) {
+  Setting s;
+  s.network = nn::make_network(name, {3, 16, 16}, 4);
+  s.state = s.network->initialize(Rng(3));
+  for (Tensor& p : s.state.parameters) p = p.to(dtype);
+  for (Tensor& b : s.state.buffers) b = b.to(dtype);
+  return s;
+}
+
+std::vector<ClassPair> pairs_of(const Tensor& real, const Tensor& synthetic, std::int64_t classes) {
+  std::vector<ClassPair> pairs;
+  const auto real_parts = real.chunk(classes);
+  const auto synthetic_parts = synthetic.chunk(classes);
+  for (std::int64_t c = 0; c < classes; ++c) {
+    pairs.push_back({c, real_parts[std::size_t(c)], synthetic_parts[std::size_t(c)]});
+  }
+  return pairs;
+}
+
+Tensor noise(std::int64_t n, std::uint64_t seed, at::ScalarType dtype) {
+  return Rng(seed).normal_tensor({n, 3, 16, 16}).to(dtype);
+}
+
+struct Result {
+  double loss;
+  Tensor gradient;
+};
+
+Result all_at_once(const Objective& objective, const Setting& s, const Tensor& real,
+                   const Tensor& synthetic) {
+  const Tensor leaf = synthetic.clone().requires_grad_();
+  nn::NetworkState state = s.state.detached_clone();
+  const Loss loss = objective.loss({*s.network, state}, pairs_of(real, leaf, 3));
+  return {loss.total.item<double>(), torch::autograd::grad({loss.total}, {leaf})[0]};
+}
+
+Result class_by_class(const Objective& objective, const Setting& s, const Tensor& real,
+                      const Tensor& synthetic) {
+  Result sum{0, {}};
+  Tensors gradients;
+  for (const ClassPair& pair : pairs_of(real, synthetic, 3)) {
+    ClassPair one = pair;
+    one.synthetic = pair.synthetic.clone().requires_grad_();
+    nn::NetworkState state = s.state.detached_clone();
+    const Loss loss = objective.loss({*s.network, state}, {one});
+    sum.loss += loss.total.item<double>();
+    gradients.push_back(torch::autograd::grad({loss.total}, {one.synthetic})[0]);
+  }
+  sum.gradient = at::cat(gradients);
+  return sum;
+}
+
+const distribution_matching::DistributionObjective kDistribution;
+const attention_matching::AttentionObjective kAttention(1.0, 0.01);
+
+}  // namespace
+
+TEST_CASE("classes may be looked at one by one when the network treats images one by one",
+          "[methods][matching]") {
+  for (const Objective* objective : {static_cast<const Objective*>(&kDistribution),
+                                     static_cast<const Objective*>(&kAttention)}) {
+    const Setting s = setting("ConvNet-2-w8", at::kDouble);
+    const Tensor real = noise(36, 1, at::kDouble);
+    const Tensor synthetic = noise(6, 2, at::kDouble);
+    const Result joint = all_at_once(*objective, s, real, synthetic);
+    const Result looped = class_by_class(*objective, s, real, synthetic);
+    CHECK(looped.loss == Approx(joint.loss).epsilon(1e-12));
+    CHECK_CLOSE(looped.gradient, joint.gradient, 1e-12);
+  }
+}
+
+TEST_CASE("with training-mode BatchNorm they may not: the split changes the gradient",
+          "[methods][matching]") {
+  const Setting s = setting("ConvNet-2-BN-w8", at::kDouble);
+  // Classes of different contrast: their own statistics are not the joint ones.
+  Tensor real = noise(36, 1, at::kDouble);
+  real.slice(0, 12, 24).mul_(3);
+  const Tensor synthetic = noise(6, 2, at::kDouble);
+  const Result joint = all_at_once(kDistribution, s, real, synthetic);
+  const Result looped = class_by_class(kDistribution, s, real, synthetic);
+  CHECK(retort::testing::compare(looped.gradient, joint.gradient).error > 1e-2);
+}
+
+TEST_CASE("equal real and synthetic batches give no loss and no gradient", "[methods][matching]") {
+  for (const std::string& net : {"ConvNet-2-w8", "ConvNet-2-BN-w8"}) {
+    const Setting s = setting(net, at::kDouble);
+    const Tensor images = noise(9, 4, at::kDouble);
+    for (const Objective* objective : {static_cast<const Objective*>(&kDistribution),
+                                       static_cast<const Objective*>(&kAttention)}) {
+      const Result result = all_at_once(*objective, s, images, images);
+      CHECK(result.loss == Approx(0).margin(1e-20));
+      CHECK(result.gradient.abs().max().item<double>() < 1e-12);
+    }
+  }
+}
+
+TEST_CASE("the losses agree with finite differences in float64", "[methods][matching][gradient]") {
+  // Swish has no kinks; the attention of a swish map uses |F|, which is smooth almost everywhere.
+  for (const std::string& net : {"ConvNet-2-w8-swish", "ConvNet-2-BN-w8-swish"}) {
+    const Setting s = setting(net, at::kDouble);
+    const Tensor real = noise(9, 5, at::kDouble);
+    const Tensor synthetic = noise(6, 6, at::kDouble);
+    for (const Objective* objective : {static_cast<const Objective*>(&kDistribution),
+                                       static_cast<const Objective*>(&kAttention)}) {
+      const auto loss = [&](const Tensor& x) {
+        nn::NetworkState state = s.state.detached_clone();
+        return objective->loss({*s.network, state}, pairs_of(real, x, 3)).total;
+      };
+      CHECK(retort::testing::direction_error(loss, synthetic) < 1e-6);
+    }
+  }
+}
+
+TEST_CASE("attention maps have unit length and keep their pattern for any power",
+          "[methods][matching]") {
+  const Tensor maps = Rng(1).normal_tensor({2, 5, 4, 4}).to(at::kDouble);
+  for (const double power : {1.0, 2.0, 4.0}) {
+    const Tensor a = attention_matching::attention(maps, power);
+    CHECK(a.sizes() == at::IntArrayRef({2, 16}));
+    CHECK_CLOSE(a.norm(2, {1}, false), at::ones({2}, at::kDouble), 1e-12);
+  }
+  CHECK(attention_matching::attention(at::zeros({1, 2, 2, 2}), 1.0).isfinite().all().item<bool>());
+}
+
+TEST_CASE("SGD on the images follows v <- mu v + g, S <- S - lr v", "[methods][matching]") {
+  ImageOptimizer optimizer("sgd", 0.1, 0.5);
+  const Tensor images = at::zeros({1});
+  const Tensor gradient = at::ones({1});
+  optimizer.step(images, gradient);
+  CHECK(images.item<float>() == Approx(-0.1));
+  optimizer.step(images, gradient);
+  CHECK(images.item<float>() == Approx(-0.1 - 0.1 * 1.5));
+}
+
+TEST_CASE("Adam's first step has the length of the step size", "[methods][matching]") {
+  ImageOptimizer optimizer("adam", 0.1, 0.9);
+  const Tensor images = at::zeros({2});
+  optimizer.step(images, at::tensor({3.0F, -0.01F}));
+  CHECK_CLOSE(images, at::tensor({-0.1F, 0.1F}), 1e-5);
+}
+
+TEST_CASE("100 iterations on two threads equal 100 iterations on one", "[methods][matching]") {
+  const auto run_with = [&](int threads) {
+    set_thread_count(threads);
+    auto method = small_method("dm", "100", {{"batch-real", "4"}});
+    RunContext run{.dataset = shapes(), .ipc = 1, .rng = Rng(9)};
+    method->initialize(run);
+    for (std::int64_t i = 0; i < 100; ++i) method->update(i);
+    set_thread_count(1);
+    return method->snapshot().images;
+  };
+  CHECK(at::equal(run_with(2), run_with(1)));
+}
+
+TEST_CASE("matching lowers its own loss on fixed networks", "[methods][matching][learning]") {
+  for (const std::string& name : {"dm", "datadam"}) {
+    auto method = small_method(name, "40", {{"init", "noise"}, {"augmentation", "none"}});
+    RunContext run{.dataset = shapes(), .ipc = 1, .rng = Rng(2)};
+    method->initialize(run);
+    double early = 0;
+    double late = 0;
+    for (std::int64_t i = 0; i < 40; ++i) {
+      const double loss = method->update(i).loss;
+      if (i < 5) early += loss;
+      if (i >= 35) late += loss;
+    }
+    INFO(name);
+    CHECK(late < 0.8 * early);
+  }
+}
+
+TEST_CASE("mirror images, multi-formation and trained networks run under every matching method",
+          "[methods][matching]") {
+  const std::vector<std::vector<std::pair<std::string, std::string>>> settings{
+      {{"fyi", "true"}, {"augmentation-style", "fyi"}},
+      {{"factor", "2"}, {"init", "k-means"}, {"features", "pixels"}},
+      {{"factor", "3"}, {"decode-type", "multi"}},
+      {{"networks", "trained"}, {"net-period", "2"}, {"net-steps", "1"}},
+      {{"networks", "pool"}, {"pool-size", "2"}, {"pool-steps", "2"}},
+      {{"init", "mosaic"}},
+      {{"image-optimizer", "adam"}, {"lr-images", "0.01"}},
+  };
+  for (const std::string& name : {"dm", "datadam"}) {
+    for (const auto& more : settings) {
+      DYNAMIC_SECTION(name << " with " << more[0].first << " " << more[0].second) {
+        auto method = small_method(name, "3", more);
+        RunContext run{.dataset = shapes(), .ipc = 2, .rng = Rng(1)};
+        method->initialize(run);
+        for (std::int64_t i = 0; i < 3; ++i) CHECK(std::isfinite(method->update(i).loss));
+      }
+    }
+  }
+}
+
+TEST_CASE("a BatchNorm network needs whole real batches of every class", "[methods][matching]") {
+  auto method = small_method("datadam", "1", {{"batch-real", "100000"}});
+  RunContext run{.dataset = shapes(), .ipc = 1, .rng = Rng(1)};
+  CHECK_THROWS_WITH_TEXT(method->initialize(run), ConfigError, "batch-real 100000");
+}

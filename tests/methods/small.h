@@ -1,0 +1,41 @@
+#pragma once
+
+#include <string>
+
+#include "datasets/dataset.h"
+#include "methods/method.h"
+
+namespace retort::testing {
+
+/// The generated dataset, opened once per test program.
+inline const data::ImageDataset& shapes() {
+  static const data::ImageDataset dataset = datasets::open_dataset("shapes", {});
+  return dataset;
+}
+
+/// Sets the options that cost time to tiny values, where the method has them.
+inline void make_small(config::OptionTable& table, const std::string& iterations = "3") {
+  const auto set = [&](const std::string& name, const std::string& value) {
+    if (table.contains(name)) table.set(name, value, config::Origin::Flag);
+  };
+  set("iterations", iterations);
+  set("batch-real", "8");
+  set("feature-epochs", "0");
+  set("feature-net", "ConvNet-2-w8");
+  if (table.contains("net")) {
+    const bool batch_norm = table.find("net").value().ends_with("BN");
+    set("net", batch_norm ? "ConvNet-2-BN-w8" : "ConvNet-2-w8");
+  }
+}
+
+inline std::unique_ptr<methods::DistillationMethod> small_method(
+    const std::string& name, const std::string& iterations = "3",
+    const std::vector<std::pair<std::string, std::string>>& more = {}) {
+  const auto factory = methods::find_method(name).factory();
+  config::OptionTable table = factory->options();
+  make_small(table, iterations);
+  for (const auto& [key, value] : more) table.set(key, value, config::Origin::Flag);
+  return factory->create();
+}
+
+}  // namespace retort::testing
