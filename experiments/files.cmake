@@ -1,5 +1,50 @@
 # Protocols and presets that are compiled into the program; one line per file.
 set(RETORT_PROTOCOL_FILES
+  dc.cfg dsa.cfg dm.cfg datadam.cfg idc.cfg dsa-300.cfg quick.cfg
 )
 set(RETORT_PRESET_FILES
+  datadam/cifar10-ipc1.cfg
+  datadam/cifar10-ipc10.cfg
+  datadam/cifar10-ipc50.cfg
+  datadam/cifar100-ipc1.cfg
+  datadam/cifar100-ipc10.cfg
+  datadam/cifar100-ipc50.cfg
+  datadam/paper-cifar10-ipc1.cfg
+  datadam/paper-cifar10-ipc10.cfg
+  datadam/paper-cifar10-ipc50.cfg
+  datadam/paper-cifar100-ipc1.cfg
+  datadam/paper-cifar100-ipc10.cfg
+  datadam/paper-cifar100-ipc50.cfg
+  datadam/paper-tiny-imagenet-ipc1.cfg
+  datadam/paper-tiny-imagenet-ipc10.cfg
+  datadam/paper-tiny-imagenet-ipc50.cfg
+  datadam/tiny-imagenet-ipc1.cfg
+  datadam/tiny-imagenet-ipc10.cfg
+  datadam/tiny-imagenet-ipc50.cfg
+  dm-fyi/cifar10-ipc1.cfg
+  dm-fyi/cifar10-ipc10.cfg
+  dm-fyi/cifar10-ipc50.cfg
+  dm-fyi/cifar100-ipc1.cfg
+  dm-fyi/cifar100-ipc10.cfg
+  dm-fyi/cifar100-ipc50.cfg
+  dm-fyi/tiny-imagenet-ipc1.cfg
+  dm-fyi/tiny-imagenet-ipc10.cfg
+  dm-fyi/tiny-imagenet-ipc50.cfg
+  dm/cifar10-ipc1.cfg
+  dm/cifar10-ipc10.cfg
+  dm/cifar10-ipc100.cfg
+  dm/cifar10-ipc1000.cfg
+  dm/cifar10-ipc1250.cfg
+  dm/cifar10-ipc200.cfg
+  dm/cifar10-ipc50.cfg
+  dm/cifar10-ipc500.cfg
+  dm/cifar100-ipc1.cfg
+  dm/cifar100-ipc10.cfg
+  dm/cifar100-ipc50.cfg
+  dm/mnist-ipc1.cfg
+  dm/mnist-ipc10.cfg
+  dm/mnist-ipc50.cfg
+  dm/tiny-imagenet-ipc1.cfg
+  dm/tiny-imagenet-ipc10.cfg
+  dm/tiny-imagenet-ipc50.cfg
 )
