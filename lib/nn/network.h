@@ -22,10 +22,10 @@ enum class Pooling { None, Max, Average };
 enum class Init { UniformFanIn, One, Zero };
 
 struct ParameterInfo {
-  std::string name;                 ///< "features.0.weight", as in the reference code
+  std::string name;  ///< "features.0.weight", as in the reference code
   std::vector<std::int64_t> shape;
   Init init = Init::UniformFanIn;
-  std::int64_t fan_in = 1;          ///< for UniformFanIn: U(-1/sqrt(fan_in), 1/sqrt(fan_in))
+  std::int64_t fan_in = 1;  ///< for UniformFanIn: U(-1/sqrt(fan_in), 1/sqrt(fan_in))
 };
 
 struct BufferInfo {
@@ -50,14 +50,15 @@ enum class Mode {
 
 struct ForwardOptions {
   Mode mode = Mode::Eval;
-  bool logits = true;           ///< false: skip the classifier
-  bool activation_maps = false; ///< keep the output of every block's activation, before pooling
+  bool logits = true;            ///< false: skip the classifier
+  bool activation_maps = false;  ///< keep the output of every block's activation, before pooling
 };
 
 struct ForwardResult {
-  Tensor logits;      ///< [N,K]; undefined when not asked for
-  Tensor embedding;   ///< [N,F], the flattened input of the last linear layer
-  Tensors activation_maps;  ///< per block [N,C,h,w]; empty when not asked for or not a ConvNet
+  Tensor logits;     ///< [N,K]; undefined when not asked for
+  Tensor embedding;  ///< [N,F], the flattened input of the last linear layer
+  /// Per convolution block [N,C,h,w]; empty when not asked for, and for MLP and ResNets.
+  Tensors activation_maps;
 };
 
 /// One architecture for one input shape and class count.
@@ -87,6 +88,9 @@ class Network {
 
  protected:
   Network(std::string name, ImageShape input, std::int64_t num_classes);
+  /// Throws ConfigError unless x has the input shape and `state` the right number of tensors.
+  void expect_matching(const NetworkState& state, const Tensor& x) const;
+
   std::vector<ParameterInfo> parameters_;
   std::vector<BufferInfo> buffers_;
 

@@ -1,0 +1,72 @@
+#pragma once
+// Layers shared by all networks of this folder; internal to lib/nn. A layer holds its options and
+// the position of its parameters in a NetworkState; building one records what it needs in a Plan.
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "lib/core/tensor.h"
+#include "lib/nn/network.h"
+
+namespace retort::nn {
+
+/// Collects parameters, buffers and cost while a network is put together layer by layer, and
+/// follows the shape of one image's feature map.
+struct Plan {
+  Plan(std::string network_name, ImageShape input_shape);
+
+  std::string network;  ///< for messages
+  ImageShape input;
+  ImageShape map;  ///< output of the layers added so far
+  std::vector<ParameterInfo> parameters;
+  std::vector<BufferInfo> buffers;
+  std::int64_t macs = 0;
+};
+
+struct ConvolutionOptions {
+  std::int64_t channels = 0;  ///< of the output
+  std::int64_t kernel = 3;
+  std::int64_t stride = 1;
+  std::int64_t padding = 1;
+  bool bias = true;
+};
+
+struct Convolution {
+  std::size_t first_parameter = 0;
+  std::int64_t stride = 1;
+  std::int64_t padding = 0;
+  bool bias = true;
+};
+
+struct Normalization {
+  Norm norm = Norm::None;
+  std::size_t first_parameter = 0;  ///< weight, then bias
+  std::size_t first_buffer = 0;     ///< Batch only: running mean, then running variance
+};
+
+struct Linear {
+  std::size_t first_parameter = 0;
+};
+
+/// @throws ConfigError if the map is smaller than the kernel
+Convolution add_convolution(Plan& plan, const std::string& name, const ConvolutionOptions& options);
+/// @throws ConfigError for Norm::Group on a channel count that 4 does not divide, and for
+///         Norm::Instance on a 1x1 map
+Normalization add_normalization(Plan& plan, const std::string& name, Norm norm);
+/// Non-overlapping pooling of side `size`; a partial window at the border is dropped.
+/// @throws ConfigError if the map is smaller than `size`
+void add_pooling(Plan& plan, const std::string& name, std::int64_t size);
+/// Reads `features` values: the flattened map, or the output of an earlier linear layer.
+Linear add_linear(Plan& plan, const std::string& name, std::int64_t features, std::int64_t outputs);
+
+Tensor apply(const Convolution& layer, const NetworkState& state, const Tensor& x);
+/// @throws ConfigError for BatchNorm in training mode on a single value per channel
+Tensor apply(const Normalization& layer, const NetworkState& state, const Tensor& x, Mode mode);
+Tensor apply(const Linear& layer, const NetworkState& state, const Tensor& x);
+Tensor activate(Activation activation, const Tensor& x);
+/// 2x2, stride 2.
+Tensor pool(Pooling pooling, const Tensor& x);
+
+}  // namespace retort::nn

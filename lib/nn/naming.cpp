@@ -1,0 +1,208 @@
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "lib/core/error.h"
+#include "lib/core/names.h"
+#include "lib/core/str.h"
+#include "lib/nn/factories.h"
+#include "lib/nn/network.h"
+
+namespace retort::nn {
+namespace {
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  std::transform(result.begin(), result.end(), result.begin(),
+                 [](unsigned char c) { return char(std::tolower(c)); });
+  return result;
+}
+
+bool is_separator(char c) { return c == '-' || c == '_'; }
+
+struct FixedNetwork {
+  std::string name;  ///< canonical; aliases differ in case and separators only
+  std::unique_ptr<Network> (*make)(ImageShape input, std::int64_t num_classes);
+};
+
+const std::vector<FixedNetwork>& fixed_networks() {
+  using Down = Downsampling;
+  static const std::vector<FixedNetwork> networks = {
+      {"MLP", make_mlp},
+      {"LeNet", make_lenet},
+      {"AlexNet", [](ImageShape i, std::int64_t k) { return make_alexnet(Norm::None, i, k); }},
+      {"AlexNet-BN", [](ImageShape i, std::int64_t k) { return make_alexnet(Norm::Batch, i, k); }},
+      {"VGG-11", [](ImageShape i, std::int64_t k) { return make_vgg11(Norm::Instance, i, k); }},
+      {"VGG-11-BN", [](ImageShape i, std::int64_t k) { return make_vgg11(Norm::Batch, i, k); }},
+      {"ResNet-18",
+       [](ImageShape i, std::int64_t k) {
+         return make_resnet18(Norm::Instance, Down::Stride, i, k);
+       }},
+      {"ResNet-18-BN",
+       [](ImageShape i, std::int64_t k) { return make_resnet18(Norm::Batch, Down::Stride, i, k); }},
+      {"ResNet-18-AP",
+       [](ImageShape i, std::int64_t k) {
+         return make_resnet18(Norm::Instance, Down::AveragePooling, i, k);
+       }},
+      {"ResNet-18-BN-AP",
+       [](ImageShape i, std::int64_t k) {
+         return make_resnet18(Norm::Batch, Down::AveragePooling, i, k);
+       }},
+  };
+  return networks;
+}
+
+/// "ResNet18BN_AP" and "ResNet-18-BN-AP" both give "resnet18bnap".
+std::string without_separators(std::string_view name) {
+  std::string result = lower(name);
+  std::erase_if(result, is_separator);
+  return result;
+}
+
+/// What one part of a ConvNet's name stands for. Parts of one slot exclude each other.
+struct ConvNetPart {
+  enum class Slot { Depth, Width, Norm, Activation, Pooling };
+  std::string spelling;  ///< lower case; "d", "w" and "" take a number
+  Slot slot;
+  void (*apply)(ConvNetConfig& config, std::int64_t number);
+};
+
+// The longest matching spelling wins, so "aswish" is not read as "as" and "wish".
+const std::vector<ConvNetPart>& convnet_parts() {
+  using Slot = ConvNetPart::Slot;
+  using Config = ConvNetConfig;
+  using Int = std::int64_t;
+  static const std::vector<ConvNetPart> parts = {
+      {"", Slot::Depth, [](Config& c, Int n) { c.depth = n; }},
+      {"d", Slot::Depth, [](Config& c, Int n) { c.depth = n; }},
+      {"w", Slot::Width, [](Config& c, Int n) { c.width = n; }},
+      {"nn", Slot::Norm, [](Config& c, Int) { c.norm = Norm::None; }},
+      {"bn", Slot::Norm, [](Config& c, Int) { c.norm = Norm::Batch; }},
+      {"ln", Slot::Norm, [](Config& c, Int) { c.norm = Norm::Layer; }},
+      {"in", Slot::Norm, [](Config& c, Int) { c.norm = Norm::Instance; }},
+      {"gn", Slot::Norm, [](Config& c, Int) { c.norm = Norm::Group; }},
+      {"relu", Slot::Activation, [](Config& c, Int) { c.activation = Activation::Relu; }},
+      {"ar", Slot::Activation, [](Config& c, Int) { c.activation = Activation::Relu; }},
+      {"leakyrelu", Slot::Activation, [](Config& c, Int) { c.activation = Activation::LeakyRelu; }},
+      {"al", Slot::Activation, [](Config& c, Int) { c.activation = Activation::LeakyRelu; }},
+      {"sigmoid", Slot::Activation, [](Config& c, Int) { c.activation = Activation::Sigmoid; }},
+      {"as", Slot::Activation, [](Config& c, Int) { c.activation = Activation::Sigmoid; }},
+      {"swish", Slot::Activation, [](Config& c, Int) { c.activation = Activation::Swish; }},
+      {"aswish", Slot::Activation, [](Config& c, Int) { c.activation = Activation::Swish; }},
+      {"max", Slot::Pooling, [](Config& c, Int) { c.pooling = Pooling::Max; }},
+      {"mp", Slot::Pooling, [](Config& c, Int) { c.pooling = Pooling::Max; }},
+      {"avg", Slot::Pooling, [](Config& c, Int) { c.pooling = Pooling::Average; }},
+      {"ap", Slot::Pooling, [](Config& c, Int) { c.pooling = Pooling::Average; }},
+      {"nopool", Slot::Pooling, [](Config& c, Int) { c.pooling = Pooling::None; }},
+      {"np", Slot::Pooling, [](Config& c, Int) { c.pooling = Pooling::None; }},
+  };
+  return parts;
+}
+
+bool takes_number(const ConvNetPart& part) {
+  return part.slot == ConvNetPart::Slot::Depth || part.slot == ConvNetPart::Slot::Width;
+}
+
+/// Leading digits of `text` as a number, removed from it. Saturates: ranges are checked later.
+std::int64_t take_number(std::string_view& text) {
+  std::int64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  text.remove_prefix(std::size_t(end - text.data()));
+  return error == std::errc{} ? number : INT64_MAX;
+}
+
+bool matches(const ConvNetPart& part, std::string_view text) {
+  if (!text.starts_with(part.spelling)) return false;
+  if (!takes_number(part)) return true;
+  return text.size() > part.spelling.size() && std::isdigit(int(text[part.spelling.size()])) != 0;
+}
+
+const ConvNetPart* find_part(std::string_view text) {
+  const ConvNetPart* best = nullptr;
+  for (const auto& part : convnet_parts()) {
+    if (!matches(part, text)) continue;
+    if (best == nullptr || part.spelling.size() >= best->spelling.size()) best = &part;
+  }
+  return best;
+}
+
+/// @param suffix what follows "convnet", lower case
+ConvNetConfig parse_convnet(const std::string& name, std::string_view suffix) {
+  ConvNetConfig config;
+  std::vector<ConvNetPart::Slot> seen;
+  while (!suffix.empty()) {
+    if (is_separator(suffix.front())) {
+      suffix.remove_prefix(1);
+      continue;
+    }
+    const ConvNetPart* part = find_part(suffix);
+    if (part == nullptr) {
+      const std::string found(suffix.substr(0, suffix.find_first_of("-_")));
+      throw ConfigError(
+          str("network '", name, "': ",
+              unknown_name_message("part", found,
+                                   {"<depth>", "BN", "LN", "GN", "IN", "NN", "w<width>", "sigmoid",
+                                    "leakyrelu", "swish", "max", "nopool"})));
+    }
+    if (std::find(seen.begin(), seen.end(), part->slot) != seen.end()) {
+      throw ConfigError(str("network '", name, "': depth, width, norm, activation and pooling may ",
+                            "each be given once, found a second one at '", suffix, "'"));
+    }
+    seen.push_back(part->slot);
+    suffix.remove_prefix(part->spelling.size());
+    part->apply(config, takes_number(*part) ? take_number(suffix) : 0);
+  }
+  return config;
+}
+
+std::vector<std::string> known_names() {
+  std::vector<std::string> names = {"ConvNet-3", "ConvNet-3-BN", "ConvNet-3-w64"};
+  for (const auto& network : fixed_networks()) names.push_back(network.name);
+  return names;
+}
+
+}  // namespace
+
+std::unique_ptr<Network> make_network(const std::string& name, ImageShape input,
+                                      std::int64_t num_classes) {
+  constexpr std::string_view kConvNet = "convnet";
+  const std::string lower_name = lower(name);
+  if (lower_name.starts_with(kConvNet)) {
+    const auto suffix = std::string_view(lower_name).substr(kConvNet.size());
+    return make_convnet(parse_convnet(name, suffix), input, num_classes);
+  }
+  const std::string bare = without_separators(name);
+  for (const auto& network : fixed_networks()) {
+    if (without_separators(network.name) == bare) return network.make(input, num_classes);
+  }
+  throw ConfigError(unknown_name_message("network", name, known_names()));
+}
+
+const std::vector<NetworkFamily>& network_families() {
+  static const std::vector<NetworkFamily> families = {
+      {.name = "ConvNet-3",
+       .pattern = "ConvNet[-D][-BN|-LN|-GN|-IN|-NN][-wW][-sigmoid|-leakyrelu|-swish][-max|-nopool]",
+       .description = "D blocks of convolution, norm, activation, pooling; depth 3, width 128, "
+                      "InstanceNorm, ReLU, average pooling if nothing is said (Zhao et al. 2021)"},
+      {.name = "MLP",
+       .pattern = "MLP",
+       .description = "two hidden layers of 128 (Zhao et al. 2021)"},
+      {.name = "LeNet", .pattern = "LeNet", .description = "LeNet-5 with ReLU (LeCun et al. 1998)"},
+      {.name = "AlexNet",
+       .pattern = "AlexNet[-BN]",
+       .description = "five convolutions for small images (Krizhevsky et al. 2012)"},
+      {.name = "VGG-11",
+       .pattern = "VGG-11[-BN]",
+       .description = "eight convolutions, InstanceNorm or BatchNorm (Simonyan, Zisserman 2015)"},
+      {.name = "ResNet-18",
+       .pattern = "ResNet-18[-BN][-AP]",
+       .description = "for small images, InstanceNorm or BatchNorm; AP: average pooling instead of "
+                      "strides (He et al. 2016)"},
+  };
+  return families;
+}
+
+}  // namespace retort::nn
