@@ -1,0 +1,110 @@
+#pragma once
+// Numbers computed once by the papers' own code, one HDF5 file per case. The root attribute `kind`
+// of a file names the handler that recomputes its contents. A handler takes shapes, options and
+// counts from the file, never from its own knowledge of one file.
+//
+// To serve another kind: write `void check_<kind>(const GoldenFile&)` in the source of its area,
+// declare it at the end of this header and add a line to handlers() in handlers.cpp.
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lib/core/tensor.h"
+#include "lib/nn/network.h"
+#include "lib/storage/hdf5.h"
+
+namespace retort::testing::golden {
+
+/// One open file. Paths inside it are relative ("outputs/loss"); "" is the root.
+class GoldenFile {
+ public:
+  /// @throws StorageError if the file cannot be read or has no attribute `kind`
+  explicit GoldenFile(const std::filesystem::path& path);
+
+  const std::string& name() const { return name_; }  ///< "dm_batchnorm.h5"
+  const std::string& kind() const { return kind_; }
+  const storage::H5Reader& h5() const { return h5_; }
+
+  bool has(const std::string& path) const { return h5_.has(path); }
+  /// Names inside a group, sorted; empty if there is no such group.
+  std::vector<std::string> children(const std::string& group) const;
+
+  /// Floating datasets come as `dtype`, integer ones as stored.
+  Tensor tensor(const std::string& path, at::ScalarType dtype) const;
+  double number(const std::string& path) const;  ///< a rank-0 dataset
+
+  /// Attributes of the group or dataset `path`, with a value for files that do not say.
+  std::int64_t integer_or(const std::string& path, const std::string& name,
+                          std::int64_t fallback) const;
+  double number_or(const std::string& path, const std::string& name, double fallback) const;
+  std::string text_or(const std::string& path, const std::string& name,
+                      const std::string& fallback) const;
+
+ private:
+  std::string name_;
+  storage::H5Reader h5_;
+  std::string kind_;
+};
+
+/// Every comparison is made in both. Tolerances are relative to the largest stored entry.
+struct Precision {
+  at::ScalarType dtype;
+  double tolerance;
+  std::string name;
+};
+/// float64 at 1e-10 and float32 at 1e-5, unless the kind needs other tolerances.
+std::vector<Precision> precisions(double float64_tolerance = 1e-10,
+                                  double float32_tolerance = 1e-5);
+
+/// Names and shapes of a `net` group (datasets names, shapes, offsets), in stored order.
+/// @throws StorageError if the offsets are not the running sum of the sizes
+std::vector<nn::ParameterInfo> read_layout(const GoldenFile& file, const std::string& group);
+
+/// Parameters and running statistics of a `net` group. Buffers come in the order of the norm
+/// layers, mean before variance: the order of Network::buffers() for all chain networks.
+nn::NetworkState read_network(const GoldenFile& file, const std::string& group,
+                              at::ScalarType dtype);
+
+/// The buffers alone, from a group of datasets named "features.<i>.running_mean" / "_var".
+Tensors read_buffers(const GoldenFile& file, const std::string& group, at::ScalarType dtype);
+
+/// The ConvNet whose parameters lie in `net_group`. Depth, width and classes come from the layout;
+/// norm, activation and pooling from the attributes of `options_group`, then of the root, then from
+/// the layout (norm) and the reference's defaults (ReLU, average pooling).
+std::unique_ptr<nn::Network> make_stored_convnet(const GoldenFile& file,
+                                                 const std::string& options_group,
+                                                 const std::string& net_group,
+                                                 nn::ImageShape input);
+
+/// Shape of one image of a [..., C, H, W] tensor.
+nn::ImageShape image_shape(const Tensor& images);
+
+/// CHECKs that names, shapes, offsets and count of `group` are those of the network.
+void check_layout(const nn::Network& network, const GoldenFile& file, const std::string& group);
+
+/// Says on stdout, once, that a part of a file is not compared. part "" means the whole file.
+void report_skipped(const GoldenFile& file, const std::string& part, const std::string& reason);
+
+/// Golden files of a folder, sorted. @throws StorageError if it has none
+std::vector<std::filesystem::path> golden_files(const std::filesystem::path& folder);
+
+enum class Outcome { Checked, Skipped };
+/// Opens a file and runs the handler of its kind; a kind without handler is reported as skipped.
+Outcome check_file(const std::filesystem::path& path);
+
+struct Handler {
+  std::string kind;
+  std::function<void(const GoldenFile&)> check;
+};
+/// One entry per kind.
+const std::vector<Handler>& handlers();
+
+// networks.cpp
+void check_convnet_variants(const GoldenFile& file);
+void check_networks_large(const GoldenFile& file);
+
+}  // namespace retort::testing::golden

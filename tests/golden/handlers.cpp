@@ -1,0 +1,14 @@
+#include "tests/golden/golden.h"
+
+namespace retort::testing::golden {
+
+// A plain list: greppable, ordered, and a kind that is missing here is reported by name.
+const std::vector<Handler>& handlers() {
+  static const std::vector<Handler> all = {
+      {"convnet_variants", check_convnet_variants},
+      {"networks_large", check_networks_large},
+  };
+  return all;
+}
+
+}  // namespace retort::testing::golden
