@@ -1,1 +1,68 @@
-// filled in below
+#include <algorithm>
+#include <cctype>
+
+#include "datasets/dataset.h"
+#include "datasets/idx/idx_source.h"
+#include "datasets/shapes/shapes.h"
+#include "lib/core/error.h"
+#include "lib/core/names.h"
+
+namespace retort::datasets {
+namespace {
+
+// Spellings that differ only in case, hyphens and underscores mean the same dataset.
+std::string plain_spelling(const std::string& name) {
+  std::string plain;
+  for (const char c : name) {
+    if (c != '-' && c != '_') plain += char(std::tolower(static_cast<unsigned char>(c)));
+  }
+  return plain;
+}
+
+bool answers_to(const DatasetEntry& entry, const std::string& name) {
+  const std::string plain = plain_spelling(name);
+  return plain_spelling(entry.name) == plain ||
+         std::any_of(entry.aliases.begin(), entry.aliases.end(),
+                     [&](const std::string& alias) { return plain_spelling(alias) == plain; });
+}
+
+}  // namespace
+
+const std::vector<DatasetEntry>& all_datasets() {
+  static const std::vector<DatasetEntry> datasets = {
+      {"fashion-mnist",
+       {"FashionMNIST", "fmnist"},
+       "1x28x28, 10 classes, 60000/10000, IDX files; --data or package dataset-fashion-mnist",
+       idx::open},
+      {"mnist", {}, "1x28x28, 10 classes, 60000/10000, IDX files", idx::open},
+      {"emnist-balanced", {"emnist"}, "1x28x28, 47 classes, 112800/18800, IDX files", idx::open},
+      {"emnist-letters", {}, "1x28x28, 26 classes, 124800/20800, IDX files", idx::open},
+      {"emnist-digits", {}, "1x28x28, 10 classes, 240000/40000, IDX files", idx::open},
+      {"emnist-mnist", {}, "1x28x28, 10 classes, 60000/10000, IDX files", idx::open},
+      {"emnist-byclass", {}, "1x28x28, 62 classes, unbalanced, IDX files", idx::open},
+      {"emnist-bymerge", {}, "1x28x28, 47 classes, unbalanced, IDX files", idx::open},
+      {"idx",
+       {},
+       "a folder of IDX files: train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k or test",
+       idx::open},
+      {"shapes", {}, "generated: 1x16x16, 4 classes of simple shapes, 400/200", shapes::open},
+      {"shapes-rgb", {}, "generated: 3x16x16, 10 classes of simple shapes, 1000/500", shapes::open},
+  };
+  return datasets;
+}
+
+const DatasetEntry& find_dataset(const std::string& name) {
+  for (const auto& entry : all_datasets()) {
+    if (answers_to(entry, name)) return entry;
+  }
+  std::vector<std::string> known;
+  for (const auto& entry : all_datasets()) known.push_back(entry.name);
+  throw ConfigError(unknown_name_message("dataset", name, known));
+}
+
+data::ImageDataset open_dataset(const std::string& name, const OpenOptions& options) {
+  const DatasetEntry& entry = find_dataset(name);
+  return entry.open(entry, options);
+}
+
+}  // namespace retort::datasets

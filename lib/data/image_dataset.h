@@ -72,10 +72,13 @@ class ImageDataset {
   Tensor batch(Split split, const Tensor& indices) const;   ///< preprocessed float32 [n,C,H,W]
 
   ImageDataset with_preprocessing(Preprocessing preprocessing) const;
-  /// A seeded random subset of n training images per class (all of a class that has fewer).
+  /// A seeded random subset of n training images per class (all of a class that has fewer), in the
+  /// order of the training split. Like every subset it keeps preprocessing and SHA-256 of the whole
+  /// and says in info().note what was taken.  @throws ConfigError for n < 1
   ImageDataset images_per_class(std::int64_t n, Rng rng) const;
   /// A seeded stratified cut of the training split: `fraction` of every class (at least one image)
   /// becomes the test split, the rest the training split. The real test images are not in it.
+  /// @throws ConfigError unless 0 < fraction < 1; DataError for a class with a single image
   ImageDataset hold_out(double fraction, Rng rng) const;
   /// Training split restricted to these indices (int64 [n]).
   ImageDataset train_subset(const Tensor& indices) const;
@@ -102,10 +105,27 @@ class SubsetStore : public ImageStore {
   Tensor indices_;
 };
 
-/// SHA-256 over shape, pixels and labels of both splits, in order.
+/// Rows that stay and rows that are set aside, both ascending int64.
+struct Cut {
+  Tensor kept;
+  Tensor held;
+};
+
+/// Sets `fraction` of every class aside, rounded, at least one image and not all of them. What is
+/// drawn for a class depends on the class's own size only.
+/// @param labels int64 [N], values 0 .. class_names.size()-1
+/// @throws ConfigError unless 0 < fraction < 1; DataError for a class with fewer than two images
+Cut stratified_cut(const Tensor& labels, const std::vector<std::string>& class_names,
+                   double fraction, const Rng& rng);
+
+/// SHA-256 over shape, pixels and labels of both splits, in order. Reads the pixels in blocks.
 std::string dataset_sha256(const DataSplit& train, const DataSplit& test);
 
 /// Per-channel mean and std of all training pixels in [0,1]; std over all pixels, floored at 1e-3.
+/// Exact: from the counts of the 256 values, so threads and block sizes do not matter.
 Preprocessing compute_mean_std(const ImageStore& images);
+
+/// As fit_zca on all pixels divided by 255, reading them in blocks (two passes).
+ZcaMatrices fit_zca(const ImageStore& images, double eps = 0.1);
 
 }  // namespace retort::data

@@ -27,8 +27,9 @@ struct ZcaMatrices {
   Tensor inverse;  ///< [D,D] float64
 };
 
-/// @param images [N,C,H,W], floating, in [0,1]
+/// @param images [N,C,H,W], floating, in [0,1], N >= 2
 /// @throws NumericalError when the covariance holds a non-finite value
+///         ConfigError for fewer than two images or a negative eps
 ZcaMatrices fit_zca(const Tensor& images, double eps = 0.1);
 
 /// The invertible map from pixels in [0,1] to what networks see: per-channel mean and std, or ZCA.
@@ -39,7 +40,9 @@ class Preprocessing {
 
   /// The identity on `channels` channels.
   static Preprocessing identity(std::int64_t channels);
+  /// @throws ConfigError unless both have one entry per channel, all finite, std positive
   static Preprocessing mean_std(std::vector<double> mean, std::vector<double> std);
+  /// @throws ConfigError unless the shapes are [D], [D,D], [D,D]
   static Preprocessing zca(ZcaMatrices matrices);
 
   Kind kind() const { return kind_; }
@@ -48,12 +51,12 @@ class Preprocessing {
   const ZcaMatrices& zca_matrices() const { return zca_; }   ///< Zca only
 
   /// uint8 [N,C,H,W] (0..255) or floating in [0,1] -> preprocessed, same shape; float32 for uint8
-  /// input, else the input's dtype.
+  /// input, else the input's dtype. Differentiable, on the input's device.
   Tensor apply(const Tensor& pixels) const;
   /// Exact inverse of apply, to [0,1] space, not clipped; dtype of the input.
   Tensor invert(const Tensor& images) const;
 
-  /// "mean-std (0.2861 | 0.3530)" or "zca eps 0.1"
+  /// "mean-std (0.2861 | 0.353)" or "zca eps 0.1"
   std::string description() const;
 
  private:
@@ -61,6 +64,7 @@ class Preprocessing {
   std::vector<double> mean_;
   std::vector<double> std_;
   ZcaMatrices zca_;
+  ZcaMatrices zca_float_;  // the same in float32, cast once instead of once per batch
 };
 
 }  // namespace retort::data
