@@ -1,1 +1,191 @@
-// filled in below
+#include "lib/train/network_source.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "lib/core/error.h"
+#include "lib/core/log.h"
+#include "lib/core/parallel.h"
+#include "lib/core/str.h"
+
+namespace retort::train {
+namespace {
+
+/// Some SGD steps on random mini-batches of the training split; step s depends on `rng` and s only.
+class RealDataTrainer {
+ public:
+  RealDataTrainer(std::shared_ptr<const nn::Network> network, const data::ImageDataset& dataset,
+                  const TrainedNetworksOptions& options)
+      : network_(std::move(network)), data_(dataset, data::Split::Train), options_(options) {
+    step_options_.augmentation = options.augmentation;
+    step_options_.cutmix_probability = options.cutmix_probability;
+    if (options.period < 1 || options.warmup_steps < 0 || options.steps_between < 0 ||
+        options.batch_size < 1) {
+      throw ConfigError(
+          str("networks trained on real data: expected period and batch size of 1 or more and step "
+              "counts of 0 or more, found period ",
+              options.period, ", batch size ", options.batch_size, ", warm-up ",
+              options.warmup_steps, ", between ", options.steps_between));
+    }
+  }
+
+  void step(nn::NetworkState& state, Sgd& sgd, const Rng& rng, std::int64_t number) const {
+    const Rng stream = rng.child("step", number);
+    Rng sampling = stream.child("batch");
+    const std::int64_t count = std::min(options_.batch_size, data_.size());
+    const Tensor rows = at::tensor(sampling.sample(data_.size(), count), at::kLong);
+    train_step(*network_, state, sgd, options_.lr, data_.batch(rows), step_options_, stream);
+  }
+
+  Sgd optimizer() const { return {options_.momentum, options_.weight_decay}; }
+  const nn::Network& network() const { return *network_; }
+  const TrainedNetworksOptions& options() const { return options_; }
+
+ private:
+  std::shared_ptr<const nn::Network> network_;
+  DatasetData data_;
+  TrainedNetworksOptions options_;
+  TrainOptions step_options_;
+};
+
+class FreshNetworks : public NetworkSource {
+ public:
+  FreshNetworks(std::shared_ptr<const nn::Network> network, Rng rng)
+      : network_(std::move(network)), rng_(rng) {}
+
+  const nn::Network& network() const override { return *network_; }
+
+  nn::NetworkState& at(std::int64_t iteration) override {
+    state_ = network_->initialize(rng_.child("network", iteration));
+    return state_;
+  }
+
+ private:
+  std::shared_ptr<const nn::Network> network_;
+  Rng rng_;
+  nn::NetworkState state_;
+};
+
+class TrainedNetworks : public NetworkSource {
+ public:
+  TrainedNetworks(std::shared_ptr<const nn::Network> network, const data::ImageDataset& dataset,
+                  const TrainedNetworksOptions& options, Rng rng)
+      : trainer_(std::move(network), dataset, options), rng_(rng), sgd_(trainer_.optimizer()) {}
+
+  const nn::Network& network() const override { return trainer_.network(); }
+
+  nn::NetworkState& at(std::int64_t iteration) override {
+    const auto& options = trainer_.options();
+    const std::int64_t period = iteration / options.period;
+    const std::int64_t steps =
+        options.warmup_steps + (iteration % options.period) * options.steps_between;
+    const Rng stream = rng_.child("network", period);
+    if (period != period_ || steps < steps_) start(period, stream);
+    for (; steps_ < steps; ++steps_) trainer_.step(training_, sgd_, stream, steps_);
+    handed_out_ = training_.detached_clone();
+    return handed_out_;
+  }
+
+  void save_state(storage::StateWriter& out) const override {
+    if (period_ < 0) return;  // nothing was asked for yet
+    out.integer("network_source/period", period_);
+    out.integer("network_source/steps", steps_);
+    out.tensors("network_source/parameters", training_.parameters);
+    out.tensors("network_source/buffers", training_.buffers);
+    out.tensors("network_source/velocity", sgd_.velocity());
+  }
+
+  void load_state(const storage::StateReader& in) override {
+    if (!in.has("network_source/period")) return;
+    period_ = in.integer("network_source/period");
+    steps_ = in.integer("network_source/steps");
+    training_.parameters = in.tensors("network_source/parameters");
+    training_.buffers = in.tensors("network_source/buffers");
+    sgd_.set_velocity(in.tensors("network_source/velocity"));
+  }
+
+ private:
+  void start(std::int64_t period, const Rng& stream) {
+    training_ = trainer_.network().initialize(stream.child("init"));
+    sgd_ = trainer_.optimizer();
+    period_ = period;
+    steps_ = 0;
+  }
+
+  RealDataTrainer trainer_;
+  Rng rng_;
+  std::int64_t period_ = -1;  ///< of `training_`; -1: none yet
+  std::int64_t steps_ = 0;    ///< taken by `training_`
+  nn::NetworkState training_;
+  Sgd sgd_;
+  nn::NetworkState handed_out_;
+};
+
+class NetworkPool : public NetworkSource {
+ public:
+  NetworkPool(std::shared_ptr<const nn::Network> network, const data::ImageDataset& dataset,
+              const PoolOptions& options, Rng rng)
+      : trainer_(std::move(network), dataset, options.training), options_(options), rng_(rng) {
+    if (options.count < 1 || options.max_steps < 0) {
+      throw ConfigError(str("network pool: expected 1 or more networks and 0 or more steps, found ",
+                            options.count, " and ", options.max_steps));
+    }
+  }
+
+  const nn::Network& network() const override { return trainer_.network(); }
+
+  nn::NetworkState& at(std::int64_t iteration) override {
+    if (pool_.empty()) train_all();
+    Rng pick = rng_.child("pick", iteration);
+    handed_out_ = pool_[std::size_t(pick.integer(options_.count))].detached_clone();
+    return handed_out_;
+  }
+
+ private:
+  void train_all() {
+    log::info(str("training a pool of ", options_.count, " ", network().name(),
+                  " networks on real data, up to ", options_.max_steps, " steps each"));
+    std::vector<nn::NetworkState> pool(std::size_t(options_.count));
+    parallel_tasks(options_.count, [&](std::int64_t task) {
+      const std::int64_t member = options_.count - 1 - task;  // the longest training first
+      const Rng stream = rng_.child("member", member);
+      auto& state = pool[std::size_t(member)];
+      state = network().initialize(stream.child("init"));
+      Sgd sgd = trainer_.optimizer();
+      for (std::int64_t s = 0; s < steps_of(member); ++s) trainer_.step(state, sgd, stream, s);
+    });
+    pool_ = std::move(pool);
+  }
+
+  std::int64_t steps_of(std::int64_t member) const {
+    if (options_.count == 1) return options_.max_steps;
+    return options_.max_steps * member / (options_.count - 1);
+  }
+
+  RealDataTrainer trainer_;
+  PoolOptions options_;
+  Rng rng_;
+  std::vector<nn::NetworkState> pool_;
+  nn::NetworkState handed_out_;
+};
+
+}  // namespace
+
+std::unique_ptr<NetworkSource> fresh_networks(std::shared_ptr<const nn::Network> network, Rng rng) {
+  return std::make_unique<FreshNetworks>(std::move(network), rng);
+}
+
+std::unique_ptr<NetworkSource> trained_networks(std::shared_ptr<const nn::Network> network,
+                                                const data::ImageDataset& dataset,
+                                                TrainedNetworksOptions options, Rng rng) {
+  return std::make_unique<TrainedNetworks>(std::move(network), dataset, options, rng);
+}
+
+std::unique_ptr<NetworkSource> network_pool(std::shared_ptr<const nn::Network> network,
+                                            const data::ImageDataset& dataset, PoolOptions options,
+                                            Rng rng) {
+  return std::make_unique<NetworkPool>(std::move(network), dataset, options, rng);
+}
+
+}  // namespace retort::train

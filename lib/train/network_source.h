@@ -18,7 +18,8 @@ class NetworkSource {
   virtual ~NetworkSource() = default;
   virtual const nn::Network& network() const = 0;
   /// The state for `iteration`; iterations are asked for in ascending order. The reference is
-  /// valid until the next call. Training-mode forwards may change its buffers.
+  /// valid until the next call. Training-mode forwards may change its buffers; later iterations do
+  /// not see that.
   virtual nn::NetworkState& at(std::int64_t iteration) = 0;
   virtual void save_state(storage::StateWriter&) const {}
   virtual void load_state(const storage::StateReader&) {}
@@ -29,7 +30,10 @@ std::unique_ptr<NetworkSource> fresh_networks(std::shared_ptr<const nn::Network>
 
 /// Networks trained on real data while they are used: every `period` iterations a new random
 /// network takes `warmup_steps` SGD steps, then `steps_between` more before each following
-/// iteration. Mini-batches of `batch_size` real images, optionally augmented.
+/// iteration. Every step draws `batch_size` real images without replacement, optionally augmented
+/// and mixed. Kim et al. 2022 (IDC): period 100, no warm-up, 32 steps of 64 images between, colour
+/// and crop, CutMix with probability 0.5. The state is saved, so that a resumed run need not repeat
+/// the steps of the current period.
 struct TrainedNetworksOptions {
   std::int64_t period = 20;
   std::int64_t warmup_steps = 0;
@@ -38,19 +42,25 @@ struct TrainedNetworksOptions {
   double lr = 0.01;
   double momentum = 0.9;
   double weight_decay = 5e-4;
-  augment::Strategy augmentation;
+  augment::Strategy augmentation = {};
+  double cutmix_probability = 0;
 };
+/// `dataset` must outlive the source. @throws ConfigError for a period below 1, negative step
+/// counts or a batch size below 1
 std::unique_ptr<NetworkSource> trained_networks(std::shared_ptr<const nn::Network> network,
                                                 const data::ImageDataset& dataset,
                                                 TrainedNetworksOptions options, Rng rng);
 
-/// `count` networks trained on real data before the first iteration, each stopped after a number
-/// of steps spread evenly over 0 .. max_steps; every iteration takes one of them at random.
+/// `count` networks trained on real data when the first one is asked for, several at once; the
+/// numbers of steps are spread evenly over 0 .. max_steps (a single network takes them all). Every
+/// iteration takes one of them at random. A resumed run trains the same pool again: that costs less
+/// than writing it with every checkpoint.
 struct PoolOptions {
   std::int64_t count = 20;
   std::int64_t max_steps = 200;
-  TrainedNetworksOptions training;  ///< batch size, step size, augmentation
+  TrainedNetworksOptions training = {};  ///< batch size, step size, augmentation
 };
+/// `dataset` must outlive the source. @throws ConfigError for a count below 1
 std::unique_ptr<NetworkSource> network_pool(std::shared_ptr<const nn::Network> network,
                                             const data::ImageDataset& dataset, PoolOptions options,
                                             Rng rng);

@@ -56,18 +56,19 @@ struct TrainOptions {
   double lr = 0.01;
   double momentum = 0.9;
   double weight_decay = 5e-4;  ///< on all parameters
-  std::vector<LrDrop> drops;
+  std::vector<LrDrop> drops = {};
   std::int64_t batch_size = 256;  ///< the last partial batch is used
   bool shuffle = true;
-  augment::Strategy augmentation;  ///< one draw per mini-batch, parameters per sample
-  double cutmix_probability = 0;   ///< per mini-batch; Beta(1,1), one box, label-mixed loss
+  augment::Strategy augmentation = {};  ///< one draw per mini-batch, parameters per sample
+  double cutmix_probability = 0;        ///< per mini-batch; Beta(1,1), one box, label-mixed loss
 };
 
 /// E nominal epochs of the DC family: E+1 epochs; after epoch E/2+1 the step size drops to a tenth
 /// and the optimiser is rebuilt (VICO-UoE/DatasetCondensation, evaluate_synset).
 TrainOptions dc_schedule(TrainOptions options, std::int64_t nominal_epochs);
 
-/// SGD with momentum, PyTorch's convention: v <- mu v + (g + wd w), first step v = g; w <- w - lr v.
+/// SGD with momentum, PyTorch's convention: v <- mu v + (g + wd w), first step v = g; w <- w - lr
+/// v.
 class Sgd {
  public:
   Sgd(double momentum, double weight_decay) : momentum_(momentum), weight_decay_(weight_decay) {}
@@ -91,21 +92,52 @@ struct EpochReport {
 };
 
 /// Trains `state` in place. Every epoch draws its order and augmentation from children of `rng`
-/// keyed by the epoch. Stops early when `after_epoch` returns false.
+/// keyed by the epoch. Stops early when `after_epoch` returns false. For networks without BatchNorm
+/// the result does not depend on the number of threads (see batch_gradient).
 /// @return optimiser steps made  @throws NumericalError when the loss is not finite
 std::int64_t train(const nn::Network& network, nn::NetworkState& state, const TrainingData& data,
                    const TrainOptions& options, const Rng& rng,
                    const std::function<bool(const EpochReport&)>& after_epoch = {});
 
-/// Loss and gradients of one mini-batch; mean cross-entropy, soft targets accepted.
-/// @return loss; `gradients` in the order of the parameters, `logits` detached [N,K]
-struct BatchGradient {
-  double loss = 0;
-  Tensor logits;
-  Tensors gradients;
+struct StepReport {
+  double loss = 0;           ///< mean over the mini-batch, before the step
+  std::int64_t correct = 0;  ///< augmented images whose own class was predicted
 };
+
+/// One mini-batch as `train` sees it: augmentation, CutMix, gradient, SGD step. Of `options` only
+/// augmentation and CutMix are read. @throws NumericalError when the loss is not finite
+StepReport train_step(const nn::Network& network, nn::NetworkState& state, Sgd& sgd, double lr,
+                      const data::LabelledImages& batch, const TrainOptions& options,
+                      const Rng& rng);
+
+/// Loss and gradients of one mini-batch in training mode (BatchNorm buffers of `state` move).
+struct BatchGradient {
+  double loss = 0;    ///< mean cross-entropy
+  Tensor logits;      ///< [N,K], detached
+  Tensors gradients;  ///< in the order of the parameters
+};
+
+/// Where an image's output does not depend on the others, the batch is cut into chunks of at most
+/// 32 images that run several at once, each on one thread; their gradients are added in order. The
+/// cut follows from N alone, so neither the number of threads nor being called from inside
+/// parallel_tasks changes a bit. Networks in training-mode BatchNorm run uncut on the caller.
 BatchGradient batch_gradient(const nn::Network& network, const nn::NetworkState& state,
                              const Tensor& images, const data::Labels& labels);
+
+/// The same for targets at hand.  @param targets [N,K] probabilities, dtype of the parameters
+BatchGradient batch_gradient(const nn::Network& network, const nn::NetworkState& state,
+                             const Tensor& images, const Tensor& targets);
+
+/// Into how many chunks a batch of `images` is cut.
+std::int64_t gradient_chunks(std::int64_t images);
+
+/// What cross-entropy compares with: one-hot classes, stored probabilities, or the softmax of
+/// stored logits.  @return [N,K] of dtype `dtype`  @throws ConfigError if the labels do not fit K
+Tensor target_probabilities(const data::Labels& labels, std::int64_t num_classes,
+                            at::ScalarType dtype);
+
+/// The labels of some rows.  @param indices int64 [n]
+data::Labels select_labels(const data::Labels& labels, const Tensor& indices);
 
 /// Embeddings in eval mode, without a graph, in chunks over all threads.  @return [N,F]
 Tensor embed(const nn::Network& network, const nn::NetworkState& state,

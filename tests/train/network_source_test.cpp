@@ -1,0 +1,152 @@
+#include "lib/train/network_source.h"
+
+#include "lib/core/error.h"
+#include "tests/support/catch.h"
+#include "tests/train/separable.h"
+
+using namespace retort;
+using namespace retort::testing;
+
+namespace {
+
+struct Setup {
+  data::ImageDataset dataset = separable_dataset(10, 1);
+  std::shared_ptr<const nn::Network> network = nn::make_network(kTinyNet, dataset.shape(), 3);
+  train::TrainedNetworksOptions options;
+
+  Setup() {
+    options.period = 4;
+    options.warmup_steps = 2;
+    options.steps_between = 3;
+    options.batch_size = 8;
+    options.augmentation = augment::Strategy::parse("color_crop");
+    options.cutmix_probability = 0.5;
+  }
+  std::unique_ptr<train::NetworkSource> trained(std::uint64_t seed = 0) const {
+    return train::trained_networks(network, dataset, options, Rng(seed));
+  }
+  std::unique_ptr<train::NetworkSource> pool(std::int64_t count, std::int64_t steps) const {
+    return train::network_pool(network, dataset,
+                               {.count = count, .max_steps = steps, .training = options}, Rng(0));
+  }
+};
+
+Tensors parameters_at(train::NetworkSource& source, std::int64_t iteration) {
+  return source.at(iteration).detached_clone().parameters;
+}
+
+}  // namespace
+
+TEST_CASE("every iteration has a fresh network of its own", "[train][source]") {
+  const Setup s;
+  const auto a = train::fresh_networks(s.network, Rng(0));
+  const auto b = train::fresh_networks(s.network, Rng(0));
+  const auto first = parameters_at(*a, 0);
+  CHECK_FALSE(same_bits(parameters_at(*a, 1), first));
+  CHECK(same_bits(parameters_at(*b, 0), first));
+  CHECK(same_bits(parameters_at(*b, 7), parameters_at(*a, 7)));
+  CHECK_FALSE(same_bits(parameters_at(*train::fresh_networks(s.network, Rng(1)), 0), first));
+}
+
+TEST_CASE("a network is trained while it is used and replaced after its period",
+          "[train][source]") {
+  const Setup s;
+  const auto source = s.trained();
+  std::vector<Tensors> seen;
+  for (std::int64_t i = 0; i < 6; ++i) seen.push_back(parameters_at(*source, i));
+  for (std::size_t i = 1; i < seen.size(); ++i) CHECK_FALSE(same_bits(seen[i], seen[i - 1]));
+  // A source that is asked for one iteration alone arrives at the same network.
+  CHECK(same_bits(parameters_at(*s.trained(), 5), seen[5]));
+  CHECK(same_bits(parameters_at(*s.trained(), 2), seen[2]));
+  CHECK_FALSE(same_bits(parameters_at(*s.trained(1), 2), seen[2]));
+}
+
+TEST_CASE("no warm-up and no steps leave a random network for the whole period",
+          "[train][source]") {
+  Setup s;
+  s.options.warmup_steps = 0;
+  s.options.steps_between = 0;
+  const auto source = s.trained();
+  const auto first = parameters_at(*source, 0);
+  CHECK(same_bits(parameters_at(*source, 3), first));
+  CHECK_FALSE(same_bits(parameters_at(*source, 4), first));
+}
+
+TEST_CASE("a resumed source goes on with the same bits", "[train][source][resume]") {
+  const Setup s;
+  const auto source = s.trained();
+  for (std::int64_t i = 0; i <= 5; ++i) source->at(i);
+  storage::StateWriter out;
+  source->save_state(out);
+  const auto resumed = s.trained();
+  resumed->load_state(storage::StateReader(out));
+  for (std::int64_t i = 6; i < 10; ++i) {
+    CHECK(same_bits(parameters_at(*resumed, i), parameters_at(*source, i)));
+  }
+  storage::StateWriter empty;
+  s.trained()->save_state(empty);
+  const auto from_nothing = s.trained();
+  from_nothing->load_state(storage::StateReader(empty));
+  CHECK(same_bits(parameters_at(*from_nothing, 9), parameters_at(*source, 9)));
+}
+
+TEST_CASE("what a caller does to a network's buffers stays with that iteration",
+          "[train][source]") {
+  Setup s;
+  s.network = nn::make_network("ConvNet-1-BN-w8", s.dataset.shape(), 3);
+  const auto touched = s.trained();
+  for (auto& buffer : touched->at(0).buffers) buffer.fill_(3);
+  touched->at(0).parameters[0].fill_(3);
+  const auto untouched = s.trained();
+  untouched->at(0);
+  const auto& a = touched->at(1);
+  const auto& b = untouched->at(1);
+  CHECK(same_bits(a.buffers, b.buffers));
+  CHECK(same_bits(a.parameters, b.parameters));
+}
+
+TEST_CASE("a pool spreads its training evenly and is the same after a resume",
+          "[train][source][resume]") {
+  const Setup s;
+  const auto source = s.pool(3, 4);
+  std::vector<Tensors> different;
+  for (std::int64_t i = 0; i < 30; ++i) {
+    const auto parameters = parameters_at(*source, i);
+    bool known = false;
+    for (const auto& other : different) known = known || same_bits(other, parameters);
+    if (!known) different.push_back(parameters);
+  }
+  CHECK(different.size() == 3);
+  const auto again = s.pool(3, 4);
+  CHECK(same_bits(parameters_at(*again, 17), parameters_at(*source, 17)));
+  {
+    const WithThreads two(2);
+    CHECK(same_bits(parameters_at(*s.pool(3, 4), 17), parameters_at(*source, 17)));
+  }
+}
+
+TEST_CASE("members of a pool are stopped between no and all steps", "[train][source]") {
+  Setup s;
+  s.options.warmup_steps = 4;
+  s.options.steps_between = 0;
+  const Tensors untrained = parameters_at(*s.pool(1, 0), 0);
+  const Tensors trained = parameters_at(*s.pool(1, 4), 0);
+  CHECK_FALSE(same_bits(untrained, trained));
+  // Two members: one untrained, one with all steps.
+  const auto two = s.pool(2, 4);
+  bool has_untrained = false;
+  for (std::int64_t i = 0; i < 20; ++i) {
+    has_untrained = has_untrained || same_bits(parameters_at(*two, i), untrained);
+  }
+  CHECK(has_untrained);
+}
+
+TEST_CASE("impossible network sources are refused", "[train][source][error]") {
+  Setup s;
+  CHECK_THROWS_WITH_TEXT(s.pool(0, 4), ConfigError, "1 or more networks");
+  s.options.period = 0;
+  CHECK_THROWS_WITH_TEXT(s.trained(), ConfigError, "found period 0");
+  s.options.period = 1;
+  s.options.steps_between = -1;
+  CHECK_THROWS_WITH_TEXT(s.trained(), ConfigError, "between -1");
+}
