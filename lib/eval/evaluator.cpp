@@ -1,1 +1,293 @@
-// filled in below
+#include "lib/eval/evaluator.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "lib/core/clock.h"
+#include "lib/core/error.h"
+#include "lib/core/parallel.h"
+#include "lib/core/shape.h"
+#include "lib/core/str.h"
+
+namespace retort::eval {
+namespace {
+
+using Confusion = std::vector<std::vector<std::int64_t>>;
+
+constexpr std::int64_t kTestChunk = 32;
+
+Confusion empty_confusion(std::int64_t classes) {
+  return Confusion(std::size_t(classes), std::vector<std::int64_t>(std::size_t(classes)));
+}
+
+void add(Confusion& sum, const Confusion& other) {
+  for (std::size_t row = 0; row < sum.size(); ++row) {
+    for (std::size_t col = 0; col < sum.size(); ++col) sum[row][col] += other[row][col];
+  }
+}
+
+/// Counts finished epochs of all runs and estimates the time left from the work done so far, in
+/// passes of one image through the network: a training pass costs three test passes.
+class Board {
+ public:
+  Board(ProgressSink& sink, std::string network, std::int64_t runs, std::int64_t epochs,
+        double images, double test_work)
+      : sink_(sink),
+        network_(std::move(network)),
+        runs_(runs),
+        epochs_(epochs),
+        epoch_work_(3 * images),
+        test_work_(test_work),
+        start_(wall_seconds()) {}
+
+  void epoch(double loss) {
+    const std::lock_guard lock(mutex_);
+    ++epochs_done_;
+    work_done_ += epoch_work_;
+    loss_ = loss;
+    const double now = wall_seconds();
+    if (now - shown_ < 0.1) return;  // tiny sets make thousands of epochs a second
+    shown_ = now;
+    show();
+  }
+
+  void run_tested() {
+    const std::lock_guard lock(mutex_);
+    ++runs_done_;
+    work_done_ += test_work_;
+    show();
+  }
+
+ private:
+  void show() {
+    const double total = double(runs_) * (double(epochs_) * epoch_work_ + test_work_);
+    Progress progress;
+    progress.phase =
+        str("testing with ", network_, ", ", runs_done_, " of ", runs_, " networks done");
+    progress.done = epochs_done_;
+    progress.total = runs_ * epochs_;
+    progress.loss = loss_;
+    progress.seconds_left = (wall_seconds() - start_) * std::max(0.0, total / work_done_ - 1);
+    sink_.update(progress);
+  }
+
+  ProgressSink& sink_;
+  std::string network_;
+  std::int64_t runs_;
+  std::int64_t epochs_;
+  double epoch_work_;
+  double test_work_;
+  double start_;
+  std::mutex mutex_;
+  double shown_ = 0;
+  double work_done_ = 0;
+  double loss_ = 0;
+  std::int64_t epochs_done_ = 0;
+  std::int64_t runs_done_ = 0;
+};
+
+struct RunOutcome {
+  RunResult result;
+  TestResult test;
+};
+
+bool requested(const StopFlag* stop) { return stop != nullptr && stop->requested(); }
+
+void check_request(const data::ImageDataset& dataset, const data::LabelledImages& training,
+                   const std::vector<std::uint64_t>& seeds) {
+  const auto shape = dataset.shape();
+  with_context(str("evaluating on ", dataset.info().name), [&] {
+    if (seeds.empty()) throw ConfigError("expected at least one seed, found none");
+    expect_shape(training.images, {-1, shape.channels, shape.height, shape.width},
+                 "training images");
+    if (training.images.size(0) == 0) throw ConfigError("there are no training images");
+    train::target_probabilities(training.labels, dataset.num_classes(), at::kFloat);
+  });
+}
+
+std::vector<double> per_class_accuracy(const Confusion& confusion) {
+  std::vector<double> result;
+  for (std::size_t c = 0; c < confusion.size(); ++c) {
+    std::int64_t total = 0;
+    for (const std::int64_t count : confusion[c]) total += count;
+    result.push_back(total > 0 ? 100.0 * double(confusion[c][c]) / double(total)
+                               : std::numeric_limits<double>::quiet_NaN());
+  }
+  return result;
+}
+
+NetworkResult summarise(const std::string& network, std::vector<RunOutcome> outcomes) {
+  NetworkResult result;
+  result.network = network;
+  result.confusion = outcomes.front().test.confusion;
+  std::vector<double> last;
+  std::vector<double> best;
+  for (std::size_t i = 0; i < outcomes.size(); ++i) {
+    if (i > 0) add(result.confusion, outcomes[i].test.confusion);
+    last.push_back(outcomes[i].result.last);
+    if (outcomes[i].result.best) best.push_back(*outcomes[i].result.best);
+    result.runs.push_back(outcomes[i].result);
+  }
+  const Spread accuracy = spread(last);
+  result.mean = accuracy.mean;
+  result.std = accuracy.std;
+  if (!best.empty()) result.best_mean = spread(best).mean;
+  result.per_class = per_class_accuracy(result.confusion);
+  return result;
+}
+
+/// One fresh network of one seed, from its initialisation to its test.
+class Run {
+ public:
+  Run(const data::ImageDataset& dataset, const Protocol& protocol, const nn::Network& network,
+      const train::TrainingData& data, Board& board, const StopFlag* stop)
+      : dataset_(dataset),
+        protocol_(protocol),
+        network_(network),
+        data_(data),
+        board_(board),
+        stop_(stop),
+        options_(protocol.train_options(dataset.info().name)) {}
+
+  /// An empty outcome when a stop was requested.
+  RunOutcome operator()(std::uint64_t seed) const {
+    RunOutcome outcome;
+    if (requested(stop_)) return outcome;
+    const double start = wall_seconds();
+    const Rng rng = Rng(seed).child("evaluation");
+    nn::NetworkState state = network_.initialize(rng.child("init"));
+    outcome.result.seed = seed;
+    with_context(str("network of seed ", seed), [&] {
+      train::train(network_, state, data_, options_, rng.child("train"),
+                   [&](const train::EpochReport& report) {
+                     return after_epoch(report, state, outcome.result);
+                   });
+    });
+    if (requested(stop_)) return outcome;
+    outcome.test = test(network_, state, dataset_, data::Split::Test);
+    outcome.result.last = outcome.test.accuracy;
+    if (protocol_.test_every > 0) {
+      outcome.result.best = std::max(outcome.result.best.value_or(0), outcome.result.last);
+    }
+    outcome.result.seconds = wall_seconds() - start;
+    board_.run_tested();
+    return outcome;
+  }
+
+ private:
+  bool after_epoch(const train::EpochReport& report, const nn::NetworkState& state,
+                   RunResult& result) const {
+    result.train_loss = report.loss;
+    board_.epoch(report.loss);
+    const std::int64_t done = report.epoch + 1;
+    const bool extra_test = protocol_.test_every > 0 && done % protocol_.test_every == 0;
+    if (extra_test && done < options_.epochs && !requested(stop_)) {
+      const double accuracy = test(network_, state, dataset_, data::Split::Test).accuracy;
+      result.best = std::max(result.best.value_or(0), accuracy);
+    }
+    return !requested(stop_);
+  }
+
+  const data::ImageDataset& dataset_;
+  const Protocol& protocol_;
+  const nn::Network& network_;
+  const train::TrainingData& data_;
+  Board& board_;
+  const StopFlag* stop_;
+  train::TrainOptions options_;
+};
+
+}  // namespace
+
+TestResult test(const nn::Network& network, const nn::NetworkState& state,
+                const data::ImageDataset& dataset, data::Split split) {
+  const at::NoGradGuard no_grad;
+  const std::int64_t n = dataset.size(split);
+  if (n == 0) throw ConfigError(str("dataset ", dataset.info().name, " has no images to test on"));
+  const std::int64_t chunks = (n + kTestChunk - 1) / kTestChunk;
+  std::vector<double> losses(static_cast<std::size_t>(chunks));
+  Tensors predictions(static_cast<std::size_t>(chunks));
+  parallel_tasks(chunks, [&](std::int64_t chunk) {
+    const std::int64_t begin = chunk * kTestChunk;
+    const std::int64_t end = std::min(n, begin + kTestChunk);
+    const Tensor logits =
+        network.forward(state, dataset.batch(split, at::arange(begin, end, at::kLong))).logits;
+    const Tensor labels = dataset.labels(split).slice(0, begin, end).unsqueeze(1);
+    losses[std::size_t(chunk)] = -logits.log_softmax(1).gather(1, labels).sum().item<double>();
+    predictions[std::size_t(chunk)] = logits.argmax(1);
+  });
+  TestResult result;
+  result.confusion = empty_confusion(dataset.num_classes());
+  const Tensor predicted = at::cat(predictions);
+  const Tensor labels = dataset.labels(split).contiguous();
+  const auto* p = predicted.const_data_ptr<std::int64_t>();
+  const auto* y = labels.const_data_ptr<std::int64_t>();
+  std::int64_t correct = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    ++result.confusion[std::size_t(y[i])][std::size_t(p[i])];
+    correct += p[i] == y[i] ? 1 : 0;
+  }
+  for (const double loss : losses) result.loss += loss / double(n);
+  result.accuracy = 100.0 * double(correct) / double(n);
+  return result;
+}
+
+std::int64_t runs_at_once(std::int64_t runs, std::int64_t threads, std::int64_t chunks) {
+  const std::int64_t rest = runs % threads;
+  // Cut into chunks a network gains less than the number of threads: chunks wait for each other at
+  // every step, and what happens between steps runs on one thread.
+  const double gain = 0.85 * double(std::min(threads, chunks));
+  return double(rest) / gain < 1 ? runs - rest : runs;
+}
+
+Evaluator::Evaluator(const data::ImageDataset& dataset, Protocol protocol)
+    : dataset_(dataset), protocol_(std::move(protocol)) {}
+
+NetworkResult Evaluator::evaluate(const data::LabelledImages& training, const std::string& network,
+                                  const std::vector<std::uint64_t>& seeds, ProgressSink& progress,
+                                  const StopFlag* stop) const {
+  check_request(dataset_, training, seeds);
+  const double start = wall_seconds();
+  const auto net = nn::make_network(network, dataset_.shape(), dataset_.num_classes());
+  const train::TensorData data(training);
+  const auto runs = std::int64_t(seeds.size());
+  const std::int64_t epochs = protocol_.train_options(dataset_.info().name).epochs;
+  const std::int64_t tests =
+      1 + (protocol_.test_every > 0 ? (epochs - 1) / protocol_.test_every : 0);
+  Board board(progress, net->name(), runs, epochs, double(data.size()),
+              double(tests * dataset_.size(data::Split::Test)));
+  const Run run(dataset_, protocol_, *net, data, board, stop);
+
+  std::vector<RunOutcome> outcomes(seeds.size());
+  const auto one = [&](std::int64_t i) { outcomes[std::size_t(i)] = run(seeds[std::size_t(i)]); };
+  // A network that cannot be cut into chunks keeps to one thread even when it runs alone: its bits
+  // would otherwise depend on the company it has.
+  const bool chunked = net->per_sample(nn::Mode::Train);
+  const std::int64_t chunks = train::gradient_chunks(std::min(protocol_.batch_size, data.size()));
+  const std::int64_t at_once = chunked ? runs_at_once(runs, thread_count(), chunks) : runs;
+  with_context(str("evaluating with ", net->name()), [&] {
+    parallel_tasks(at_once, one);
+    for (std::int64_t i = at_once; i < runs; ++i) one(i);
+  });
+  progress.finish();
+  if (requested(stop)) throw Interrupted("the evaluation was interrupted; nothing was kept of it");
+  NetworkResult result = summarise(net->name(), std::move(outcomes));
+  result.seconds = wall_seconds() - start;
+  return result;
+}
+
+Spread spread(const std::vector<double>& values) {
+  if (values.empty()) return {};
+  double sum = 0;
+  for (const double v : values) sum += v;
+  const double mean = sum / double(values.size());
+  double squares = 0;
+  for (const double v : values) squares += (v - mean) * (v - mean);
+  return {mean, std::sqrt(squares / double(values.size()))};
+}
+
+}  // namespace retort::eval

@@ -16,8 +16,8 @@ namespace retort::eval {
 
 /// Test result of one network.
 struct TestResult {
-  double accuracy = 0;  ///< percent
-  double loss = 0;      ///< mean cross-entropy
+  double accuracy = 0;                               ///< percent
+  double loss = 0;                                   ///< mean cross-entropy
   std::vector<std::vector<std::int64_t>> confusion;  ///< [K][K] counts, rows: true class
 };
 
@@ -40,7 +40,7 @@ struct NetworkResult {
   double mean = 0;  ///< of `last`
   double std = 0;   ///< population standard deviation of `last`
   std::optional<double> best_mean;
-  std::vector<double> per_class;                     ///< percent, mean over runs
+  std::vector<double> per_class;  ///< percent, mean over runs; NaN for a class without test images
   std::vector<std::vector<std::int64_t>> confusion;  ///< summed over runs
   double seconds = 0;                                ///< wall time of all runs
 };
@@ -50,13 +50,22 @@ struct EvaluationRequest {
   std::vector<std::uint64_t> seeds;   ///< one network each
 };
 
-/// Trains fresh networks on images and tests them. Networks run one per thread when that is how
-/// they fit; results do not depend on how many run at once.
+/// How many of `runs` networks train one per thread; the others follow one by one, each with its
+/// mini-batches cut into `chunks` over all threads. Whichever is expected to end sooner.
+std::int64_t runs_at_once(std::int64_t runs, std::int64_t threads, std::int64_t chunks);
+
+/// Trains fresh networks on images and tests them. Each network sees LibTorch single-threaded,
+/// whether it has one thread or spreads its mini-batches over all of them (train::batch_gradient),
+/// so results depend neither on how many run at once nor on the number of threads.
 class Evaluator {
  public:
   Evaluator(const data::ImageDataset& dataset, Protocol protocol);
 
   /// Accuracy on the dataset's test split (which a held-out dataset draws from training data).
+  /// Progress counts epochs of all runs; the sink is called from several threads, one at a time.
+  /// @param training images preprocessed as `dataset` is
+  /// @throws ConfigError when images or labels do not fit the dataset, or without seeds;
+  ///         NumericalError when a training diverges; Interrupted soon after `stop` was requested
   NetworkResult evaluate(const data::LabelledImages& training, const std::string& network,
                          const std::vector<std::uint64_t>& seeds,
                          ProgressSink& progress = no_progress(),

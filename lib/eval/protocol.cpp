@@ -1,1 +1,130 @@
-// filled in below
+#include "lib/eval/protocol.h"
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <string_view>
+
+#include "lib/config/embedded.h"
+#include "lib/core/error.h"
+#include "lib/core/files.h"
+#include "lib/core/names.h"
+#include "lib/core/str.h"
+
+namespace retort::eval {
+namespace {
+
+/// Datasets whose classes are digits or letters: a mirror image is another or no class.
+bool mirror_changes_class(const std::string& dataset) {
+  constexpr std::array<std::string_view, 5> digits{"mnist", "svhn", "usps", "emnist", "kmnist"};
+  return std::find(digits.begin(), digits.end(), dataset) != digits.end();
+}
+
+augment::Strategy strategy_of(const std::string& operations, const std::string& style) {
+  auto strategy = augment::Strategy::parse(operations);
+  strategy.align_corners = style == "mtt" || style == "fyi";
+  strategy.flip_first = style == "fyi";
+  strategy.combined = style == "idc";
+  return strategy;
+}
+
+Protocol parse_protocol(const std::string& name, const std::string& text,
+                        const std::string& source) {
+  Protocol protocol;
+  protocol.name = name;
+  config::OptionTable table;
+  protocol.describe(table);
+  config::apply_config(table, config::parse_config(text, source), source, config::Origin::File);
+  with_context(source, [&] {
+    protocol.train_options("");
+    protocol.train_options("mnist");
+  });
+  return protocol;
+}
+
+}  // namespace
+
+void Protocol::describe(config::OptionTable& table) {
+  using namespace config;
+  table.add("source", source, "paper or code base and what differs, one line", any_text());
+  table.add("epochs", epochs, "nominal epochs", in_range(std::int64_t{1}, std::int64_t{1000000}));
+  table.add("schedule", schedule,
+            "dc: E+1 epochs and one drop with a new optimiser; steps: E epochs and drop-epochs",
+            one_of({"dc", "steps"}));
+  table.add("drop-epochs", drop_epochs, "steps: the step size drops after these, counted from 1",
+            at_least(std::int64_t{1}));
+  table.add("drop-factor", drop_factor, "factor of every drop", positive());
+  table.add("lr", lr, "step size at the start", positive());
+  table.add("momentum", momentum, "of SGD", in_range(0.0, 1.0));
+  table.add("weight-decay", weight_decay, "on all parameters", non_negative());
+  table.add("batch-size", batch_size, "images per step; the last partial batch is used",
+            in_range(std::int64_t{1}, std::int64_t{100000}));
+  table.add("augmentation", augmentation, "operations joined by _, or none", any_text());
+  table.add("augmentation-digits", augmentation_digits,
+            "the same for digits, where mirroring harms; empty: as augmentation", any_text());
+  table.add("augmentation-style", augmentation_style, "whose conventions augmentation follows",
+            one_of({"dsa", "mtt", "fyi", "idc"}));
+  table.add("cutmix-probability", cutmix_probability, "of CutMix in a mini-batch",
+            in_range(0.0, 1.0));
+  table.add("networks", networks, "fresh networks if no seeds are given",
+            in_range(std::int64_t{1}, std::int64_t{1000}));
+  table.add("net", net, "architecture if none is given", any_text());
+  table.add("test-every", test_every, "epochs between extra tests for `best`; 0: none",
+            at_least(std::int64_t{0}));
+}
+
+train::TrainOptions Protocol::train_options(const std::string& dataset) const {
+  train::TrainOptions options;
+  options.epochs = epochs;
+  options.lr = lr;
+  options.momentum = momentum;
+  options.weight_decay = weight_decay;
+  options.batch_size = batch_size;
+  options.cutmix_probability = cutmix_probability;
+  const bool digits = !augmentation_digits.empty() && mirror_changes_class(dataset);
+  options.augmentation =
+      strategy_of(digits ? augmentation_digits : augmentation, augmentation_style);
+  if (schedule == "dc") {
+    if (!drop_epochs.empty()) {
+      throw ConfigError("drop-epochs: expected none, the schedule dc has its own; found " +
+                        join(drop_epochs));
+    }
+    options = train::dc_schedule(std::move(options), epochs);
+    for (auto& drop : options.drops) drop.factor = drop_factor;
+    return options;
+  }
+  for (const std::int64_t epoch : drop_epochs) {
+    if (epoch < 1 || epoch > epochs) {
+      throw ConfigError(str("drop-epochs: expected 1 .. ", epochs, ", found ", epoch));
+    }
+    options.drops.push_back({.after_epoch = epoch - 1, .factor = drop_factor});
+  }
+  return options;
+}
+
+std::int64_t Protocol::sgd_steps(std::int64_t images) const {
+  return train_options("").epochs * ((images + batch_size - 1) / batch_size);
+}
+
+Protocol load_protocol(const std::string& name_or_path) {
+  for (const auto& file : config::embedded_protocols()) {
+    if (file.name == name_or_path) {
+      return parse_protocol(file.name, file.text, str("protocol ", file.name));
+    }
+  }
+  const std::filesystem::path path(name_or_path);
+  const bool looks_like_path = path.has_parent_path() || path.has_extension();
+  if (!std::filesystem::is_regular_file(path) && !looks_like_path) {
+    throw ConfigError(unknown_name_message("protocol", name_or_path, protocol_names()) +
+                      "; or the path of a file");
+  }
+  return parse_protocol(path.stem().string(), read_text(path), str("'", name_or_path, "'"));
+}
+
+std::vector<std::string> protocol_names() {
+  std::vector<std::string> names;
+  for (const auto& file : config::embedded_protocols()) names.push_back(file.name);
+  return names;
+}
+
+}  // namespace retort::eval

@@ -12,30 +12,33 @@ namespace retort::eval {
 /// How a set is judged: a named, plain-text recipe. Every accuracy names its protocol.
 struct Protocol {
   std::string name;
-  std::string source;  ///< paper and what differs, one line
-  std::int64_t epochs = 1000;          ///< nominal; the schedule says how many are run
-  std::string schedule = "dc";         ///< "dc": E+1 epochs, one x0.1 drop; "steps": exactly E
-  std::vector<std::int64_t> drop_epochs;  ///< "steps": the step size drops before these (from 1)
+  std::string source;                     ///< paper and what differs, one line
+  std::int64_t epochs = 1000;             ///< nominal; the schedule says how many are run
+  std::string schedule = "dc";            ///< "dc": E+1 epochs, one x0.1 drop; "steps": exactly E
+  std::vector<std::int64_t> drop_epochs;  ///< "steps": the step size drops after these (from 1)
   double drop_factor = 0.1;
   double lr = 0.01;
   double momentum = 0.9;
   double weight_decay = 5e-4;
   std::int64_t batch_size = 256;
   std::string augmentation = "color_crop_cutout_flip_scale_rotate";  ///< or "none"
-  std::string augmentation_digits;  ///< for datasets where a mirror image is another class
+  std::string augmentation_digits;         ///< for digits, where mirroring harms; empty: the same
   std::string augmentation_style = "dsa";  ///< dsa | mtt | fyi | idc
   double cutmix_probability = 0;
-  std::int64_t networks = 5;        ///< default number of fresh networks
-  std::string net = "ConvNet-3";    ///< default architecture
-  std::int64_t test_every = 0;      ///< epochs between extra tests for `best`; 0: the end only
+  std::int64_t networks = 5;      ///< default number of fresh networks
+  std::string net = "ConvNet-3";  ///< default architecture
+  std::int64_t test_every = 0;    ///< epochs between extra tests for `best`; 0: the end only
 
   void describe(config::OptionTable& table);
+  /// @param dataset registry name: digits (mnist, svhn, ...) get their own augmentation
+  /// @throws ConfigError for an unknown augmentation or drop epochs outside the training
   train::TrainOptions train_options(const std::string& dataset) const;
   /// Optimiser steps for `images` decoded images.
   std::int64_t sgd_steps(std::int64_t images) const;
 };
 
-/// From an embedded protocol or a file path. @throws ConfigError spelling out the known names
+/// From an embedded protocol or a file path (its stem is the name).
+/// @throws ConfigError spelling out the known names; StorageError for a file that cannot be read
 Protocol load_protocol(const std::string& name_or_path);
 std::vector<std::string> protocol_names();
 

@@ -1,1 +1,179 @@
-// filled in below
+#include "lib/eval/report.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/core/str.h"
+
+namespace retort::eval {
+namespace {
+
+using nlohmann::json;
+
+json best_json(const NetworkResult& result) {
+  if (!result.best_mean) return nullptr;
+  json runs = json::array();
+  for (const auto& run : result.runs) runs.push_back(run.best.value_or(run.last));
+  return {{"mean", *result.best_mean},
+          {"std", spread(runs.get<std::vector<double>>()).std},
+          {"runs", runs},
+          {"selected_on", "test"}};
+}
+
+json network_json(const NetworkResult& result) {
+  json runs = json::array();
+  for (const auto& run : result.runs) runs.push_back(run.last);
+  return {{"network", result.network},
+          {"accuracy", {{"mean", result.mean}, {"std", result.std}, {"runs", runs}}},
+          {"best", best_json(result)},
+          {"per_class", result.per_class},
+          {"confusion", result.confusion},
+          {"seconds", result.seconds}};
+}
+
+json bytes_json(const SubjectResult& subject) {
+  return {{"images", subject.image_bytes}, {"labels", subject.label_bytes}};
+}
+
+json protocol_json(const Protocol& protocol_in) {
+  Protocol protocol = protocol_in;  // describing binds to fields that may be set
+  config::OptionTable table;
+  protocol.describe(table);
+  return table.resolved();
+}
+
+std::string fixed(double value, int digits) {
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), "%.*f", digits, value);
+  return text.data();
+}
+
+std::string bytes_text(std::uint64_t bytes) {
+  if (bytes < 10000) return str(bytes, " B");
+  if (bytes < 10000000) return fixed(double(bytes) / 1e3, 1) + " kB";
+  return fixed(double(bytes) / 1e6, 1) + " MB";
+}
+
+using Row = std::vector<std::string>;
+
+Row header(bool with_best) {
+  Row row{"trained on", "network", "accuracy %"};
+  if (with_best) row.emplace_back("best* %");
+  for (const char* title : {"images", "bytes", "label bytes", "SGD steps", "seconds"}) {
+    row.emplace_back(title);
+  }
+  return row;
+}
+
+std::vector<Row> subject_rows(const SubjectResult& subject, bool with_best) {
+  std::vector<Row> rows;
+  for (const auto& result : subject.networks) {
+    Row row{subject.name, result.network, fixed(result.mean, 2) + " ± " + fixed(result.std, 2)};
+    if (with_best) row.push_back(result.best_mean ? fixed(*result.best_mean, 2) : "-");
+    row.push_back(std::to_string(subject.decoded_images));
+    row.push_back(bytes_text(subject.image_bytes));
+    row.push_back(bytes_text(subject.label_bytes));
+    row.push_back(std::to_string(subject.sgd_steps));
+    row.push_back(fixed(result.seconds, 1));
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+/// Characters rather than bytes: continuation bytes of UTF-8 are not counted.
+std::size_t text_width(const std::string& text) {
+  return std::size_t(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+  }));
+}
+
+/// The first two columns (names) to the left, numbers to the right.
+std::string aligned(const std::vector<Row>& rows) {
+  std::vector<std::size_t> widths(rows.front().size());
+  for (const auto& row : rows) {
+    for (std::size_t i = 0; i < row.size(); ++i)
+      widths[i] = std::max(widths[i], text_width(row[i]));
+  }
+  std::string out;
+  for (const auto& row : rows) {
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      const std::string padding(widths[i] - text_width(row[i]), ' ');
+      if (i > 0) line += "  ";
+      line += i < 2 ? row[i] + padding : padding + row[i];
+    }
+    out += line + "\n";
+  }
+  return out;
+}
+
+std::string protocol_line(const Protocol& protocol, const std::string& dataset) {
+  const auto options = protocol.train_options(dataset);
+  const bool augmented = !options.augmentation.operations.empty();
+  std::string line = str(
+      "protocol ", protocol.name, ": ", options.epochs, " epochs, batch ", options.batch_size, ", ",
+      augmented ? "augmentation " + options.augmentation.text() : std::string("no augmentation"));
+  if (options.cutmix_probability > 0) line += str(", CutMix p ", options.cutmix_probability);
+  return line;
+}
+
+bool any_best(const EvaluationReport& report) {
+  const auto has = [](const SubjectResult& subject) {
+    return std::any_of(subject.networks.begin(), subject.networks.end(),
+                       [](const NetworkResult& r) { return r.best_mean.has_value(); });
+  };
+  return has(report.subject) || std::any_of(report.baselines.begin(), report.baselines.end(), has);
+}
+
+}  // namespace
+
+json to_json(const EvaluationReport& report) {
+  json out = {{"schema", "retort.evaluation/1"},
+              {"set", report.set},
+              {"protocol", report.protocol.name},
+              {"protocol_options", protocol_json(report.protocol)},
+              {"dataset", report.dataset},
+              {"tested_on", report.tested_on},
+              {"class_names", report.class_names},
+              {"seeds", report.seeds},
+              {"results", json::array()},
+              {"baselines", json::array()},
+              {"bytes", bytes_json(report.subject)},
+              {"decoded_images", report.subject.decoded_images},
+              {"sgd_steps", report.subject.sgd_steps}};
+  for (const auto& result : report.subject.networks) out["results"].push_back(network_json(result));
+  for (const auto& baseline : report.baselines) {
+    for (const auto& result : baseline.networks) {
+      json entry = network_json(result);
+      entry["method"] = baseline.name;
+      entry["bytes"] = bytes_json(baseline);
+      entry["decoded_images"] = baseline.decoded_images;
+      entry["sgd_steps"] = baseline.sgd_steps;
+      out["baselines"].push_back(std::move(entry));
+    }
+  }
+  return out;
+}
+
+std::string to_table(const EvaluationReport& report) {
+  const bool with_best = any_best(report);
+  std::vector<Row> rows{header(with_best)};
+  const auto append = [&](const SubjectResult& subject) {
+    for (auto& row : subject_rows(subject, with_best)) rows.push_back(std::move(row));
+  };
+  append(report.subject);
+  for (const auto& baseline : report.baselines) append(baseline);
+
+  std::string out = protocol_line(report.protocol, report.dataset) + "\n";
+  out += str(report.dataset, ", tested on ", report.tested_on, "; mean ± population std over ",
+             report.seeds.size(), report.seeds.size() == 1 ? " network" : " networks", " (seeds ",
+             join(report.seeds), ")\n\n");
+  out += aligned(rows);
+  if (with_best) out += "* selected on the test images over several tests: optimistic\n";
+  return out;
+}
+
+}  // namespace retort::eval

@@ -1,0 +1,104 @@
+#include "lib/eval/protocol.h"
+
+#include <filesystem>
+
+#include "lib/core/error.h"
+#include "lib/core/files.h"
+#include "tests/support/catch.h"
+
+using namespace retort;
+using eval::load_protocol;
+
+namespace {
+
+bool has_flip(const augment::Strategy& strategy) {
+  return strategy.text().find("flip") != std::string::npos;
+}
+
+class TemporaryFile {
+ public:
+  TemporaryFile(const std::string& name, const std::string& text)
+      : path_(std::filesystem::temp_directory_path() / name) {
+    write_text(path_, text);
+  }
+  ~TemporaryFile() { std::filesystem::remove(path_); }
+  std::string path() const { return path_.string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace
+
+TEST_CASE("every embedded protocol loads and says where it comes from", "[eval][protocol]") {
+  const auto names = eval::protocol_names();
+  for (const char* expected : {"dc", "dsa", "dm", "datadam", "idc", "dsa-300", "quick"}) {
+    CHECK(std::find(names.begin(), names.end(), expected) != names.end());
+  }
+  for (const auto& name : names) {
+    const auto protocol = load_protocol(name);
+    CHECK(protocol.name == name);
+    CHECK_FALSE(protocol.source.empty());
+    CHECK_FALSE(has_flip(protocol.train_options("mnist").augmentation));
+    CHECK_FALSE(has_flip(protocol.train_options("svhn").augmentation));
+  }
+}
+
+TEST_CASE("the protocols hold the papers' numbers", "[eval][protocol]") {
+  const auto dsa = load_protocol("dsa");
+  const auto options = dsa.train_options("cifar10");
+  CHECK(options.epochs == 1001);
+  CHECK(options.batch_size == 256);
+  CHECK(options.augmentation.operations.size() == 6);
+  CHECK(options.drops.size() == 1);
+  CHECK(options.drops[0].after_epoch == 501);
+  CHECK(options.drops[0].reset_optimizer);
+  CHECK(dsa.sgd_steps(100) == 1001);
+  CHECK(dsa.sgd_steps(257) == 2002);
+
+  CHECK(load_protocol("dc").train_options("cifar10").augmentation.operations.empty());
+  CHECK(load_protocol("dsa-300").sgd_steps(400) == 602);
+  CHECK(load_protocol("quick").sgd_steps(10) == 101);
+  CHECK(load_protocol("quick").networks == 1);
+
+  const auto datadam = load_protocol("datadam");
+  CHECK(datadam.sgd_steps(65) == 2 * 1801);
+  CHECK(datadam.net == "ConvNet-3-BN");
+
+  const auto idc = load_protocol("idc");
+  const auto steps = idc.train_options("cifar10");
+  CHECK(steps.epochs == 1000);
+  CHECK(idc.test_every == 250);
+  CHECK(steps.cutmix_probability == 0.5);
+  CHECK(steps.augmentation.combined);
+  REQUIRE(steps.drops.size() == 2);
+  CHECK(steps.drops[0].after_epoch == 665);  // the 666th
+  CHECK(steps.drops[1].after_epoch == 832);
+  CHECK(steps.drops[0].factor == 0.2);
+  CHECK_FALSE(steps.drops[0].reset_optimizer);
+}
+
+TEST_CASE("a protocol can be a file of one's own", "[eval][protocol]") {
+  const TemporaryFile file("retort-own-protocol.cfg", "epochs = 7\nbatch-size = 3\n");
+  const auto protocol = load_protocol(file.path());
+  CHECK(protocol.name == "retort-own-protocol");
+  CHECK(protocol.sgd_steps(4) == 16);
+  config::OptionTable table;
+  auto copy = protocol;
+  copy.describe(table);
+  for (const auto& option : table.options()) CHECK_FALSE(option.help.empty());
+}
+
+TEST_CASE("a wrong protocol is refused with the reason", "[eval][protocol][error]") {
+  CHECK_THROWS_WITH_TEXT(load_protocol("dsa-30"), ConfigError, "did you mean 'dsa-300'");
+  CHECK_THROWS_WITH_TEXT(load_protocol("missing/own.cfg"), StorageError, "missing/own.cfg");
+  const TemporaryFile unknown("retort-unknown-key.cfg", "epochs = 7\nepocs = 8\n");
+  CHECK_THROWS_WITH_TEXT(load_protocol(unknown.path()), ConfigError, "epochs");
+  const TemporaryFile operation("retort-unknown-op.cfg", "augmentation = crop_blur\n");
+  CHECK_THROWS_WITH_TEXT(load_protocol(operation.path()), ConfigError, "blur");
+  const TemporaryFile late("retort-late-drop.cfg",
+                           "schedule = steps\nepochs = 5\ndrop-epochs = 6\n");
+  CHECK_THROWS_WITH_TEXT(load_protocol(late.path()), ConfigError, "expected 1 .. 5, found 6");
+  const TemporaryFile mixed("retort-mixed-schedule.cfg", "drop-epochs = 6\n");
+  CHECK_THROWS_WITH_TEXT(load_protocol(mixed.path()), ConfigError, "expected none");
+}

@@ -1,0 +1,120 @@
+#include "lib/eval/report.h"
+
+#include <limits>
+#include <sstream>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/support/catch.h"
+
+using namespace retort;
+using eval::EvaluationReport;
+
+namespace {
+
+eval::NetworkResult network_result(const std::string& network, std::vector<double> runs) {
+  eval::NetworkResult result;
+  result.network = network;
+  std::uint64_t seed = 0;
+  for (const double accuracy : runs) {
+    result.runs.push_back({.seed = seed++, .last = accuracy, .best = {}, .seconds = 1});
+  }
+  result.mean = eval::spread(runs).mean;
+  result.std = eval::spread(runs).std;
+  result.per_class = {90, std::numeric_limits<double>::quiet_NaN()};
+  result.confusion = {{9, 1}, {0, 0}};
+  result.seconds = 12.34;
+  return result;
+}
+
+EvaluationReport example() {
+  EvaluationReport report;
+  report.set = "set.h5";
+  report.protocol.name = "dsa-300";
+  report.protocol.epochs = 300;
+  report.dataset = "fashion-mnist";
+  report.tested_on = "test";
+  report.seeds = {0, 1};
+  report.class_names = {"T-shirt", "Trouser"};
+  report.subject = {
+      .name = "set.h5",
+      .networks = {network_result("ConvNet-3", {84, 85}), network_result("ResNet-18", {70, 74})},
+      .image_bytes = 313600,
+      .label_bytes = 400,
+      .decoded_images = 100,
+      .sgd_steps = 301};
+  report.baselines = {{.name = "random",
+                       .networks = {network_result("ConvNet-3", {72.5, 73.5})},
+                       .image_bytes = 78400,
+                       .label_bytes = 400,
+                       .decoded_images = 100,
+                       .sgd_steps = 301}};
+  return report;
+}
+
+}  // namespace
+
+TEST_CASE("evaluation.json holds the documented fields", "[eval][json]") {
+  const auto json = nlohmann::json::parse(eval::to_json(example()).dump());
+  CHECK(json["schema"] == "retort.evaluation/1");
+  CHECK(json["set"] == "set.h5");
+  CHECK(json["protocol"] == "dsa-300");
+  CHECK(json["protocol_options"]["epochs"] == "300");
+  CHECK(json["dataset"] == "fashion-mnist");
+  CHECK(json["tested_on"] == "test");
+  CHECK(json["seeds"] == nlohmann::json({0, 1}));
+  REQUIRE(json["results"].size() == 2);
+  const auto& first = json["results"][0];
+  CHECK(first["network"] == "ConvNet-3");
+  CHECK(first["accuracy"]["mean"] == 84.5);
+  CHECK(first["accuracy"]["std"] == 0.5);
+  CHECK(first["accuracy"]["runs"] == nlohmann::json({84.0, 85.0}));
+  CHECK(first["best"].is_null());
+  CHECK(first["per_class"][0] == 90.0);
+  CHECK(first["per_class"][1].is_null());
+  CHECK(first["confusion"] == nlohmann::json({{9, 1}, {0, 0}}));
+  CHECK(first["seconds"] == 12.34);
+  REQUIRE(json["baselines"].size() == 1);
+  CHECK(json["baselines"][0]["method"] == "random");
+  CHECK(json["baselines"][0]["accuracy"]["mean"] == 73.0);
+  CHECK(json["baselines"][0]["bytes"]["images"] == 78400);
+  CHECK(json["bytes"]["images"] == 313600);
+  CHECK(json["bytes"]["labels"] == 400);
+  CHECK(json["decoded_images"] == 100);
+  CHECK(json["sgd_steps"] == 301);
+}
+
+TEST_CASE("a best accuracy is marked as selected on the test set", "[eval][json][table]") {
+  auto report = example();
+  auto& result = report.subject.networks[0];
+  result.runs[0].best = 86;
+  result.runs[1].best = 87;
+  result.best_mean = 86.5;
+  const auto best = eval::to_json(report)["results"][0]["best"];
+  CHECK(best["mean"] == 86.5);
+  CHECK(best["runs"] == nlohmann::json({86.0, 87.0}));
+  CHECK(best["selected_on"] == "test");
+  const auto table = eval::to_table(report);
+  CHECK_THAT(table, Catch::Matchers::Contains("best*") && Catch::Matchers::Contains("86.50") &&
+                        Catch::Matchers::Contains("* selected on the test images"));
+  CHECK_THAT(eval::to_table(example()), !Catch::Matchers::Contains("best"));
+}
+
+TEST_CASE("the table names its protocol and lines up", "[eval][table]") {
+  const auto table = eval::to_table(example());
+  CHECK_THAT(table, Catch::Matchers::StartsWith("protocol dsa-300: 301 epochs, batch 256"));
+  CHECK_THAT(table, Catch::Matchers::Contains("84.50 ± 0.50") &&
+                        Catch::Matchers::Contains("313.6 kB") &&
+                        Catch::Matchers::Contains("seeds 0, 1"));
+  std::istringstream lines(table.substr(table.find("trained on")));
+  std::string line;
+  std::vector<std::size_t> widths;
+  while (std::getline(lines, line)) {
+    std::size_t width = 0;
+    for (const char c : line) width += (static_cast<unsigned char>(c) & 0xc0) != 0x80 ? 1 : 0;
+    widths.push_back(width);
+  }
+  REQUIRE(widths.size() == 4);
+  CHECK(std::all_of(widths.begin(), widths.end(), [&](auto w) { return w == widths[0]; }));
+  CHECK(table.find("random") > table.find("ResNet-18"));
+}
