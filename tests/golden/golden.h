@@ -107,4 +107,13 @@ const std::vector<Handler>& handlers();
 void check_convnet_variants(const GoldenFile& file);
 void check_networks_large(const GoldenFile& file);
 
+// matching.cpp
+void check_dm(const GoldenFile& file);
+void check_datadam(const GoldenFile& file);
+/// The `dm` part of a fyi_flip file.
+void check_fyi_dm(const GoldenFile& file);
+
+// training.cpp
+void check_eval_protocol(const GoldenFile& file);
+
 }  // namespace retort::testing::golden

@@ -7,6 +7,9 @@ const std::vector<Handler>& handlers() {
   static const std::vector<Handler> all = {
       {"convnet_variants", check_convnet_variants},
       {"networks_large", check_networks_large},
+      {"dm", check_dm},
+      {"datadam", check_datadam},
+      {"eval_protocol", check_eval_protocol},
   };
   return all;
 }

@@ -106,7 +106,7 @@ TEST_CASE("with training-mode BatchNorm they may not: the split changes the grad
 }
 
 TEST_CASE("equal real and synthetic batches give no loss and no gradient", "[methods][matching]") {
-  for (const std::string& net : {"ConvNet-2-w8", "ConvNet-2-BN-w8"}) {
+  for (const std::string net : {"ConvNet-2-w8", "ConvNet-2-BN-w8"}) {
     const Setting s = setting(net, at::kDouble);
     const Tensor images = noise(9, 4, at::kDouble);
     for (const Objective* objective : {static_cast<const Objective*>(&kDistribution),
@@ -120,7 +120,7 @@ TEST_CASE("equal real and synthetic batches give no loss and no gradient", "[met
 
 TEST_CASE("the losses agree with finite differences in float64", "[methods][matching][gradient]") {
   // Swish has no kinks; the attention of a swish map uses |F|, which is smooth almost everywhere.
-  for (const std::string& net : {"ConvNet-2-w8-swish", "ConvNet-2-BN-w8-swish"}) {
+  for (const std::string net : {"ConvNet-2-w8-swish", "ConvNet-2-BN-w8-swish"}) {
     const Setting s = setting(net, at::kDouble);
     const Tensor real = noise(9, 5, at::kDouble);
     const Tensor synthetic = noise(6, 6, at::kDouble);
@@ -177,7 +177,7 @@ TEST_CASE("100 iterations on two threads equal 100 iterations on one", "[methods
 }
 
 TEST_CASE("matching lowers its own loss on fixed networks", "[methods][matching][learning]") {
-  for (const std::string& name : {"dm", "datadam"}) {
+  for (const std::string name : {"dm", "datadam"}) {
     auto method = small_method(name, "40", {{"init", "noise"}, {"augmentation", "none"}});
     RunContext run{.dataset = shapes(), .ipc = 1, .rng = Rng(2)};
     method->initialize(run);
@@ -204,7 +204,7 @@ TEST_CASE("mirror images, multi-formation and trained networks run under every m
       {{"init", "mosaic"}},
       {{"image-optimizer", "adam"}, {"lr-images", "0.01"}},
   };
-  for (const std::string& name : {"dm", "datadam"}) {
+  for (const std::string name : {"dm", "datadam"}) {
     for (const auto& more : settings) {
       DYNAMIC_SECTION(name << " with " << more[0].first << " " << more[0].second) {
         auto method = small_method(name, "3", more);
