@@ -20,7 +20,7 @@ void RealImages::initialize(RunContext& run) {
 }
 
 UpdateReport RealImages::update(std::int64_t) {
-  const std::int64_t parts = decoder_->images_per_stored(run_->dataset.shape().height);
+  const std::int64_t parts = decoder_->images_per_packed();
   const std::int64_t per_class = run_->ipc * parts;
   Tensors packed;
   for (const Tensor& indices : select(*run_, per_class).split(per_class)) {

@@ -1,1 +1,181 @@
-// filled in below
+#include "lib/synth/parametrization.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+#include <variant>
+
+#include "lib/core/error.h"
+#include "lib/core/names.h"
+#include "lib/core/shape.h"
+#include "lib/core/str.h"
+
+namespace retort::synth {
+namespace {
+
+std::vector<std::string> known_decoders() {
+  std::vector<std::string> names;
+  for (const auto& info : parametrizations()) names.push_back(info.name);
+  return names;
+}
+
+std::string config_entry(const data::Decoder& spec, const std::string& key) {
+  const auto entry = spec.config.find(key);
+  if (entry != spec.config.end()) return entry->second;
+  throw ConfigError(str("decoder '", spec.id, "': the configuration has no '", key, "'"));
+}
+
+std::int64_t integer_entry(const data::Decoder& spec, const std::string& key) {
+  const std::string text = config_entry(spec, key);
+  // Longer texts cannot be a factor, and this keeps the conversion in range.
+  if (!text.empty() && text.size() < 10 &&
+      std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; })) {
+    return std::stoll(text);
+  }
+  throw ConfigError(
+      str("decoder '", spec.id, "': '", key, "' is a whole number, found '", text, "'"));
+}
+
+/// First rows of runs of equal classes, and the end.
+std::vector<std::int64_t> run_starts(const Tensor& class_index) {
+  const Tensor classes = class_index.to(at::kLong).contiguous();
+  const auto* c = classes.const_data_ptr<std::int64_t>();
+  std::vector<std::int64_t> starts;
+  for (std::int64_t i = 0; i < classes.numel(); ++i) {
+    if (i == 0 || c[i] != c[i - 1]) starts.push_back(i);
+  }
+  starts.push_back(classes.numel());
+  return starts;
+}
+
+std::int64_t label_count(const data::Labels& labels) {
+  return std::visit(
+      [](const auto& l) { return l.classes.defined() ? l.classes.size(0) : std::int64_t{0}; },
+      labels);
+}
+
+/// Rows ordered (view, group, image) become (group, view, image).
+Tensor sorted_by_group(const Tensor& decoded, std::int64_t groups, std::int64_t per_group) {
+  const std::int64_t views = decoded.size(0) / (groups * per_group);
+  if (groups == 1 || views == 1) return decoded;
+  return decoded.unflatten(0, {views, groups, per_group}).transpose(0, 1).flatten(0, 2);
+}
+
+}  // namespace
+
+const std::vector<ParametrizationInfo>& parametrizations() {
+  static const std::vector<ParametrizationInfo> all = {
+      {"pixels", "every stored image is one training image"},
+      {"multi-formation",
+       "every stored image is a grid of small images, enlarged when used (IDC; factor 1 .. 5, type "
+       "single or multi)"},
+  };
+  return all;
+}
+
+Tensor mid_gray(const data::Preprocessing& preprocessing, data::ImageShape shape) {
+  const Tensor gray =
+      at::full({1, shape.channels, shape.height, shape.width}, 0.5, at::TensorOptions(at::kDouble));
+  return preprocessing.apply(gray).mean(at::IntArrayRef{0, 2, 3});
+}
+
+std::unique_ptr<ImageDecoder> make_decoder(const data::Decoder& spec,
+                                           const data::Preprocessing& preprocessing,
+                                           data::ImageShape shape) {
+  constexpr std::int64_t kNewest = 1;
+  const auto known = known_decoders();
+  if (std::find(known.begin(), known.end(), spec.id) == known.end()) {
+    throw ConfigError(unknown_name_message("decoder", spec.id, known));
+  }
+  if (spec.version < 1 || spec.version > kNewest) {
+    throw ConfigError(str("decoder '", spec.id, "': this program knows version ", kNewest,
+                          ", found ", spec.version));
+  }
+  if (spec.id == "pixels") return make_pixels();
+  return make_multi_formation(integer_entry(spec, "factor"), config_entry(spec, "type"),
+                              mid_gray(preprocessing, shape));
+}
+
+data::LabelledImages decode(const data::SyntheticSet& set) {
+  const at::NoGradGuard no_gradients;
+  expect_shape(set.images, {-1, -1, -1, -1}, "images of the set");
+  const data::ImageShape shape{set.images.size(1), set.images.size(2), set.images.size(3)};
+  const auto decoder = make_decoder(set.decoder, set.preprocessing, shape);
+  Tensor images = set.images;
+  if (decoder->images_per_stored(shape.height) > 1) {
+    expect_shape(set.class_index, {set.images.size(0)}, "class_index of the set");
+    Tensors groups;
+    const auto starts = run_starts(set.class_index);
+    for (std::size_t g = 0; g + 1 < starts.size(); ++g) {
+      groups.push_back(decoder->decode(set.images.slice(0, starts[g], starts[g + 1])));
+    }
+    images = at::cat(groups);
+  }
+  const std::int64_t labels = label_count(set.labels);
+  if (labels != images.size(0)) {
+    throw DataError(str("synthetic set: expected a label for each of the ", images.size(0),
+                        " decoded images, found ", labels));
+  }
+  return {images, set.labels};
+}
+
+Tensor with_flips(const Tensor& images) { return at::cat({images, images.flip(3)}); }
+
+DecodedBatch with_flips(const DecodedBatch& batch) {
+  DecodedBatch doubled{.images = {}, .classes = batch.classes, .counts = batch.counts};
+  for (auto& count : doubled.counts) count *= 2;
+  Tensors groups;
+  for (const Tensor& group : batch.images.split_with_sizes(batch.counts)) {
+    groups.push_back(group);
+    groups.push_back(group.flip(3));
+  }
+  doubled.images = at::cat(groups);
+  return doubled;
+}
+
+Parametrization::Parametrization(Tensor stored, std::int64_t num_classes,
+                                 std::unique_ptr<ImageDecoder> decoder)
+    : num_classes_(num_classes), decoder_(std::move(decoder)) {
+  expect_shape(stored, {-1, -1, -1, -1}, "stored images");
+  if (!stored.is_floating_point()) {
+    throw ConfigError(str("stored images: expected floating point, found ", stored.dtype()));
+  }
+  if (num_classes < 1 || stored.size(0) < num_classes || stored.size(0) % num_classes != 0) {
+    throw ConfigError(str("stored images: expected a multiple of ", num_classes, " classes, found ",
+                          stored.size(0), " images"));
+  }
+  stored_ = stored.detach().clone().requires_grad_();
+}
+
+void Parametrization::set_stored(const Tensor& values) {
+  if (values.sizes() != stored_.sizes()) {
+    throw ConfigError(
+        str("stored images: expected shape ", shape_text(stored_), ", found ", shape_text(values)));
+  }
+  const at::NoGradGuard no_gradients;
+  stored_.copy_(values);
+}
+
+std::int64_t Parametrization::ipc() const { return stored_.size(0) / num_classes_; }
+
+DecodedBatch Parametrization::decode(std::int64_t first, std::int64_t last) const {
+  if (first < 0 || last > num_classes_ || first >= last) {
+    throw ConfigError(str("classes to decode lie in 0 .. ", num_classes_ - 1, ", found ", first,
+                          " .. ", last - 1));
+  }
+  const bool all = first == 0 && last == num_classes_;
+  const Tensor chosen = all ? stored_ : stored_.slice(0, first * ipc(), last * ipc());
+  DecodedBatch batch;
+  batch.images = sorted_by_group(decoder_->decode(chosen), last - first, ipc());
+  batch.classes.resize(static_cast<std::size_t>(last - first));
+  std::iota(batch.classes.begin(), batch.classes.end(), first);
+  batch.counts.assign(batch.classes.size(), batch.images.size(0) / (last - first));
+  return batch;
+}
+
+Tensor Parametrization::labels() const {
+  const std::int64_t per_class = ipc() * decoder_->images_per_stored(stored_.size(2));
+  return at::arange(num_classes_, at::kLong).repeat_interleave(per_class);
+}
+
+}  // namespace retort::synth

@@ -13,10 +13,16 @@ namespace retort::synth {
 
 /// Class-major images with a label each: what an objective looks at.
 struct DecodedBatch {
-  Tensor images;                     ///< [N,C,H,W], carries the graph to the parameters
-  std::vector<std::int64_t> classes; ///< the class of each group, in order
-  std::vector<std::int64_t> counts;  ///< images of each group; their sum is N
+  Tensor images;                      ///< [N,C,H,W], carries the graph to the parameters
+  std::vector<std::int64_t> classes;  ///< the class of each group, in order
+  std::vector<std::int64_t> counts;   ///< images of each group; their sum is N
 };
+
+/// FYI (Son et al. 2024): all images, then all of them mirrored; labels are doubled by
+/// at::cat({labels, labels}).  @param images [N,C,H,W]  @return [2N,C,H,W], differentiable
+Tensor with_flips(const Tensor& images);
+/// The same within every class group: its originals, then its mirror images.
+DecodedBatch with_flips(const DecodedBatch& batch);
 
 /// Decoder of stored images, by id: "pixels", "multi-formation".
 class ImageDecoder {
@@ -25,22 +31,47 @@ class ImageDecoder {
   virtual data::Decoder spec() const = 0;
   /// Training images per stored image.
   virtual std::int64_t images_per_stored(std::int64_t height) const = 0;
-  /// @param stored [n,C,H,W] of one class  @return [n*k,C,H,W], differentiable in `stored`
+  /// Real images that `pack` puts into one stored image. Fewer than images_per_stored for type
+  /// "multi", whose coarser views show the same pixels again.
+  virtual std::int64_t images_per_packed() const = 0;
+  /// Row t*n+i of the result is view t of stored image i, so several classes may be decoded in one
+  /// call and sorted afterwards.
+  /// @param stored [n,C,H,W]  @return [n*k,C,H,W], differentiable in `stored`
   virtual Tensor decode(const Tensor& stored) const = 0;
-  /// The inverse at initialisation: packs n*k real images into n stored ones (IDC's "mix").
-  /// @param images [n*k,C,H,W]  @return [n,C,H,W]
+  /// The inverse at initialisation: packs real images into n stored ones (IDC's "mix"); image
+  /// t*n+i becomes tile t of stored image i.
+  /// @param images [n*images_per_packed,C,H,W]  @return [n,C,H,W]
+  /// @throws ConfigError if the number of images is no multiple
   virtual Tensor pack(const Tensor& images) const = 0;
 };
 
 /// Factor 1 .. 5. type "single": every stored image is a factor x factor grid of small images;
-/// "multi": the union of factors 1 .. factor (Kim et al. 2022, section 4.2).
-/// @param pad_value [C] value that stands for mid-gray 0.5 in preprocessed space, used where the
-///        side is no multiple of the factor
+/// "multi": the union of factors 1 .. factor (Kim et al. 2022, section 4.2). Each tile is enlarged
+/// bilinearly (half-pixel centres) to the full size.
+/// @param pad_value [C] value that stands for mid-gray 0.5 in preprocessed space (`mid_gray`), used
+///        at the right and bottom where a side is no multiple of the factor
+/// @throws ConfigError for another factor or type
 std::unique_ptr<ImageDecoder> make_multi_formation(std::int64_t factor, const std::string& type,
                                                    Tensor pad_value);
 std::unique_ptr<ImageDecoder> make_pixels();
 
-/// From a stored specification. @throws ConfigError for an unknown id, naming the known ones
+/// IDC's "bound" for large sets, used while distilling only: as many images as the bound allows,
+/// the first ones at the full factor, the others at smaller ones; every stored image is decoded at
+/// one factor.
+struct BoundedDecode {
+  Tensor images;                   ///< [N,C,H,W], differentiable in `stored`
+  std::vector<std::int64_t> rows;  ///< the stored image behind each
+};
+/// @param stored [n,C,H,W]  @param bound images wanted, at least n
+BoundedDecode decode_bounded(const Tensor& stored, std::int64_t factor, const Tensor& pad_value,
+                             std::int64_t bound);
+
+/// float64 [C]: mid-gray 0.5 in preprocessed space; under ZCA its mean over the pixels.
+Tensor mid_gray(const data::Preprocessing& preprocessing, data::ImageShape shape);
+
+/// From a stored specification.
+/// @throws ConfigError for an unknown id or type (naming the known ones), a version newer than
+///         this program's, a missing or malformed entry
 std::unique_ptr<ImageDecoder> make_decoder(const data::Decoder& spec,
                                            const data::Preprocessing& preprocessing,
                                            data::ImageShape shape);
@@ -51,22 +82,26 @@ struct ParametrizationInfo {
 };
 const std::vector<ParametrizationInfo>& parametrizations();
 
-/// The images and labels that networks train on, without a graph.
+/// The images and labels that networks train on, without a graph. The images of a "pixels" set are
+/// the stored tensor itself.
+/// @throws DataError if the set's labels do not go with its images
 data::LabelledImages decode(const data::SyntheticSet& set);
 
 /// Stored images as one leaf tensor and the decoder on top.
 class Parametrization {
  public:
-  /// @param stored [K*n,C,H,W] class-major float32; cloned, becomes a leaf that requires grad
+  /// @param stored [K*n,C,H,W] class-major floating; cloned, becomes a leaf that requires grad
+  /// @throws ConfigError unless there are as many images of every class, at least one
   Parametrization(Tensor stored, std::int64_t num_classes, std::unique_ptr<ImageDecoder> decoder);
 
   const Tensor& stored() const { return stored_; }  ///< the leaf
-  void set_stored(const Tensor& values);            ///< copies values into the leaf
+  void set_stored(const Tensor& values);            ///< copies values of the same shape into it
   std::int64_t num_classes() const { return num_classes_; }
   std::int64_t ipc() const;
   const ImageDecoder& decoder() const { return *decoder_; }
 
-  /// Decoded images of the classes first .. last-1, with the graph when gradients are on.
+  /// Decoded images of the classes first .. last-1, class-major, with the graph when gradients are
+  /// on.
   DecodedBatch decode(std::int64_t first, std::int64_t last) const;
   /// int64 [K*n*k], labels in decoding order of the whole set
   Tensor labels() const;

@@ -19,8 +19,8 @@ std::vector<std::int64_t> herding(const Tensor& features, std::int64_t n);
 std::vector<std::int64_t> k_center(const Tensor& features, std::int64_t n);
 
 struct KMeansResult {
-  Tensor centroids;                   ///< [n,D]
-  std::vector<std::int64_t> nearest;  ///< per centroid the nearest row, all different
+  Tensor centroids;                      ///< [n,D]
+  std::vector<std::int64_t> nearest;     ///< per centroid the nearest row, all different
   std::vector<std::int64_t> assignment;  ///< [N] cluster of each row
 };
 /// k-means++ seeding, Lloyd until nothing moves or `max_iterations`; an empty cluster takes the row

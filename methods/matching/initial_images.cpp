@@ -9,7 +9,7 @@ namespace {
 Tensor packed_real(const data::ImageDataset& dataset, std::int64_t ipc, const std::string& rule,
                    const synth::FeatureOptions& features, const synth::ImageDecoder& decoder,
                    const Rng& rng) {
-  const std::int64_t parts = decoder.images_per_stored(dataset.shape().height);
+  const std::int64_t parts = decoder.images_per_packed();
   const std::int64_t per_class = ipc * parts;
   const Tensor chosen = synth::select_real(dataset, rule, per_class, features, rng);
   Tensors packed;
