@@ -13,16 +13,20 @@
 
 namespace retort::vision {
 
-/// Decodes JPEG, PNG, BMP or WebP. Colour stays RGB, gray stays one channel; alpha is dropped.
-/// @return uint8 [C,H,W]  @throws DataError naming `source` for empty or unreadable bytes
+/// Decodes JPEG, PNG, BMP or WebP. Colour stays RGB, gray stays one channel; alpha is dropped, 16
+/// bits are rounded to 8, orientation tags are ignored. May be called from several threads.
+/// @return uint8 [C,H,W]  @throws DataError naming `source` for empty, truncated, unreadable or
+///         foreign bytes and for claims of more than 2^27 pixels
 Tensor decode_image(std::span<const std::byte> bytes, const std::string& source);
+/// The same from a file. @throws DataError naming the path, also if it cannot be opened
 Tensor read_image(const std::filesystem::path& path);
 
 /// Shorter side to `side` (area interpolation when shrinking, bilinear when growing), then the
-/// centre `side` x `side`.  @param image uint8 [C,H,W]
+/// centre `side` x `side`.  @param image uint8 [C,H,W], C 1 or 3  @throws ConfigError
 Tensor resize_and_crop(const Tensor& image, std::int64_t side);
 
-/// @param image uint8 [C,H,W], C 1 or 3. Format by extension (.png, .jpg, .bmp).
+/// @param image uint8 [C,H,W], C 1 or 3. Format by extension (.png, .jpg, .jpeg, .bmp).
+/// @throws ConfigError for another extension or shape, StorageError if it cannot be written
 void write_image(const std::filesystem::path& path, const Tensor& image);
 std::vector<std::byte> encode_png(const Tensor& image);
 
@@ -32,13 +36,14 @@ struct GridRow {
 };
 
 struct GridOptions {
-  std::int64_t cell = 0;        ///< pixels per image side; 0: enlarge small images to about 64
-  std::string title;
-  std::vector<std::string> column_groups;
+  std::int64_t cell = 0;  ///< pixels of the longer image side; 0: enlarge small images to about 64
+  std::string title{};
+  std::vector<std::string> column_groups{};  ///< names above equal groups of columns; set apart
 };
 
-/// Rows of images on white, labels in black; enlarged by nearest neighbour.
-/// @return uint8 [3,H,W]
+/// Rows of images on white, labels in black to their left, title on top; enlarged by nearest
+/// neighbour. Rows may differ in length, not in image shape.
+/// @return uint8 [3,H,W]  @throws ConfigError for rows of another shape or groups of unequal size
 Tensor image_grid(const std::vector<GridRow>& rows, const GridOptions& options = {});
 
 }  // namespace retort::vision
