@@ -1,0 +1,157 @@
+#include "apps/cli/arguments.h"
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <set>
+
+#include <boost/program_options.hpp>
+
+#include "lib/core/error.h"
+#include "lib/core/str.h"
+
+namespace retort::cli {
+namespace {
+
+namespace po = boost::program_options;
+
+/// "--lr_img=0.1" -> "--lr-img=0.1": the papers' programs write underscores.
+std::string with_dashes(std::string token) {
+  if (!token.starts_with("--")) return token;
+  const auto end = std::find(token.begin(), token.end(), '=');
+  std::replace(token.begin(), end, '_', '-');
+  return token;
+}
+
+std::vector<std::string> normalised(const std::vector<std::string>& args) {
+  std::vector<std::string> tokens;
+  for (const auto& token : args) tokens.push_back(with_dashes(token));
+  return tokens;
+}
+
+po::options_description description_of(const config::OptionTable& table) {
+  po::options_description description;
+  for (const auto& option : table.options()) {
+    std::vector<std::string> names = option.aliases;
+    names.push_back(option.name);
+    for (const auto& name : names) {
+      auto* value = po::value<std::string>();
+      if (option.is_flag) value->implicit_value("true");
+      description.add_options()(name.c_str(), value, "");
+    }
+  }
+  description.add_options()("help,h", po::bool_switch(), "");
+  return description;
+}
+
+/// Abbreviations ("--ip" for "--ipc") are off: they would change meaning when an option is added.
+int style() { return po::command_line_style::unix_style & ~po::command_line_style::allow_guessing; }
+
+po::parsed_options parse(const std::vector<std::string>& args, const config::OptionTable& table,
+                         const po::options_description& description) {
+  try {
+    return po::command_line_parser(normalised(args)).options(description).style(style()).run();
+  } catch (const po::unknown_option& e) {
+    std::string name = e.get_option_name();
+    name.erase(0, name.find_first_not_of('-'));
+    config::OptionTable known = table;
+    bool help = false;
+    known.add("help", help, "");
+    known.find(name);  // throws with the nearest name
+    throw ConfigError(str("unknown option '", e.get_option_name(), "'"));
+  } catch (const po::invalid_command_line_syntax& e) {
+    throw ConfigError(str("option '", e.get_option_name(), "' needs a value"));
+  } catch (const po::error& e) {
+    throw ConfigError(e.what());
+  }
+}
+
+}  // namespace
+
+Arguments parse_arguments(const std::vector<std::string>& args, const config::OptionTable& table) {
+  const po::options_description description = description_of(table);
+  Arguments arguments;
+  std::set<std::string> seen;
+  config::OptionTable known = table;
+  for (const auto& option : parse(args, table, description).options) {
+    if (option.string_key == "help") {
+      arguments.help = true;
+    } else if (option.string_key.empty()) {
+      arguments.words.insert(arguments.words.end(), option.value.begin(), option.value.end());
+    } else {
+      // A bool without a value arrives as an empty list.
+      const std::string value = option.value.empty() ? "true" : option.value.front();
+      if (!seen.insert(known.find(option.string_key).name).second) {
+        throw ConfigError(str("option '--", option.string_key, "' is given twice"));
+      }
+      arguments.flags.emplace_back(option.string_key, value);
+    }
+  }
+  return arguments;
+}
+
+std::string peek_flag(const std::vector<std::string>& args, const std::string& name) {
+  const std::string flag = "--" + name;
+  const std::vector<std::string> tokens = normalised(args);
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] == flag && i + 1 < tokens.size()) return tokens[i + 1];
+    if (tokens[i].starts_with(flag + "=")) return tokens[i].substr(flag.size() + 1);
+  }
+  return "";
+}
+
+void apply_flags(config::OptionTable& table, const Arguments& arguments) {
+  for (const auto& [name, value] : arguments.flags) table.set(name, value, config::Origin::Flag);
+}
+
+double parse_duration(const std::string& option, const std::string& text) {
+  const auto refuse = [&] {
+    throw ConfigError(str("option '", option, "': expected a duration such as 90s, 8m or 1h30m, ",
+                          "found '", text, "'"));
+  };
+  double seconds = 0;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  if (at == end) refuse();
+  while (at != end) {
+    double number = 0;
+    const auto [next, error] = std::from_chars(at, end, number, std::chars_format::fixed);
+    if (error != std::errc() || !std::isfinite(number) || number < 0) refuse();
+    const char unit = next == end ? 's' : *next;
+    if (unit != 's' && unit != 'm' && unit != 'h') refuse();
+    seconds += number * (unit == 'h' ? 3600 : unit == 'm' ? 60 : 1);
+    at = next == end ? end : next + 1;
+  }
+  return seconds;
+}
+
+std::string short_duration(double seconds) {
+  char buffer[64];
+  const auto whole = static_cast<long long>(std::llround(std::max(seconds, 0.0)));
+  if (seconds < 59.95) {
+    std::snprintf(buffer, sizeof buffer, "%.1fs", std::max(seconds, 0.0));
+  } else if (whole < 3600) {
+    std::snprintf(buffer, sizeof buffer, "%lldm%02llds", whole / 60, whole % 60);
+  } else {
+    std::snprintf(buffer, sizeof buffer, "%lldh%02lldm", whole / 3600, whole % 3600 / 60);
+  }
+  return buffer;
+}
+
+std::string bytes_text(double bytes) {
+  char buffer[64];
+  if (bytes < 1000) {
+    std::snprintf(buffer, sizeof buffer, "%.0f B", bytes);
+  } else if (bytes < 1e6) {
+    std::snprintf(buffer, sizeof buffer, "%.1f kB", bytes / 1e3);
+  } else if (bytes < 1e9) {
+    std::snprintf(buffer, sizeof buffer, "%.1f MB", bytes / 1e6);
+  } else {
+    std::snprintf(buffer, sizeof buffer, "%.2f GB", bytes / 1e9);
+  }
+  return buffer;
+}
+
+}  // namespace retort::cli

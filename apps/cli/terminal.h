@@ -1,0 +1,43 @@
+#pragma once
+// What people see while a command works: progress and log on stderr.
+
+#include <mutex>
+#include <string>
+
+#include "lib/core/log.h"
+#include "lib/core/progress.h"
+
+namespace retort::cli {
+
+/// A progress bar when stderr is a terminal, else a plain line about every ten seconds. May be
+/// called from several threads.
+class Terminal : public ProgressSink {
+ public:
+  /// @param interactive whether stderr understands carriage returns
+  explicit Terminal(bool interactive);
+  ~Terminal() override;
+
+  /// No progress and no information; warnings and errors stay.
+  void set_quiet(bool quiet);
+  void update(const Progress& progress) override;
+  void finish() override;
+  void log(log::Level level, const std::string& message);
+
+ private:
+  void clear_bar();
+
+  const bool interactive_;
+  bool quiet_ = false;
+  std::mutex mutex_;
+  std::string phase_;
+  std::size_t bar_width_ = 0;    ///< characters of the bar on screen
+  std::int64_t first_done_ = 0;  ///< units done when the phase was first seen (resumed runs)
+  double phase_start_ = 0;
+  double last_shown_ = 0;
+};
+
+/// "condensing 120/1000, loss 0.1234, 3.4/s, 4m10s left".
+/// @param rate units per second; 0: not known
+std::string progress_text(const Progress& progress, double rate);
+
+}  // namespace retort::cli

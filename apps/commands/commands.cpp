@@ -1,0 +1,12 @@
+#include "apps/commands/commands.h"
+
+namespace retort::commands {
+
+const std::vector<cli::Command>& all_commands() {
+  static const std::vector<cli::Command> commands = {
+      condense(), evaluate(), show(), info(), verify(), list(), export_set(), import_set(),
+  };
+  return commands;
+}
+
+}  // namespace retort::commands

@@ -1,0 +1,182 @@
+#include <filesystem>
+
+#include <nlohmann/json.hpp>
+
+#include "apps/cli/help.h"
+#include "apps/commands/commands.h"
+#include "apps/commands/condense_options.h"
+#include "lib/config/options.h"
+#include "lib/core/clock.h"
+#include "lib/core/error.h"
+#include "lib/core/log.h"
+#include "lib/core/parallel.h"
+#include "lib/core/str.h"
+#include "methods/driver.h"
+#include "methods/prediction.h"
+
+namespace retort::commands {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// "runs/dm-cifar10-ipc10-seed0", with -2, -3, ... behind it while that exists.
+fs::path new_run_dir(const CondenseOptions& options) {
+  const std::string name =
+      str(options.method, "-", options.dataset.dataset, "-ipc", options.ipc, "-seed", options.seed);
+  fs::path path = fs::path("runs") / name;
+  for (int i = 2; fs::exists(path); ++i) path = fs::path("runs") / str(name, "-", i);
+  return path;
+}
+
+/// Before anything is loaded or touched.
+void check_run_dir(const CondenseOptions& options) {
+  if (options.run_dir.empty()) {
+    if (options.resume) throw ConfigError("--resume needs --run-dir: which run shall go on?");
+    return;
+  }
+  const fs::path path = options.run_dir;
+  if (fs::exists(path) && !fs::is_directory(path)) {
+    throw ConfigError(str("option 'run-dir': '", options.run_dir, "' is not a folder"));
+  }
+  if (!options.resume && !options.dry_run && fs::exists(path) && !fs::is_empty(path)) {
+    throw ConfigError(str("run folder '", options.run_dir,
+                          "' exists; go on with --resume, or choose another --run-dir"));
+  }
+}
+
+void check_ipc(std::int64_t ipc, const data::ImageDataset& dataset) {
+  const std::int64_t smallest = dataset.smallest_class();
+  if (ipc <= smallest) return;
+  for (std::int64_t c = 0; c < dataset.num_classes(); ++c) {
+    if (dataset.class_indices(c).numel() > smallest) continue;
+    throw ConfigError(str("ipc ", ipc, " is above the size of class '",
+                          dataset.info().class_names[std::size_t(c)], "': it has ", smallest,
+                          " training images"));
+  }
+}
+
+/// Images for checks during the run leave the training split only when checks were asked for.
+data::ImageDataset training_view(const CondenseOptions& options, data::ImageDataset dataset) {
+  if (options.eval_every == 0 || options.eval_on == "test") return dataset;
+  log::info(str("checks during the run use ", options.hold_out * 100,
+                " % of the training images, which the method does not see"));
+  return dataset.hold_out(options.hold_out, Rng(std::uint64_t(options.seed)).child("hold-out"));
+}
+
+methods::DriverOptions driver_options(CondenseOptions& options) {
+  methods::DriverOptions driver;
+  driver.run_dir = options.run_dir.empty() ? new_run_dir(options) : fs::path(options.run_dir);
+  if (!options.out.empty()) driver.out = options.out;
+  if (!options.time_budget.empty()) {
+    driver.time_budget_seconds = cli::parse_duration("time-budget", options.time_budget);
+  }
+  driver.checkpoint_every = options.checkpoint_every;
+  driver.eval_every = options.eval_every;
+  driver.eval_on_test = options.eval_on == "test";
+  driver.eval_protocol = options.eval_protocol;
+  driver.grid_every = options.grid_every;
+  driver.resume = options.resume;
+  driver.config_text = options.replay_text();
+  driver.provenance.program_version = cli::program_version();
+  driver.provenance.method = options.method;
+  driver.provenance.config = driver.config_text;
+  driver.provenance.seed = std::uint64_t(options.seed);
+  driver.provenance.dataset = options.dataset.dataset;
+  driver.provenance.data_path = options.dataset.data;
+  return driver;
+}
+
+int report_cost(const CondenseOptions& options, const methods::DistillationMethod& method,
+                const methods::RunContext& context) {
+  const methods::Prediction cost = methods::predict(method, context);
+  if (options.common.json) {
+    const nlohmann::json document = {
+        {"schema", "retort.prediction/1"},     {"iterations", method.iterations()},
+        {"setup_seconds", cost.setup_seconds}, {"iteration_seconds", cost.iteration_seconds},
+        {"total_seconds", cost.total_seconds}, {"memory_loaded_bytes", peak_memory_bytes()}};
+    cli::print(document.dump(2) + "\n");
+    return 0;
+  }
+  cli::print(cli::columns({
+      {"iterations", std::to_string(method.iterations())},
+      {"preparation", methods::duration_text(cost.setup_seconds)},
+      {"each iteration", methods::duration_text(cost.iteration_seconds)},
+      {"in all", methods::duration_text(cost.total_seconds)},
+      {"memory with the data loaded", cli::bytes_text(peak_memory_bytes())},
+  }));
+  return 0;
+}
+
+void report_outcome(const CondenseOptions& options, const methods::DriverOptions& driver,
+                    const methods::RunOutcome& outcome, std::int64_t planned) {
+  const std::string set = (driver.run_dir / "set.h5").string();
+  if (options.common.json) {
+    nlohmann::json document = {{"schema", "retort.condense/1"},
+                               {"run_dir", driver.run_dir.string()},
+                               {"set", set},
+                               {"method", options.method},
+                               {"dataset", options.dataset.dataset},
+                               {"ipc", options.ipc},
+                               {"seed", options.seed},
+                               {"iterations", outcome.iterations},
+                               {"iterations_planned", planned},
+                               {"loss", outcome.last_loss},
+                               {"wall_seconds", outcome.wall_seconds},
+                               {"already_finished", outcome.already_finished}};
+    if (driver.out) document["out"] = driver.out->string();
+    cli::print(document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    return;
+  }
+  std::vector<std::vector<std::string>> rows = {{"set", set}};
+  if (driver.out) rows.push_back({"copy", driver.out->string()});
+  rows.push_back({"iterations", str(outcome.iterations, " of ", planned)});
+  if (!outcome.already_finished && planned > 1) {
+    rows.push_back({"last loss", config::number_text(outcome.last_loss)});
+  }
+  rows.push_back({"time", methods::duration_text(outcome.wall_seconds)});
+  cli::print(cli::columns(rows));
+}
+
+int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
+  CondenseOptions options(command, args);
+  if (options.help) {
+    cli::print(options.help_text(command));
+    return 0;
+  }
+  check_run_dir(options);
+  if (!options.time_budget.empty()) cli::parse_duration("time-budget", options.time_budget);
+  if (options.eval_every > 0) eval::load_protocol(options.eval_protocol);  // an unknown name
+  options.common.apply(program);
+
+  const auto seed = std::uint64_t(options.seed);
+  const data::ImageDataset full = options.dataset.open(seed);
+  const data::ImageDataset dataset = training_view(options, full);
+  check_ipc(options.ipc, dataset);
+  methods::RunContext context{.dataset = dataset, .ipc = options.ipc, .rng = Rng(seed)};
+  const auto method = options.factory->create();
+  if (options.dry_run) return report_cost(options, *method, context);
+
+  const methods::DriverOptions driver = driver_options(options);
+  log::info(str("condensing ", options.dataset.dataset, " with ", options.method, ", ", options.ipc,
+                options.ipc == 1 ? " image" : " images", " per class, into ",
+                driver.run_dir.string()));
+  const methods::RunOutcome outcome =
+      methods::run(*method, context, driver, program.terminal, program.stop);
+  report_outcome(options, driver, outcome, method->iterations());
+  return 0;
+}
+
+}  // namespace
+
+cli::Command condense() {
+  return {"condense",
+          "Condenses a dataset into a small synthetic set.",
+          "(--method NAME | --preset NAME) --dataset NAME [options]",
+          {"retort condense --method dm --dataset fashion-mnist --ipc 10 --out set.h5",
+           "retort condense --method dm --help",
+           "retort condense --config runs/dm-fashion-mnist-ipc10-seed0/config.cfg",
+           "retort condense --run-dir runs/dm-fashion-mnist-ipc10-seed0 --resume"},
+          run};
+}
+
+}  // namespace retort::commands

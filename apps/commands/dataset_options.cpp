@@ -1,0 +1,126 @@
+#include "apps/commands/dataset_options.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+
+#include "datasets/dataset.h"
+#include "lib/core/error.h"
+#include "lib/core/log.h"
+#include "lib/core/rng.h"
+#include "lib/core/str.h"
+
+namespace retort::commands {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+/// $RETORT_DATA may hold one dataset, or a folder per dataset name.
+std::string path_from_environment(const std::string& dataset) {
+  const std::string root = environment("RETORT_DATA");
+  if (root.empty()) return "";
+  const fs::path own = fs::path(root) / dataset;
+  return fs::exists(own) ? own.string() : root;
+}
+
+fs::path cache_dir() {
+  const std::string cache = environment("XDG_CACHE_HOME");
+  if (!cache.empty()) return fs::path(cache) / "retort";
+  const std::string home = environment("HOME");
+  return home.empty() ? fs::path() : fs::path(home) / ".cache" / "retort";
+}
+
+std::string known_datasets() {
+  std::vector<std::string> names;
+  for (const auto& entry : datasets::all_datasets()) names.push_back(entry.name);
+  return join(names);
+}
+
+}  // namespace
+
+void DatasetOptions::describe(config::OptionTable& table) {
+  table.add("dataset", dataset, "a known dataset or layout, see `retort list datasets`",
+            config::any_text());
+  table.add("data", data, "where its files are; else $RETORT_DATA, else the usual places",
+            config::any_text());
+  table.add("images-per-class", images_per_class,
+            "use a seeded subset of the training images, for trying things; 0: all",
+            config::at_least(0));
+  table.add("image-size", image_size, "folders: resize and crop to this side; 0: as stored",
+            config::in_range(std::int64_t(0), 4096));
+  table.add("test-fraction", test_fraction,
+            "part of the training images that becomes the test split where a source has none",
+            config::in_range(0.01, 0.9));
+  table.add("zca", zca, "ZCA whitening instead of mean and standard deviation");
+}
+
+void DatasetOptions::adopt(config::OptionTable& table, const data::Provenance& provenance) {
+  if (table.find("dataset").origin == config::Origin::Flag) return;
+  config::OptionTable own;
+  DatasetOptions scratch;
+  scratch.describe(own);
+  const std::string source = "configuration in the set's provenance";
+  for (const auto& entry : config::parse_config(provenance.config, source)) {
+    if (!own.contains(entry.key)) continue;
+    if (table.find(entry.key).origin != config::Origin::Default) continue;
+    table.set(entry.key, entry.value, config::Origin::File);
+  }
+  if (dataset.empty()) dataset = provenance.dataset;
+  if (data.empty()) data = provenance.data_path;
+}
+
+data::ImageDataset DatasetOptions::open(std::uint64_t seed) {
+  if (dataset.empty()) {
+    throw ConfigError(str("which dataset? Give --dataset NAME; known: ", known_datasets()));
+  }
+  if (data.empty()) data = path_from_environment(dataset);
+  const datasets::OpenOptions options{.data_path = data,
+                                      .image_size = image_size,
+                                      .test_fraction = test_fraction,
+                                      .split_seed = 0,
+                                      .zca = zca,
+                                      .cache_dir = cache_dir()};
+  data::ImageDataset opened = datasets::open_dataset(dataset, options);
+  dataset = opened.info().name;
+  if (images_per_class == 0) return opened;
+  return opened.images_per_class(images_per_class, Rng(seed).child("images-per-class"));
+}
+
+data::ImageDataset open_for_set(DatasetOptions& options, config::OptionTable& table,
+                                const data::SyntheticSet& set) {
+  const bool chosen = table.find("dataset").origin == config::Origin::Flag ||
+                      table.find("data").origin == config::Origin::Flag;
+  options.adopt(table, set.provenance);
+  if (options.dataset.empty()) {
+    throw ConfigError("the set does not say which dataset it was made from; give --dataset");
+  }
+  data::ImageDataset dataset = options.open(set.provenance.seed);
+  const data::ImageShape have = dataset.shape();
+  const data::ImageShape want = set.shape();
+  if (!(have == want)) {
+    throw ConfigError(str("dataset '", options.dataset, "' has images of ", have.channels, "x",
+                          have.height, "x", have.width, ", the set of ", want.channels, "x",
+                          want.height, "x", want.width));
+  }
+  if (dataset.num_classes() != set.num_classes()) {
+    throw ConfigError(str("dataset '", options.dataset, "' has ", dataset.num_classes(),
+                          " classes, the set ", set.num_classes()));
+  }
+  const std::string& expected = set.provenance.dataset_sha256;
+  if (!expected.empty() && expected != dataset.info().sha256) {
+    const std::string text = str(
+        "dataset '", options.dataset, "' is not the one the set was made from: SHA-256 ",
+        dataset.info().sha256.substr(0, 12), "..., the set says ", expected.substr(0, 12), "...");
+    if (!chosen)
+      throw DataError(text + "; name it with --dataset or --data to use it all the same");
+    log::warn(text);
+  }
+  return dataset.with_preprocessing(set.preprocessing);
+}
+
+}  // namespace retort::commands

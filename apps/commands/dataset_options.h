@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "lib/config/options.h"
+#include "lib/data/image_dataset.h"
+#include "lib/data/synthetic_set.h"
+
+namespace retort::commands {
+
+/// Which dataset a command works on, and how it is opened.
+struct DatasetOptions {
+  std::string dataset;
+  std::string data;
+  std::int64_t images_per_class = 0;
+  std::int64_t image_size = 0;
+  double test_fraction = 0.2;
+  bool zca = false;
+
+  void describe(config::OptionTable& table);
+
+  /// Takes what flags left at its default from the configuration a set was made with; nothing when
+  /// another dataset was asked for by name.
+  /// @param table bound to this object
+  void adopt(config::OptionTable& table, const data::Provenance& provenance);
+
+  /// Fills `dataset` (the registry's spelling) and `data` (from $RETORT_DATA) with what was used.
+  /// @param seed of the subset when images_per_class > 0
+  /// @throws ConfigError when no dataset is named
+  data::ImageDataset open(std::uint64_t seed);
+};
+
+/// The dataset that belongs to a set, with the set's preprocessing: from its provenance unless
+/// flags say otherwise.
+/// @throws ConfigError when shape or classes differ; DataError when the dataset from the provenance
+///         has changed since
+data::ImageDataset open_for_set(DatasetOptions& options, config::OptionTable& table,
+                                const data::SyntheticSet& set);
+
+}  // namespace retort::commands

@@ -1,0 +1,169 @@
+#include <filesystem>
+
+#include <nlohmann/json.hpp>
+
+#include "apps/commands/baselines.h"
+#include "apps/commands/commands.h"
+#include "apps/commands/dataset_options.h"
+#include "lib/core/error.h"
+#include "lib/core/files.h"
+#include "lib/core/log.h"
+#include "lib/core/str.h"
+#include "lib/eval/evaluator.h"
+#include "lib/eval/protocol.h"
+#include "lib/eval/report.h"
+#include "lib/nn/network.h"
+#include "lib/storage/set_file.h"
+#include "lib/synth/parametrization.h"
+
+namespace retort::commands {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct EvaluateOptions {
+  std::string protocol = "dsa-300";
+  std::vector<std::string> nets;
+  std::int64_t runs = 0;
+  std::vector<std::int64_t> seeds;
+  std::vector<std::string> baselines;
+  std::int64_t baseline_seed = 0;
+  std::string out;
+
+  void describe(config::OptionTable& table) {
+    table.add("protocol", protocol,
+              "how networks are trained and tested: a name or a file, see "
+              "`retort list protocols`",
+              config::any_text());
+    table.add("nets", nets, "networks to train; else the protocol's", config::any_text())
+        .aliases = {"net"};
+    table.add("runs", runs, "networks of each kind, with seeds 0, 1, ...; 0: the protocol's number",
+              config::in_range(std::int64_t(0), 10'000));
+    table.add("seeds", seeds, "these seeds instead of --runs", config::at_least(0));
+    table.add("baselines", baselines,
+              "real images of the same size beside: random, k-means, herding, k-center; with "
+              "-packed shrunk and packed like a multi-formation set",
+              config::any_text());
+    table.add("baseline-seed", baseline_seed, "of the choice of these images", config::at_least(0));
+    table.add("out", out,
+              "also write the JSON document here; else into the run folder of a set "
+              "that lies in one",
+              config::any_text());
+  }
+};
+
+std::vector<std::uint64_t> seeds_of(const EvaluateOptions& options,
+                                    const eval::Protocol& protocol) {
+  if (!options.seeds.empty()) {
+    if (options.runs > 0) throw ConfigError("give --runs or --seeds, not both");
+    return {options.seeds.begin(), options.seeds.end()};
+  }
+  const std::int64_t count = options.runs > 0 ? options.runs : protocol.networks;
+  std::vector<std::uint64_t> seeds;
+  for (std::int64_t i = 0; i < count; ++i) seeds.push_back(std::uint64_t(i));
+  return seeds;
+}
+
+/// Everything that trains and tests in one command.
+class Evaluation {
+ public:
+  Evaluation(const data::ImageDataset& dataset, eval::EvaluationReport& report,
+             const std::vector<std::string>& nets, cli::Program& program)
+      : evaluator_(dataset, report.protocol), report_(report), nets_(nets), program_(program) {}
+
+  eval::SubjectResult subject(const std::string& name, const data::SyntheticSet& set,
+                              const storage::StoredBytes& bytes) const {
+    const data::LabelledImages training = synth::decode(set);
+    eval::SubjectResult result;
+    result.name = name;
+    result.image_bytes = bytes.images;
+    result.label_bytes = bytes.labels;
+    result.decoded_images = training.images.size(0);
+    result.sgd_steps = report_.protocol.sgd_steps(result.decoded_images);
+    for (const auto& net : nets_) {
+      log::info(str("training ", net, " on ", name));
+      result.networks.push_back(
+          evaluator_.evaluate(training, net, report_.seeds, program_.terminal, &program_.stop));
+      program_.terminal.finish();
+    }
+    return result;
+  }
+
+ private:
+  eval::Evaluator evaluator_;
+  const eval::EvaluationReport& report_;
+  const std::vector<std::string>& nets_;
+  cli::Program& program_;
+};
+
+/// The run folder that `set` lies in, or nothing.
+fs::path report_in_run_folder(const fs::path& set) {
+  const fs::path folder = set.parent_path();
+  return fs::exists(folder / "config.cfg") ? folder / "evaluation.json" : fs::path();
+}
+
+void write_report(const eval::EvaluationReport& report, const EvaluateOptions& options, bool json) {
+  const std::string document =
+      eval::to_json(report).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  const fs::path out =
+      options.out.empty() ? report_in_run_folder(report.set) : fs::path(options.out);
+  if (!out.empty()) {
+    write_text(out, document);
+    log::info(str("written to ", out.string()));
+  }
+  cli::print(json ? document : eval::to_table(report));
+}
+
+int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
+  cli::CommonOptions common;
+  DatasetOptions dataset_options;
+  EvaluateOptions options;
+  config::OptionTable table;
+  options.describe(table);
+  dataset_options.describe(table);
+  common.describe(table);
+  const auto words = cli::parse_command(command, args, table, {{"SET"}, 1});
+  if (!words) return 0;
+  // What can be wrong is found before anything is trained.
+  eval::EvaluationReport report;
+  report.protocol = eval::load_protocol(options.protocol);
+  report.seeds = seeds_of(options, report.protocol);
+  std::vector<Baseline> baselines;
+  for (const auto& text : options.baselines) baselines.push_back(parse_baseline(text));
+  common.apply(program);
+
+  const data::SyntheticSet set = storage::read_set(words->front());
+  for (const auto& baseline : baselines) baseline_title(baseline, set);
+  const data::ImageDataset dataset = open_for_set(dataset_options, table, set);
+  std::vector<std::string> nets = options.nets;
+  if (nets.empty()) nets.push_back(report.protocol.net);
+  for (const auto& net : nets) nn::make_network(net, dataset.shape(), dataset.num_classes());
+
+  report.set = words->front();
+  report.dataset = dataset_options.dataset;
+  report.tested_on = "test";
+  report.class_names = dataset.info().class_names;
+  const Evaluation evaluation(dataset, report, nets, program);
+  report.subject = evaluation.subject(report.set, set, storage::stored_bytes(report.set));
+  for (const auto& baseline : baselines) {
+    const data::SyntheticSet other =
+        make_baseline(baseline, set, dataset, std::uint64_t(options.baseline_seed));
+    report.baselines.push_back(
+        evaluation.subject(baseline_title(baseline, set), other, storage::stored_bytes(other)));
+  }
+  write_report(report, options, common.json);
+  return 0;
+}
+
+}  // namespace
+
+cli::Command evaluate() {
+  return {"evaluate",
+          "Trains fresh networks on a set and tests them on real images.",
+          "SET [options]",
+          {"retort evaluate set.h5 --protocol dsa --nets ConvNet-3,ResNet-18 --runs 5 "
+           "--baselines random,k-means"},
+          run};
+}
+
+}  // namespace retort::commands

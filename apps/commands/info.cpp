@@ -1,0 +1,129 @@
+#include <cmath>
+#include <sstream>
+#include <variant>
+
+#include "apps/cli/help.h"
+#include "apps/commands/commands.h"
+#include "lib/core/error.h"
+#include "lib/core/str.h"
+#include "lib/storage/set_file.h"
+#include "lib/storage/state_file.h"
+#include "lib/synth/parametrization.h"
+#include "methods/prediction.h"
+
+namespace retort::commands {
+namespace {
+
+using Rows = std::vector<std::vector<std::string>>;
+
+/// "10", or "3 to 10" when classes differ in size.
+std::string per_class_text(const data::SyntheticSet& set) {
+  const Tensor counts = at::bincount(set.class_index, {}, set.num_classes());
+  const auto low = counts.min().item<std::int64_t>();
+  const auto high = counts.max().item<std::int64_t>();
+  return low == high ? str(low) : str(low, " to ", high);
+}
+
+std::string decoder_text(const data::Decoder& decoder) {
+  std::vector<std::string> settings;
+  for (const auto& [key, value] : decoder.config) settings.push_back(key + " " + value);
+  return decoder.id + (settings.empty() ? "" : str(" (", join(settings), ")"));
+}
+
+std::string labels_text(const data::Labels& labels) {
+  if (std::holds_alternative<data::HardLabels>(labels)) return "one class per training image";
+  const auto& soft = std::get<data::SoftLabels>(labels);
+  return str(soft.learned ? "learned" : "fixed", " soft labels over ", soft.values.size(1),
+             " classes, as ",
+             soft.kind == data::SoftLabels::Kind::Logit ? "logits" : "probabilities");
+}
+
+std::string short_hash(const std::string& hash) {
+  return hash.size() > 16 ? str(hash.substr(0, 16), "...") : hash;
+}
+
+void add_provenance(Rows& rows, const data::Provenance& provenance) {
+  const auto add = [&](const std::string& name, const std::string& text) {
+    if (!text.empty()) rows.push_back({name, text});
+  };
+  add("method", provenance.method);
+  add("seed", str(provenance.seed));
+  add("dataset", provenance.dataset.empty() ? ""
+                                            : str(provenance.dataset, ", SHA-256 ",
+                                                  short_hash(provenance.dataset_sha256)));
+  add("data from", provenance.data_path);
+  add("classes", cli::wrapped(join(provenance.class_names), 100, 18));
+  add("iterations", str(provenance.iterations));
+  if (provenance.wall_seconds > 0) {
+    add("condensing took", str(methods::duration_text(provenance.wall_seconds), " (processor ",
+                               methods::duration_text(provenance.cpu_seconds), ", ",
+                               provenance.threads, provenance.threads == 1 ? " thread" : " threads",
+                               ", memory ", cli::bytes_text(provenance.peak_memory_bytes), ")"));
+  }
+  add("processor", provenance.processor);
+  add("program", provenance.program_version);
+}
+
+std::string describe_set(const std::string& path) {
+  const data::SyntheticSet set = storage::read_set(path);
+  const storage::StoredBytes bytes = storage::stored_bytes(path);
+  const data::ImageShape shape = set.shape();
+  const std::int64_t decoded = data::hard_classes(set.labels).numel();
+  Rows rows = {
+      {"file", str(path, ", a condensed set")},
+      {"stored images",
+       str(set.images.size(0), " of ", shape.channels, "x", shape.height, "x", shape.width, ", ",
+           per_class_text(set), " per class, ", set.num_classes(), " classes")},
+      {"decoder", str(decoder_text(set.decoder), ": ", decoded, " training images")},
+      {"labels", labels_text(set.labels)},
+      {"size", str("images ", cli::bytes_text(double(bytes.images)), ", labels ",
+                   cli::bytes_text(double(bytes.labels)), ", the rest ",
+                   cli::bytes_text(double(bytes.other)))},
+      {"preprocessing", set.preprocessing.description()},
+  };
+  if (set.learned_lr) rows.push_back({"learned step size", str(*set.learned_lr)});
+  add_provenance(rows, set.provenance);
+  std::string text = cli::columns(rows);
+  if (set.provenance.config.empty()) return text;
+  text += "configuration\n";
+  std::istringstream lines(set.provenance.config);
+  for (std::string line; std::getline(lines, line);) text += str("  ", line, "\n");
+  return text;
+}
+
+std::string describe_state(const std::string& path) {
+  const storage::StateReader state(path);
+  Rows rows;
+  rows.push_back({"file", str(path, ", the saved state of a run")});
+  if (state.has("driver/next_iteration")) {
+    rows.push_back({"iterations done", str(state.integer("driver/next_iteration"))});
+    rows.push_back({"time so far", methods::duration_text(state.number("driver/wall_seconds"))});
+    rows.push_back({"last loss", config::number_text(state.number("driver/last_loss"))});
+    rows.push_back({"to go on", str("retort condense --resume --run-dir FOLDER")});
+  }
+  return cli::columns(rows);
+}
+
+int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program&) {
+  config::OptionTable table;
+  const auto words = cli::parse_command(command, args, table, {{"FILE"}, 1});
+  if (!words) return 0;
+  const std::string& path = words->front();
+  const std::string schema = storage::file_schema(path);
+  if (schema == "retort.set") {
+    cli::print(describe_set(path));
+  } else if (schema == "retort.state") {
+    cli::print(describe_state(path));
+  } else {
+    throw StorageError(str("'", path, "': the schema '", schema, "' is not known to this program"));
+  }
+  return 0;
+}
+
+}  // namespace
+
+cli::Command info() {
+  return {"info", "Says in words what a file holds.", "FILE", {"retort info set.h5"}, run};
+}
+
+}  // namespace retort::commands

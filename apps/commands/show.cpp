@@ -1,0 +1,94 @@
+#include <algorithm>
+#include <cstdio>
+#include <optional>
+
+#include "apps/commands/commands.h"
+#include "apps/commands/dataset_options.h"
+#include "lib/core/error.h"
+#include "lib/core/str.h"
+#include "lib/storage/set_file.h"
+#include "lib/synth/picture.h"
+#include "lib/vision/vision.h"
+
+namespace retort::commands {
+namespace {
+
+struct ShowOptions {
+  std::string out = "grid.png";
+  std::string view = "auto";
+  std::int64_t per_class = 10;
+  std::int64_t real = 0;
+
+  void describe(config::OptionTable& table) {
+    table.add("out", out, "picture to write: .png, .jpg or .bmp", config::any_text());
+    table.add("view", view,
+              "images as stored, as networks see them after decoding, both, or what fits the set",
+              config::one_of({"auto", "stored", "decoded", "both"}));
+    table.add("per-class", per_class, "columns of each class; 0: all", config::at_least(0));
+    table.add("real", real, "real training images beside each class",
+              config::in_range(std::int64_t(0), 1000));
+  }
+};
+
+/// @param pictures uint8 [3,H,W], of any size; below each other on white
+Tensor stacked(const std::vector<Tensor>& pictures) {
+  std::int64_t width = 0;
+  for (const auto& picture : pictures) width = std::max(width, picture.size(2));
+  std::vector<Tensor> rows;
+  for (const auto& picture : pictures) {
+    rows.push_back(at::constant_pad_nd(picture, {0, width - picture.size(2)}, 255));
+  }
+  return at::cat(rows, 1);
+}
+
+std::string clipped_text(const std::string& what, double fraction) {
+  char percent[32];
+  std::snprintf(percent, sizeof percent, "%.2f", fraction * 100);
+  return str(what, ": ", percent, " % of the values lie outside black to white and were clipped\n");
+}
+
+int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
+  cli::CommonOptions common;
+  DatasetOptions dataset_options;
+  ShowOptions options;
+  config::OptionTable table;
+  options.describe(table);
+  dataset_options.describe(table);
+  table.add("quiet", common.quiet, "no information on stderr");
+  const auto words = cli::parse_command(command, args, table, {{"SET"}, 1});
+  if (!words) return 0;
+  common.apply(program);
+
+  const data::SyntheticSet set = storage::read_set(words->front());
+  std::optional<data::ImageDataset> dataset;
+  if (options.real > 0) dataset = open_for_set(dataset_options, table, set);
+  std::vector<Tensor> pictures;
+  std::string report;
+  const auto draw = [&](bool decoded, const std::string& title) {
+    const synth::Picture picture = synth::draw_set(
+        set,
+        {.decoded = decoded, .per_class = options.per_class, .real = options.real, .title = title},
+        dataset ? &*dataset : nullptr);
+    pictures.push_back(picture.pixels);
+    report += clipped_text(decoded ? "decoded images" : "stored images", picture.clipped_fraction);
+  };
+  const bool plain = set.decoder.id == "pixels";
+  const bool both = options.view == "both" || (options.view == "auto" && !plain);
+  if (both || options.view != "decoded") draw(false, both ? "stored images" : "");
+  if (both || options.view == "decoded") draw(true, both ? "decoded images" : "");
+  vision::write_image(options.out, stacked(pictures));
+  cli::print(str(options.out, "\n", report));
+  return 0;
+}
+
+}  // namespace
+
+cli::Command show() {
+  return {"show",
+          "Draws a set as a picture, one row per class.",
+          "SET [options]",
+          {"retort show set.h5 --out grid.png", "retort show set.h5 --real 5 --out beside.png"},
+          run};
+}
+
+}  // namespace retort::commands

@@ -1,0 +1,34 @@
+#include "apps/commands/commands.h"
+#include "lib/core/error.h"
+#include "lib/core/str.h"
+#include "lib/storage/set_file.h"
+
+namespace retort::commands {
+namespace {
+
+int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program&) {
+  config::OptionTable table;
+  const auto words = cli::parse_command(command, args, table, {{"FILE"}, 1});
+  if (!words) return 0;
+  const std::string& path = words->front();
+  const std::vector<std::string> findings = storage::verify_file(path);
+  for (const auto& finding : findings) cli::print(finding + "\n");
+  if (!findings.empty()) {
+    throw StorageError(str("'", path, "' is damaged: ", findings.size(),
+                           findings.size() == 1 ? " mismatch" : " mismatches"));
+  }
+  cli::print(str(path, ": every part agrees with its SHA-256\n"));
+  return 0;
+}
+
+}  // namespace
+
+cli::Command verify() {
+  return {"verify",
+          "Hashes every part of a file again and compares with what was recorded.",
+          "FILE",
+          {"retort verify set.h5"},
+          run};
+}
+
+}  // namespace retort::commands
