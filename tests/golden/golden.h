@@ -113,6 +113,20 @@ void check_datadam(const GoldenFile& file);
 /// The `dm` part of a fyi_flip file.
 void check_fyi_dm(const GoldenFile& file);
 
+// augment.cpp
+void check_dsa(const GoldenFile& file);
+void check_dsa_siamese_pair(const GoldenFile& file);
+void check_idc_diffaug(const GoldenFile& file);
+void check_fyi_flip(const GoldenFile& file);
+
+// synth.cpp
+void check_idc_decode(const GoldenFile& file);
+/// The `herding` part of a zca_metrics_herding file.
+void check_herding(const GoldenFile& file);
+
+// data.cpp
+void check_zca_metrics_herding(const GoldenFile& file);
+
 // training.cpp
 void check_eval_protocol(const GoldenFile& file);
 

@@ -7,6 +7,12 @@ const std::vector<Handler>& handlers() {
   static const std::vector<Handler> all = {
       {"convnet_variants", check_convnet_variants},
       {"networks_large", check_networks_large},
+      {"dsa", check_dsa},
+      {"dsa_siamese_pair", check_dsa_siamese_pair},
+      {"idc_diffaug", check_idc_diffaug},
+      {"idc_decode", check_idc_decode},
+      {"fyi_flip", check_fyi_flip},
+      {"zca_metrics_herding", check_zca_metrics_herding},
       {"dm", check_dm},
       {"datadam", check_datadam},
       {"eval_protocol", check_eval_protocol},
