@@ -1,0 +1,138 @@
+#include "lib/kernels/common.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdlib>
+#include <memory>
+#include <new>
+
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "lib/core/parallel.h"
+#include "lib/kernels/loops/loops.h"
+
+namespace retort::kernels {
+namespace {
+
+constexpr std::size_t kCacheLine = 64;
+
+struct State {
+  std::atomic<Policy> policy{Policy::Fast};
+  std::atomic<std::int64_t> norm_pool_fast{0}, norm_pool_fallback{0}, conv_fast{0},
+      conv_fallback{0}, convnet_fast{0}, convnet_fallback{0}, second_order{0};
+};
+
+State& state() {
+  static State instance;
+  return instance;
+}
+
+// Counters and State name the same things; this is the one list of pairs.
+template <class Visit>
+void for_each_counter(const Visit& visit) {
+  State& s = state();
+  visit(&Counters::norm_pool_fast, s.norm_pool_fast);
+  visit(&Counters::norm_pool_fallback, s.norm_pool_fallback);
+  visit(&Counters::conv_fast, s.conv_fast);
+  visit(&Counters::conv_fallback, s.conv_fallback);
+  visit(&Counters::convnet_fast, s.convnet_fast);
+  visit(&Counters::convnet_fallback, s.convnet_fallback);
+  visit(&Counters::second_order, s.second_order);
+}
+
+struct FreeAligned {
+  void operator()(float* p) const { std::free(p); }
+};
+
+struct Buffer {
+  std::unique_ptr<float, FreeAligned> memory;
+  std::int64_t capacity = 0;
+};
+
+}  // namespace
+
+void set_policy(Policy policy) { state().policy = policy; }
+Policy policy() { return state().policy; }
+
+Counters counters() {
+  Counters result;
+  for_each_counter([&](auto member, auto& value) { result.*member = value; });
+  return result;
+}
+
+void reset_counters() {
+  for_each_counter([](auto, auto& value) { value = 0; });
+}
+
+void count(std::int64_t Counters::*counter) {
+  for_each_counter([&](auto member, auto& value) {
+    if (member == counter) ++value;
+  });
+}
+
+bool is_fast_map(const Tensor& x) {
+  return policy() == Policy::Fast && best_loops() != nullptr && x.dim() == 4 && x.numel() > 0 &&
+         is_fast_parameter(x);
+}
+
+bool is_fast_parameter(const Tensor& p) {
+  return p.defined() && p.is_cpu() && p.scalar_type() == at::kFloat && p.layout() == at::kStrided;
+}
+
+float* scratch(Slot slot, std::int64_t floats) {
+  thread_local std::array<Buffer, std::size_t(Slot::Count)> buffers;
+  Buffer& buffer = buffers[std::size_t(slot)];
+  if (buffer.capacity < floats) {
+    const std::size_t bytes =
+        (std::size_t(floats) * sizeof(float) + kCacheLine - 1) / kCacheLine * kCacheLine;
+    buffer.memory.reset();
+    buffer.memory.reset(static_cast<float*>(std::aligned_alloc(kCacheLine, bytes)));
+    if (!buffer.memory) throw std::bad_alloc();
+    buffer.capacity = floats;
+  }
+  return buffer.memory.get();
+}
+
+std::int64_t range_count(std::int64_t n) {
+  return std::max<std::int64_t>(1, std::min<std::int64_t>(n, at::get_num_threads()));
+}
+
+void for_ranges(
+    std::int64_t n,
+    const std::function<void(std::int64_t range, std::int64_t first, std::int64_t end)>& body) {
+  const std::int64_t ranges = range_count(n);
+  if (ranges == 1) {
+    body(0, 0, n);
+    return;
+  }
+  parallel_tasks(ranges, [&](std::int64_t range) {
+    body(range, n * range / ranges, n * (range + 1) / ranges);
+  });
+}
+
+Tensor padded_vector(const Tensor& values, std::int64_t size) {
+  const Tensor result = at::zeros({size}, values.options().requires_grad(false));
+  result.narrow(0, 0, values.numel()).copy_(values.detach());
+  return result;
+}
+
+Tensors differentiable_gradients(const std::function<Tensor(const Tensors&)>& reference,
+                                 const Tensors& inputs, const Tensor& gy) {
+  count(&Counters::second_order);
+  Tensors wanted;
+  for (const Tensor& input : inputs) {
+    if (input.defined() && input.requires_grad()) wanted.push_back(input);
+  }
+  const Tensors gradients =
+      torch::autograd::grad({reference(inputs)}, wanted, {gy}, /*retain_graph=*/true,
+                            /*create_graph=*/true, /*allow_unused=*/true);
+  Tensors result(inputs.size());
+  for (std::size_t i = 0, next = 0; i < inputs.size(); ++i) {
+    if (inputs[i].defined() && inputs[i].requires_grad()) result[i] = gradients[next++];
+  }
+  return result;
+}
+
+}  // namespace retort::kernels

@@ -1,0 +1,52 @@
+#pragma once
+// What the kernels share; not for use outside this folder.
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "lib/core/tensor.h"
+#include "lib/kernels/policy.h"
+
+namespace retort::kernels {
+
+/// Adds one to a counter, from any thread.
+void count(std::int64_t Counters::*counter);
+
+/// Whether our loops may see this tensor at all: policy, processor, and [N,C,H,W] float32 on the
+/// CPU with nothing empty.
+bool is_fast_map(const Tensor& x);
+/// The same for a parameter of any shape.
+bool is_fast_parameter(const Tensor& p);
+
+/// Scratch memory of the calling thread, aligned to a cache line and kept between calls. A slot's
+/// content is lost when the slot is asked for again.
+enum class Slot {
+  Convolve,
+  Map,
+  PooledMap,
+  Gradient,
+  PooledGradient,
+  Image,
+  Patches,
+  Block,
+  Count
+};
+float* scratch(Slot slot, std::int64_t floats);
+
+/// Cuts 0 .. n-1 into contiguous ranges, one per thread that LibTorch would use here, and runs
+/// body(range number, first, last + 1). The cut depends on the number of threads only.
+std::int64_t range_count(std::int64_t n);
+void for_ranges(
+    std::int64_t n,
+    const std::function<void(std::int64_t range, std::int64_t first, std::int64_t end)>& body);
+
+/// A copy padded with zeros to `size` entries.
+Tensor padded_vector(const Tensor& values, std::int64_t size);
+
+/// Gradients of reference(inputs) for cotangent `gy`, differentiable in the inputs and in `gy`, for
+/// every input that requires one; what a kernel's backward returns under create_graph.
+Tensors differentiable_gradients(const std::function<Tensor(const Tensors&)>& reference,
+                                 const Tensors& inputs, const Tensor& gy);
+
+}  // namespace retort::kernels

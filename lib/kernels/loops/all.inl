@@ -1,0 +1,32 @@
+// Everything for one instruction set; the including source says which.
+
+namespace retort::kernels {
+namespace {
+
+#include "lib/kernels/loops/vec.inl"
+#include "lib/kernels/loops/transpose.inl"
+#include "lib/kernels/loops/product.inl"
+#include "lib/kernels/loops/winograd.inl"
+#include "lib/kernels/loops/norm.inl"
+
+}  // namespace
+
+const Loops& RETORT_LOOPS() {
+  static constexpr Loops kTable = {
+      RETORT_LOOPS_NAME,
+      to_channels_last,
+      to_channels_first,
+      product<false>,
+      product<true>,
+      transform_weight,
+      convolve_scratch,
+      convolve,
+      convolve_weight_gradient,
+      finish_weight_gradient,
+      norm_relu_pool,
+      norm_relu_pool_gradient,
+  };
+  return kTable;
+}
+
+}  // namespace retort::kernels

@@ -1,0 +1,37 @@
+#include "lib/kernels/loops/loops.h"
+
+#include <atomic>
+
+namespace retort::kernels {
+namespace {
+
+std::atomic<const Loops*>& chosen() {
+  static std::atomic<const Loops*> loops{nullptr};
+  return loops;
+}
+
+}  // namespace
+
+AvailableLoops available_loops() {
+  AvailableLoops available{{nullptr, nullptr}, 0};
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    available.loops[available.count++] = &loops_avx2();
+  }
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) {
+    available.loops[available.count++] = &loops_avx512();
+  }
+#endif
+  return available;
+}
+
+const Loops* best_loops() {
+  static const AvailableLoops available = available_loops();
+  if (const Loops* loops = chosen()) return loops;
+  return available.count > 0 ? available.loops[available.count - 1] : nullptr;
+}
+
+void use_loops(const Loops* loops) { chosen() = loops; }
+
+}  // namespace retort::kernels

@@ -1,0 +1,93 @@
+#pragma once
+// The inner loops of the processor kernels, compiled once per instruction set and chosen at run
+// time. Nothing here sees LibTorch or the standard library's templates: an inline function compiled
+// for AVX-512 could otherwise be the one the linker keeps for everybody.
+//
+// Maps are channels-last: [count][height][width][channels], float, channels a multiple of
+// kChannelStep (callers pad with zeros).
+
+#include <cstdint>
+
+namespace retort::kernels {
+
+inline constexpr std::int64_t kChannelStep = 16;
+inline constexpr std::int64_t kWinogradPositions = 36;
+
+struct MapShape {
+  std::int64_t count = 0;
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+  std::int64_t channels = 0;
+
+  std::int64_t pixels() const { return height * width; }
+  std::int64_t image_size() const { return height * width * channels; }
+  std::int64_t size() const { return count * image_size(); }
+};
+
+struct Loops {
+  const char* name;
+
+  /// in [channels][pixels] -> out [pixels][padded]; channels up to `padded` become zero.
+  void (*to_channels_last)(const float* in, std::int64_t channels, std::int64_t pixels,
+                           std::int64_t padded, float* out);
+  /// in [pixels][padded] -> out [channels][pixels]
+  void (*to_channels_first)(const float* in, std::int64_t padded, std::int64_t channels,
+                            std::int64_t pixels, float* out);
+
+  /// c[m][n] = init + a[m][k] b[k][n], n a multiple of kChannelStep. Row i of init starts at
+  /// init + i * init_stride: c itself, one row for all (stride 0), or nullptr for zero.
+  void (*product)(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t lda,
+                  const float* b, std::int64_t ldb, const float* init, std::int64_t init_stride,
+                  float* c, std::int64_t ldc);
+  /// The same with a[k][m] transposed.
+  void (*product_transposed)(std::int64_t m, std::int64_t n, std::int64_t k, const float* a,
+                             std::int64_t lda, const float* b, std::int64_t ldb, const float* init,
+                             std::int64_t init_stride, float* c, std::int64_t ldc);
+
+  /// Weights [outputs][inputs][3][3] into the transformed domain, kWinogradPositions * padded
+  /// inputs * padded outputs floats. `adjoint`: for the data gradient, where the roles of inputs
+  /// and outputs change and the taps are mirrored.
+  void (*transform_weight)(const float* weight, std::int64_t outputs, std::int64_t inputs,
+                           bool adjoint, float* transformed);
+  /// Floats of scratch memory for the two convolution loops.
+  std::int64_t (*convolve_scratch)(std::int64_t in_channels, std::int64_t out_channels);
+  /// 3x3, stride 1, padding 1: x -> y of the same height and width, by Winograd F(4x4,3x3)
+  /// (Lavin and Gray 2015). @param bias [out_channels] or nullptr
+  void (*convolve)(const float* x, const MapShape& shape, const float* transformed,
+                   const float* bias, std::int64_t out_channels, float* y, float* scratch);
+  /// Adds the weight gradient in the transformed domain, laid out as by transform_weight.
+  void (*convolve_weight_gradient)(const float* x, const MapShape& shape, const float* gy,
+                                   std::int64_t out_channels, float* transformed, float* scratch);
+  /// From the transformed domain back to [outputs][inputs][3][3].
+  void (*finish_weight_gradient)(const float* transformed, std::int64_t outputs,
+                                 std::int64_t inputs, float* gradient);
+
+  /// Instance norm, affine, ReLU and 2x2 average pooling of one image (`shape.count` is ignored);
+  /// a last odd row or column enters the statistics but no pool.
+  /// @param y [height/2][width/2][channels]  @param mean,rstd [channels], written
+  void (*norm_relu_pool)(const float* z, const MapShape& shape, const float* weight,
+                         const float* bias, float eps, float* y, float* mean, float* rstd);
+  /// Its gradient: gz [height][width][channels] (may be z itself, or nullptr); gweight and gbias
+  /// [channels] are added to.
+  void (*norm_relu_pool_gradient)(const float* z, const MapShape& shape, const float* weight,
+                                  const float* bias, const float* mean, const float* rstd,
+                                  const float* gy, float* gz, float* gweight, float* gbias);
+};
+
+#if defined(__x86_64__)
+const Loops& loops_avx2();
+const Loops& loops_avx512();
+#endif
+
+/// The best the processor runs, or what `use_loops` said; nullptr if it has not even AVX2 with FMA.
+const Loops* best_loops();
+/// For tests, which run every instruction set the processor has; nullptr: the best again.
+void use_loops(const Loops* loops);
+/// All that the processor runs, worst first.
+struct AvailableLoops {
+  const Loops* loops[2];
+  int count;
+};
+AvailableLoops available_loops();
+
+}  // namespace retort::kernels

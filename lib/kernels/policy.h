@@ -1,0 +1,34 @@
+#pragma once
+// Which kernels run, and how often each path was taken.
+
+#include <cstdint>
+
+namespace retort::kernels {
+
+enum class Policy {
+  Reference,  ///< plain LibTorch operations everywhere
+  Fast,       ///< our own loops where they serve the input
+};
+
+/// For the whole program; Fast at start.
+void set_policy(Policy policy);
+Policy policy();
+
+/// Calls served by our own loops, and calls that went to LibTorch's operations instead, because of
+/// the policy, the processor, the shape or the type. `second_order`: first gradients of a fast
+/// forward that were asked for in differentiable form and therefore recomputed by the reference.
+struct Counters {
+  std::int64_t norm_pool_fast = 0;
+  std::int64_t norm_pool_fallback = 0;
+  std::int64_t conv_fast = 0;
+  std::int64_t conv_fallback = 0;
+  std::int64_t convnet_fast = 0;
+  std::int64_t convnet_fallback = 0;
+  std::int64_t second_order = 0;
+};
+
+/// Since the start or the last reset, over all threads.
+Counters counters();
+void reset_counters();
+
+}  // namespace retort::kernels

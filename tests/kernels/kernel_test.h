@@ -1,0 +1,34 @@
+#pragma once
+// What the kernel tests share.
+
+#include <functional>
+
+#include "lib/core/rng.h"
+#include "lib/kernels/loops/loops.h"
+#include "lib/kernels/policy.h"
+#include "tests/support/catch.h"
+
+namespace retort::testing {
+
+/// Runs `body` once per instruction set of the processor, counters at zero each time.
+inline void for_each_instruction_set(const std::function<void()>& body) {
+  const kernels::AvailableLoops available = kernels::available_loops();
+  if (available.count == 0) WARN("SKIPPED: no AVX2, only the fallback can be tested");
+  for (int i = 0; i < available.count; ++i) {
+    INFO("instruction set " << available.loops[i]->name);
+    kernels::use_loops(available.loops[i]);
+    kernels::reset_counters();
+    body();
+  }
+  kernels::use_loops(nullptr);
+}
+
+/// Normal numbers, float32, the same for the same name and shape.
+inline Tensor normal(const std::string& name, at::IntArrayRef shape) {
+  auto generator = at::make_generator<at::CPUGeneratorImpl>(Rng(11).child(name).bits());
+  return at::randn(shape, generator, at::TensorOptions(at::kFloat));
+}
+
+inline Tensor leaf(const Tensor& values) { return values.detach().clone().requires_grad_(); }
+
+}  // namespace retort::testing
