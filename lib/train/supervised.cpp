@@ -19,8 +19,11 @@
 namespace retort::train {
 namespace {
 
-// Activations of a few dozen images stay in cache and in the allocator's free lists.
-constexpr std::int64_t kChunk = 32;
+// Activations of a dozen images stay in cache and in the allocator's free lists.
+constexpr std::int64_t kGradientChunk = 16;
+constexpr std::int64_t kForwardChunk = 32;
+// Below this many images a chunk's fixed costs show: 14 gradients to allocate and to add.
+constexpr std::int64_t kSmallestChunk = 5;
 
 /// LibTorch on one thread while in scope: our own tasks then have the cores to themselves, and
 /// reductions do not depend on the number of threads.
@@ -179,7 +182,13 @@ void Sgd::step(Tensors& parameters, const Tensors& gradients, double lr) {
   }
 }
 
-std::int64_t gradient_chunks(std::int64_t images) { return (images + kChunk - 1) / kChunk; }
+std::int64_t gradient_chunks(std::int64_t images) {
+  const std::int64_t needed = (images + kGradientChunk - 1) / kGradientChunk;
+  const std::int64_t shared = std::min<std::int64_t>(4, images / kSmallestChunk);
+  const std::int64_t chunks = std::max({std::int64_t{1}, needed, shared});
+  return chunks == 1 ? 1
+                     : (chunks + 1) / 2 * 2;  // even: most machines have an even number of cores
+}
 
 Tensor target_probabilities(const data::Labels& labels, std::int64_t num_classes,
                             at::ScalarType dtype) {
@@ -306,10 +315,11 @@ Tensor embed(const nn::Network& network, const nn::NetworkState& state,
   const at::NoGradGuard no_grad;
   const std::int64_t n = indices.size(0);
   if (n == 0) throw ConfigError("embed: expected at least one image, found none");
-  const std::int64_t chunks = (n + kChunk - 1) / kChunk;
+  const std::int64_t chunks = (n + kForwardChunk - 1) / kForwardChunk;
   Tensors parts(static_cast<std::size_t>(chunks));
   parallel_tasks(chunks, [&](std::int64_t chunk) {
-    const Tensor rows = indices.narrow(0, chunk * kChunk, std::min(kChunk, n - chunk * kChunk));
+    const Tensor rows = indices.narrow(0, chunk * kForwardChunk,
+                                       std::min(kForwardChunk, n - chunk * kForwardChunk));
     const auto images = dataset.batch(split, rows);
     parts[std::size_t(chunk)] = network.forward(state, images, {.logits = false}).embedding;
   });
