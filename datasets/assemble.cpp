@@ -76,6 +76,17 @@ std::string describe(const FolderSearch& search) {
   return join(parts, ", ");
 }
 
+std::string foreign_hint(const std::vector<fs::path>& places, const FolderSearch& search) {
+  for (const auto& place : places) {
+    for (const auto& name : search.foreign) {
+      std::error_code ignored;
+      if (!fs::exists(place / name, ignored)) continue;
+      return "; found '" + (place / name).string() + "': " + search.foreign_hint;
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 data::ImageDataset assemble(const std::string& name, RawDataset raw, const OpenOptions& options) {
@@ -122,7 +133,7 @@ fs::path find_folder(const std::string& name, const OpenOptions& options,
   }
   std::vector<std::string> texts;
   for (const auto& place : places) texts.push_back("'" + place.string() + "'");
-  std::string hint;
+  std::string hint = foreign_hint(places, search);
   if (options.data_path.empty() && !search.package.empty()) {
     hint = "; install the package " + search.package + " or give --data PATH";
   }
@@ -137,6 +148,12 @@ void check_labels(const std::vector<std::int64_t>& labels, std::int64_t classes,
     throw DataError(
         str("'", source, "': label ", labels[i], " of image ", i, " is not in 0 .. ", classes - 1));
   }
+}
+
+std::string join_paths(const std::vector<fs::path>& paths) {
+  std::string text = paths.front().string();
+  if (paths.size() > 1) text += " .. " + paths.back().filename().string();
+  return text;
 }
 
 Tensor label_tensor(const std::vector<std::int64_t>& labels) {

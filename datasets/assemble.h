@@ -26,10 +26,12 @@ data::ImageDataset assemble(const std::string& name, RawDataset raw, const OpenO
 
 /// Where to look for a source's files.
 struct FolderSearch {
-  std::vector<std::string> subfolders;  ///< tried below the data path, after the path itself
-  std::vector<std::vector<std::string>> markers;  ///< any file or folder of each must be there
-  std::filesystem::path system_folder;            ///< used when no data path is given; may be empty
-  std::string package;                            ///< Debian package that fills it; may be empty
+  std::vector<std::string> subfolders{};  ///< tried below the data path, after the path itself
+  std::vector<std::vector<std::string>> markers{};  ///< any file or folder of each must be there
+  std::filesystem::path system_folder{};  ///< used when no data path is given; may be empty
+  std::string package{};                  ///< Debian package that fills it; may be empty
+  std::vector<std::string> foreign{};     ///< files or folders that show a version we do not read
+  std::string foreign_hint{};             ///< what to say then
 };
 
 /// @throws ConfigError if no data path is given and there is no system folder,
@@ -44,6 +46,9 @@ std::filesystem::path require_data_path(const std::string& name, const OpenOptio
 /// @throws DataError naming `source`, the image and the label unless all lie in 0 .. classes-1
 void check_labels(const std::vector<std::int64_t>& labels, std::int64_t classes,
                   const std::string& source);
+
+/// "a/train.bin" or "a/first.bin .. last.bin", for messages about several files read as one
+std::string join_paths(const std::vector<std::filesystem::path>& paths);
 
 /// int64 [N]
 Tensor label_tensor(const std::vector<std::int64_t>& labels);

@@ -1,9 +1,13 @@
 #include <algorithm>
 #include <cctype>
 
+#include "datasets/cifar_bin/cifar_source.h"
 #include "datasets/dataset.h"
+#include "datasets/folder/folder_source.h"
+#include "datasets/hdf5/hdf5_source.h"
 #include "datasets/idx/idx_source.h"
 #include "datasets/shapes/shapes.h"
+#include "datasets/tiny_imagenet/tiny_imagenet.h"
 #include "lib/core/error.h"
 #include "lib/core/names.h"
 
@@ -41,6 +45,25 @@ const std::vector<DatasetEntry>& all_datasets() {
       {"emnist-mnist", {}, "1x28x28, 10 classes, 60000/10000, IDX files", idx::open},
       {"emnist-byclass", {}, "1x28x28, 62 classes, unbalanced, IDX files", idx::open},
       {"emnist-bymerge", {}, "1x28x28, 47 classes, unbalanced, IDX files", idx::open},
+      {"cifar10", {}, "3x32x32, 10 classes, 50000/10000, binary version", cifar_bin::open},
+      {"cifar100", {}, "3x32x32, 100 classes, 50000/10000, binary version", cifar_bin::open},
+      {"tiny-imagenet",
+       {"tiny-imagenet-200", "tiny"},
+       "3x64x64, 200 classes, 100000/10000, JPEG files as distributed",
+       tiny_imagenet::open},
+      {"folder",
+       {"image-folder"},
+       "pictures in train/<class>/ and test/<class>/, or <class>/ with a test split made; "
+       "--image-size resizes and crops",
+       folder::open},
+      {"cifar-bin",
+       {"cifar-binary"},
+       "a folder in the binary layout of CIFAR-10 or CIFAR-100, any classes",
+       cifar_bin::open},
+      {"hdf5",
+       {"h5"},
+       "one HDF5 file: images uint8, labels; optional test_images, test_labels, class_names",
+       hdf5::open},
       {"idx",
        {},
        "a folder of IDX files: train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k or test",
