@@ -4,14 +4,8 @@ namespace retort::methods {
 
 void RealImages::prepare(RunContext& run) {
   run_ = &run;
-  if (factor_ == 1) {
-    decoder_ = synth::make_pixels();
-    return;
-  }
-  const auto shape = run.dataset.shape();
-  data::Decoder spec{
-      "multi-formation", 1, {{"factor", std::to_string(factor_)}, {"type", "single"}}};
-  decoder_ = synth::make_decoder(spec, run.dataset.preprocessing(), shape);
+  decoder_ =
+      synth::make_decoder(factor_, "single", run.dataset.preprocessing(), run.dataset.shape());
 }
 
 void RealImages::initialize(RunContext& run) {

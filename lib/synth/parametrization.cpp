@@ -96,6 +96,13 @@ std::unique_ptr<ImageDecoder> make_decoder(const data::Decoder& spec,
                               mid_gray(preprocessing, shape));
 }
 
+std::unique_ptr<ImageDecoder> make_decoder(std::int64_t factor, const std::string& type,
+                                           const data::Preprocessing& preprocessing,
+                                           data::ImageShape shape) {
+  if (factor == 1) return make_pixels();
+  return make_multi_formation(factor, type, mid_gray(preprocessing, shape));
+}
+
 data::LabelledImages decode(const data::SyntheticSet& set) {
   const at::NoGradGuard no_gradients;
   expect_shape(set.images, {-1, -1, -1, -1}, "images of the set");

@@ -76,6 +76,11 @@ std::unique_ptr<ImageDecoder> make_decoder(const data::Decoder& spec,
                                            const data::Preprocessing& preprocessing,
                                            data::ImageShape shape);
 
+/// Pixels for factor 1, multi-formation above.
+std::unique_ptr<ImageDecoder> make_decoder(std::int64_t factor, const std::string& type,
+                                           const data::Preprocessing& preprocessing,
+                                           data::ImageShape shape);
+
 struct ParametrizationInfo {
   std::string name;
   std::string description;

@@ -13,10 +13,18 @@
 
 namespace retort::synth {
 
+config::Rule<std::string> network_name() {
+  return {"a name from `retort list networks`", [](const std::string& name) {
+            // Large enough for every depth; its message spells out the known names.
+            nn::make_network(name, {3, 1024, 1024}, 10);
+            return true;
+          }};
+}
+
 void FeatureOptions::describe(config::OptionTable& table) {
   table.add("features", features, "space in which images are compared",
             config::one_of({"embedding", "pixels"}));
-  table.add("feature-net", net, "network whose embedding is used", config::any_text());
+  table.add("feature-net", net, "network whose embedding is used", network_name());
   table.add("feature-epochs", epochs, "epochs that network is trained on the training split",
             config::in_range(std::int64_t{0}, 1000));
 }

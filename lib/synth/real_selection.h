@@ -13,6 +13,9 @@
 
 namespace retort::synth {
 
+/// Rule of an option that names a network.
+config::Rule<std::string> network_name();
+
 /// In which space distances are measured.
 struct FeatureOptions {
   std::string features =

@@ -48,22 +48,15 @@ void MatchingMethod::prepare(RunContext& run) {
   }
 }
 
-namespace {
-
-std::unique_ptr<synth::ImageDecoder> decoder_for(const MatchingOptions& options,
-                                                 const data::ImageDataset& dataset) {
-  if (options.factor == 1) return synth::make_pixels();
-  const auto shape = dataset.shape();
-  const Tensor gray = at::full({1, shape.channels, shape.height, shape.width}, 0.5);
-  const Tensor pad_value = dataset.preprocessing().apply(gray).mean(at::IntArrayRef{0, 2, 3});
-  return synth::make_multi_formation(options.factor, options.decode_type, pad_value);
+std::unique_ptr<synth::ImageDecoder> MatchingMethod::decoder_for(
+    const data::ImageDataset& dataset) const {
+  return synth::make_decoder(options_.factor, options_.decode_type, dataset.preprocessing(),
+                             dataset.shape());
 }
-
-}  // namespace
 
 void MatchingMethod::initialize(RunContext& run) {
   prepare(run);
-  auto decoder = decoder_for(options_, run.dataset);
+  auto decoder = decoder_for(run.dataset);
   const Tensor start = initial_images(run.dataset, ipc_, options_, *decoder, rng_.child("init"));
   parametrization_ = std::make_unique<synth::Parametrization>(start, run.dataset.num_classes(),
                                                               std::move(decoder));
@@ -76,7 +69,7 @@ ClassPair MatchingMethod::sample_pair(const Rng& rng, std::int64_t c, const Tens
       batch_rng.sample(members.numel(), std::min(options_.batch_real, members.numel()));
   const Tensor real =
       dataset_->batch(data::Split::Train, members.index_select(0, at::tensor(picks, at::kLong)));
-  const Tensor synthetic = options_.fyi ? at::cat({decoded, decoded.flip({3})}) : decoded;
+  const Tensor synthetic = options_.fyi ? synth::with_flips(decoded) : decoded;
   Rng draw_rng = rng.child("augment", c);
   const auto draw = augment::draw(strategy_, augment::Sharing::Siamese, real.size(0), real.size(2),
                                   real.size(3), draw_rng);
@@ -155,7 +148,7 @@ void MatchingMethod::save_state(storage::StateWriter& out) const {
 void MatchingMethod::load_state(RunContext& run, const storage::StateReader& in) {
   prepare(run);
   parametrization_ = std::make_unique<synth::Parametrization>(
-      in.tensor("stored"), run.dataset.num_classes(), decoder_for(options_, run.dataset));
+      in.tensor("stored"), run.dataset.num_classes(), decoder_for(run.dataset));
   optimizer_.load_state(in);
   source_->load_state(in);
 }
@@ -166,7 +159,7 @@ Work MatchingMethod::work(const RunContext& run) const {
   const auto classes = double(run.dataset.num_classes());
   const double decoded =
       double(run.ipc) *
-      double(decoder_for(options_, run.dataset)->images_per_stored(run.dataset.shape().height)) *
+      double(decoder_for(run.dataset)->images_per_stored(run.dataset.shape().height)) *
       (options_.fyi ? 2 : 1);
   const double forward = 2.0 * double(network->macs());
   Work work;

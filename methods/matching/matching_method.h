@@ -39,6 +39,7 @@ class MatchingMethod : public DistillationMethod {
   };
 
   void prepare(RunContext& run);
+  std::unique_ptr<synth::ImageDecoder> decoder_for(const data::ImageDataset& dataset) const;
   Gradient class_gradient(const nn::NetworkState& state, const Rng& rng, std::int64_t first,
                           std::int64_t last) const;
   Gradient full_gradient(const nn::NetworkState& state, const Rng& rng) const;

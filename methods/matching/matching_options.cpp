@@ -1,10 +1,24 @@
 #include "methods/matching/matching_options.h"
 
+#include "lib/augment/augment.h"
+
 namespace retort::methods::matching {
 
-using config::any_text;
 using config::in_range;
 using config::one_of;
+
+namespace {
+
+config::Rule<std::string> strategy_text() {
+  return {"none, auto, or of color, crop, cutout, flip, scale, rotate joined by _",
+          [](const std::string& text) {
+            if (text == "auto") return true;
+            augment::Strategy::parse(text);  // its message names the unknown operation
+            return true;
+          }};
+}
+
+}  // namespace
 
 void MatchingOptions::describe(config::OptionTable& table) {
   constexpr std::int64_t kMany = 1'000'000'000;
@@ -18,10 +32,11 @@ void MatchingOptions::describe(config::OptionTable& table) {
             in_range(0.0, 0.999));
   table.add("batch-real", batch_real, "real images per class and iteration",
             in_range(std::int64_t{1}, 1'000'000));
-  table.add("net", net, "network that is looked through", any_text()).aliases = {"model"};
+  table.add("net", net, "network that is looked through", synth::network_name()).aliases = {
+      "model"};
   table
-      .add("augmentation", augmentation,
-           "Siamese augmentation: operations joined by _, none, or auto", any_text())
+      .add("augmentation", augmentation, "Siamese augmentation; auto: all six, no flip on digits",
+           strategy_text())
       .aliases = {"dsa-strategy"};
   table.add("augmentation-style", augmentation_style, "whose conventions the augmentation follows",
             one_of({"dsa", "mtt", "fyi", "idc"}));
@@ -46,7 +61,7 @@ void MatchingOptions::describe(config::OptionTable& table) {
             in_range(std::int64_t{1}, 1'000'000));
   table.add("net-lr", net_lr, "trained, pool: step size", config::positive());
   table.add("net-augmentation", net_augmentation, "trained, pool: augmentation of real images",
-            any_text());
+            strategy_text());
   table.add("pool-size", pool_size, "pool: number of networks", in_range(std::int64_t{1}, 10000));
   table.add("pool-steps", pool_steps, "pool: steps of the longest trained network",
             in_range(std::int64_t{0}, kMany));
