@@ -95,7 +95,8 @@ CifarRecords read(const std::vector<fs::path>& paths, CifarLayout layout) {
   return records;
 }
 
-data::DataSplit to_split(const CifarRecords& records) {
+// Takes the records over: their pixels are freed before statistics are computed.
+data::DataSplit to_split(CifarRecords records) {
   const auto count = std::int64_t(records.labels.size());
   Tensor images = at::empty({count, kCifarChannels, kCifarSide, kCifarSide}, at::kByte);
   std::memcpy(images.data_ptr(), records.pixels.data(), records.pixels.size());
@@ -133,18 +134,19 @@ std::optional<data::Preprocessing> published_constants(const std::string& datase
 
 data::ImageDataset open(const DatasetEntry& entry, const OpenOptions& options) {
   const Files files = files_in(find_folder(entry.name, options, search_for(entry.name)));
-  const CifarRecords train = read(files.train, files.layout);
-  RawDataset raw{.class_names = class_names(entry.name, files, train),
-                 .train = to_split(train),
+  CifarRecords train = read(files.train, files.layout);
+  const auto names = class_names(entry.name, files, train);
+  const auto classes = std::int64_t(names.size());
+  check_labels(train.labels, classes, join_paths(files.train));
+  RawDataset raw{.class_names = names,
+                 .train = to_split(std::move(train)),
                  .test = std::nullopt,
                  .notes = {},
                  .preprocessing = published_constants(entry.name)};
-  const auto classes = std::int64_t(raw.class_names.size());
-  check_labels(train.labels, classes, join_paths(files.train));
   if (!files.test.empty()) {
-    const CifarRecords test = read({files.test}, files.layout);
+    CifarRecords test = read({files.test}, files.layout);
     check_labels(test.labels, classes, files.test.string());
-    raw.test = to_split(test);
+    raw.test = to_split(std::move(test));
   }
   return assemble(entry.name, std::move(raw), options);
 }
