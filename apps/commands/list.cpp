@@ -1,18 +1,21 @@
 #include <functional>
-#include <map>
+#include <optional>
 #include <sstream>
 
 #include "apps/cli/help.h"
 #include "apps/commands/commands.h"
+#include "apps/commands/preset_cost.h"
 #include "datasets/dataset.h"
 #include "lib/config/embedded.h"
 #include "lib/core/error.h"
 #include "lib/core/names.h"
+#include "lib/core/parallel.h"
 #include "lib/core/str.h"
 #include "lib/eval/protocol.h"
 #include "lib/nn/network.h"
 #include "lib/synth/parametrization.h"
 #include "methods/method.h"
+#include "methods/prediction.h"
 
 namespace retort::commands {
 namespace {
@@ -63,9 +66,13 @@ std::string first_comment(const std::string& text) {
 }
 
 Rows preset_rows() {
+  set_thread_count(0);  // what a run would use
   Rows rows;
   for (const auto& file : config::embedded_presets()) {
-    rows.push_back({file.name, first_comment(file.text)});
+    const std::optional<double> seconds = predicted_seconds(file);
+    rows.push_back({file.name,
+                    seconds ? str("about ", methods::duration_text(*seconds)) : std::string("-"),
+                    first_comment(file.text)});
   }
   return rows;
 }
