@@ -81,6 +81,10 @@ bool is_fast_parameter(const Tensor& p) {
   return p.defined() && p.is_cpu() && p.scalar_type() == at::kFloat && p.layout() == at::kStrided;
 }
 
+std::int64_t padded_channels(std::int64_t channels) {
+  return (channels + kChannelStep - 1) / kChannelStep * kChannelStep;
+}
+
 float* scratch(Slot slot, std::int64_t floats) {
   thread_local std::array<Buffer, std::size_t(Slot::Count)> buffers;
   Buffer& buffer = buffers[std::size_t(slot)];

@@ -19,6 +19,9 @@ bool is_fast_map(const Tensor& x);
 /// The same for a parameter of any shape.
 bool is_fast_parameter(const Tensor& p);
 
+/// The next multiple of the loops' channel step.
+std::int64_t padded_channels(std::int64_t channels);
+
 /// Scratch memory of the calling thread, aligned to a cache line and kept between calls. A slot's
 /// content is lost when the slot is asked for again.
 enum class Slot {
@@ -27,9 +30,11 @@ enum class Slot {
   PooledMap,
   Gradient,
   PooledGradient,
-  Image,
   Patches,
-  Block,
+  Products,
+  Statistics,
+  Even,  ///< these two: one is read while the other is written
+  Odd,
   Count
 };
 float* scratch(Slot slot, std::int64_t floats);

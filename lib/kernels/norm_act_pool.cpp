@@ -11,11 +11,9 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-std::int64_t padded(std::int64_t channels) {
-  return (channels + kChannelStep - 1) / kChannelStep * kChannelStep;
+MapShape shape_of(const Tensor& x) {
+  return {x.size(0), x.size(2), x.size(3), padded_channels(x.size(1))};
 }
-
-MapShape shape_of(const Tensor& x) { return {x.size(0), x.size(2), x.size(3), padded(x.size(1))}; }
 
 MapShape pooled(const MapShape& shape) {
   return {shape.count, shape.height / 2, shape.width / 2, shape.channels};

@@ -1,0 +1,187 @@
+#include <algorithm>
+
+#include "lib/kernels/common.h"
+#include "lib/kernels/convnet_plan.h"
+
+namespace retort::kernels {
+namespace {
+
+float* at_image(const Tensor& maps, std::int64_t image) {
+  return maps.mutable_data_ptr<float>() + image * maps.stride(0);
+}
+
+float* at_range(const Tensor& sums, std::int64_t range) {
+  return sums.defined() ? sums.mutable_data_ptr<float>() + range * sums.stride(0) : nullptr;
+}
+
+}  // namespace
+
+// Every range of images sums its gradients on its own; the sums are added in a fixed order.
+struct ConvNetPlan::Pass {
+  std::size_t lowest = 0;  // the first block that has anything to compute
+  Tensor ginput;           // undefined if not wanted
+  Tensors adjoint;         // per block: weights for the data gradient; undefined if not needed
+  Tensors weight;          // per block [ranges, transformed]; undefined if not wanted
+  Tensors norm;            // per block [ranges, 2, channels]
+  Tensor plain_weight;     // first block's, to recompute its map
+};
+
+ConvNetPlan::Pass ConvNetPlan::start_pass(const WantedGradients& wanted) const {
+  Pass pass;
+  const std::int64_t ranges = range_count(x_.size(0));
+  const auto options = x_.options().requires_grad(false);
+  if (wanted.input) {
+    pass.ginput = at::empty_like(x_);
+  } else {
+    const auto first = std::find(wanted.parameters.begin(), wanted.parameters.end(), true);
+    pass.lowest = std::size_t(first - wanted.parameters.begin()) / 4;
+  }
+  pass.adjoint.resize(blocks_.size());
+  pass.weight.resize(blocks_.size());
+  pass.norm.resize(blocks_.size());
+  for (std::size_t b = pass.lowest; b < blocks_.size(); ++b) {
+    const Block& block = blocks_[b];
+    const bool direct = b == 0 && direct_;
+    pass.norm[b] = at::zeros({ranges, 2, block.map.channels}, options);
+    if (wanted.parameters[4 * b]) {
+      const std::int64_t rows =
+          direct ? direct_->taps() : kWinogradPositions * padded_channels(block.in_channels);
+      pass.weight[b] = at::zeros({ranges, rows, block.map.channels}, options);
+    }
+    if (b > pass.lowest || wanted.input) pass.adjoint[b] = transformed_weight(b, true);
+  }
+  if (direct_ && pass.lowest == 0) pass.plain_weight = transformed_weight(0, false);
+  return pass;
+}
+
+ConvNetGradients ConvNetPlan::backward(const std::vector<SavedBlock>& saved, const Tensor& gy,
+                                       const WantedGradients& wanted) const {
+  Pass pass = start_pass(wanted);
+  for_ranges(x_.size(0), [&](std::int64_t range, std::int64_t first, std::int64_t end) {
+    for (std::int64_t n = first; n < end; n += group_) {
+      backward_group(n, std::min(group_, end - n), saved, at_image(gy, n), pass, range);
+    }
+  });
+  return finish_pass(pass, wanted);
+}
+
+void ConvNetPlan::backward_group(std::int64_t first, std::int64_t count,
+                                 const std::vector<SavedBlock>& saved, const float* gy, Pass& pass,
+                                 std::int64_t range) const {
+  const Block& last = blocks_.back();
+  Slot slot = Slot::Even;
+  float* gout = scratch(slot, count * last.out.image_size());
+  for (std::int64_t i = 0; i < count; ++i) {
+    loops_.to_channels_last(gy + i * last.out_channels * last.out.pixels(), last.out_channels,
+                            last.out.pixels(), last.out.channels, gout + i * last.out.image_size());
+  }
+  for (std::size_t b = blocks_.size(); b-- > pass.lowest;) {
+    if (b == 0 && direct_) {
+      backward_direct(first, count, saved[b], gout, pass, range);
+      return;
+    }
+    slot = slot == Slot::Even ? Slot::Odd : Slot::Even;
+    const MapShape in = blocks_[b].in();
+    float* const gin = pass.adjoint[b].defined() ? scratch(slot, count * in.image_size()) : nullptr;
+    backward_block(b, first, count, saved[b], gout, pass, range, gin);
+    gout = gin;
+  }
+  if (!pass.ginput.defined()) return;
+  const MapShape in = blocks_[0].in();
+  for (std::int64_t i = 0; i < count; ++i) {
+    loops_.to_channels_first(gout + i * in.image_size(), in.channels, blocks_[0].in_channels,
+                             in.pixels(), at_image(pass.ginput, first + i));
+  }
+}
+
+void ConvNetPlan::backward_direct(std::int64_t first, std::int64_t count, const SavedBlock& saved,
+                                  const float* gout, Pass& pass, std::int64_t range) const {
+  const Block& block = blocks_[0];
+  float* const map = scratch(Slot::Map, block.map.image_size());
+  float* const sums = at_range(pass.norm[0], range);
+  float* const gweight = at_range(pass.weight[0], range);
+  for (std::int64_t i = 0; i < count; ++i) {
+    // The widest map of the network is cheaper to compute again than to fetch from memory.
+    const float* const patches = direct_->gather(at_image(x_, first + i));
+    direct_->forward(patches, pass.plain_weight.const_data_ptr<float>(),
+                     block.bias.const_data_ptr<float>(), map);
+    norm_gradient(block, first + i, saved, map, gout + i * block.out.image_size(), map, sums);
+    if (gweight) direct_->weight_gradient(patches, map, gweight);
+    if (pass.ginput.defined()) {
+      direct_->input_gradient(map, pass.adjoint[0].const_data_ptr<float>(),
+                              at_image(pass.ginput, first + i));
+    }
+  }
+}
+
+void ConvNetPlan::backward_block(std::size_t b, std::int64_t first, std::int64_t count,
+                                 const SavedBlock& saved, const float* gout, Pass& pass,
+                                 std::int64_t range, float* gin) const {
+  const Block& block = blocks_[b];
+  const MapShape in = block.in();
+  float* const gmap = scratch(Slot::Map, block.step * block.map.image_size());
+  float* const memory =
+      scratch(Slot::Convolve, std::max(loops_.convolve_scratch(in.channels, block.map.channels),
+                                       loops_.convolve_scratch(block.map.channels, in.channels)));
+  float* const gweight = at_range(pass.weight[b], range);
+  for (std::int64_t i = 0; i < count; i += block.step) {
+    const std::int64_t images = std::min(block.step, count - i);
+    for (std::int64_t k = 0; k < images; ++k) {
+      norm_gradient(block, first + i + k, saved, at_image(saved.map, first + i + k),
+                    gout + (i + k) * block.out.image_size(), gmap + k * block.map.image_size(),
+                    at_range(pass.norm[b], range));
+    }
+    if (gweight) {
+      loops_.convolve_weight_gradient(at_image(saved.input, first + i),
+                                      {images, in.height, in.width, in.channels}, gmap,
+                                      block.map.channels, gweight, memory);
+    }
+    if (gin) {
+      loops_.convolve(gmap, {images, in.height, in.width, block.map.channels},
+                      pass.adjoint[b].const_data_ptr<float>(), nullptr, in.channels,
+                      gin + i * in.image_size(), memory);
+    }
+  }
+}
+
+void ConvNetPlan::norm_gradient(const Block& block, std::int64_t image, const SavedBlock& saved,
+                                const float* map, const float* gout, float* gmap,
+                                float* sums) const {
+  loops_.norm_relu_pool_gradient(map, block.map, block.norm_weight.const_data_ptr<float>(),
+                                 block.norm_bias.const_data_ptr<float>(),
+                                 at_image(saved.mean, image), at_image(saved.rstd, image), gout,
+                                 gmap, sums, sums + block.map.channels);
+}
+
+ConvNetGradients ConvNetPlan::finish_pass(const Pass& pass, const WantedGradients& wanted) const {
+  ConvNetGradients result;
+  result.input = pass.ginput;
+  result.parameters.resize(4 * blocks_.size());
+  const auto sum = [](const Tensor& t) { return t.size(0) == 1 ? t[0] : t.sum(0); };
+  for (std::size_t b = 0; b < blocks_.size(); ++b) {
+    const Block& block = blocks_[b];
+    const auto keep = [&](std::size_t k, const Tensor& gradient) {
+      if (wanted.parameters[4 * b + k]) result.parameters[4 * b + k] = gradient;
+    };
+    if (wanted.parameters[4 * b]) {
+      const Tensor gweight = sum(pass.weight[b]);
+      if (b == 0 && direct_) {
+        keep(0, direct_->unpack(gweight));
+      } else {
+        keep(0, at::empty_like(parameters_[4 * b]));
+        loops_.finish_weight_gradient(gweight.const_data_ptr<float>(), block.out_channels,
+                                      block.in_channels,
+                                      result.parameters[4 * b].mutable_data_ptr<float>());
+      }
+    }
+    if (wanted.parameters[4 * b + 1]) keep(1, at::zeros_like(parameters_[4 * b + 1]));
+    if (wanted.parameters[4 * b + 2] || wanted.parameters[4 * b + 3]) {
+      const Tensor total = sum(pass.norm[b]);
+      keep(2, total[0].narrow(0, 0, block.out_channels).clone());
+      keep(3, total[1].narrow(0, 0, block.out_channels).clone());
+    }
+  }
+  return result;
+}
+
+}  // namespace retort::kernels

@@ -1,0 +1,94 @@
+#pragma once
+// The passes behind convnet_features; not for use outside this folder.
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "lib/core/tensor.h"
+#include "lib/kernels/common.h"
+#include "lib/kernels/convnet_forward.h"
+#include "lib/kernels/direct.h"
+#include "lib/kernels/loops/loops.h"
+
+namespace retort::kernels {
+
+/// What the backward pass needs of one block. Maps are channels-last with padded channels.
+struct SavedBlock {
+  Tensor input;  ///< [N,h,w,c]; undefined if no weight gradient will be asked for
+  Tensor map;    ///< [N,h,w,c] output of the convolution; undefined for a direct first block
+  Tensor mean;   ///< [N,c]
+  Tensor rstd;   ///< [N,c]
+};
+
+/// Which gradients to compute.
+struct WantedGradients {
+  bool input = false;
+  std::vector<bool> parameters;  ///< 4 per block
+};
+
+struct ConvNetGradients {
+  Tensor input;        ///< [N,C,H,W]; undefined if not wanted
+  Tensors parameters;  ///< 4 per block; undefined where not wanted
+};
+
+class ConvNetPlan {
+ public:
+  /// @param x [N,C,H,W] @param parameters 4 per block; both contiguous
+  ConvNetPlan(const Tensor& x, const Tensors& parameters, const ConvNetShape& shape);
+
+  /// @param saved     nullptr, or filled for `backward`
+  /// @param inputs    save the blocks' inputs too, for weight gradients
+  /// @return [N,F]
+  Tensor forward(std::vector<SavedBlock>* saved, bool inputs) const;
+
+  /// @param gy [N,F] contiguous
+  ConvNetGradients backward(const std::vector<SavedBlock>& saved, const Tensor& gy,
+                            const WantedGradients& wanted) const;
+
+ private:
+  struct Block {
+    std::int64_t in_channels = 0;         // real
+    std::int64_t out_channels = 0;        // real
+    MapShape map;                         // output of the convolution
+    MapShape out;                         // after pooling
+    Tensor bias, norm_weight, norm_bias;  // padded
+    std::int64_t step = 1;                // images per convolution call: fills the tile blocks
+
+    MapShape in() const { return {1, map.height, map.width, padded_channels(in_channels)}; }
+  };
+  struct Pass;  // one backward pass: transformed weights and the sums of gradients
+
+  Tensor transformed_weight(std::size_t block, bool adjoint) const;
+  std::vector<SavedBlock> allocate_saved(bool inputs) const;
+  void forward_group(std::int64_t first, std::int64_t count, const Tensors& weights,
+                     std::vector<SavedBlock>* saved, float* features) const;
+  void forward_direct(std::int64_t first, std::int64_t count, const float* weight,
+                      SavedBlock* saved, float* out) const;
+  void forward_block(std::size_t block, std::int64_t first, std::int64_t count, const float* in,
+                     const float* weight, SavedBlock* saved, float* out) const;
+  void norm_relu_pool(const Block& block, std::int64_t image, const float* map, SavedBlock* saved,
+                      float* out) const;
+
+  Pass start_pass(const WantedGradients& wanted) const;
+  void backward_group(std::int64_t first, std::int64_t count, const std::vector<SavedBlock>& saved,
+                      const float* gy, Pass& pass, std::int64_t range) const;
+  void backward_direct(std::int64_t first, std::int64_t count, const SavedBlock& saved,
+                       const float* gout, Pass& pass, std::int64_t range) const;
+  void backward_block(std::size_t block, std::int64_t first, std::int64_t count,
+                      const SavedBlock& saved, const float* gout, Pass& pass, std::int64_t range,
+                      float* gin) const;
+  void norm_gradient(const Block& block, std::int64_t image, const SavedBlock& saved,
+                     const float* map, const float* gout, float* gmap, float* sums) const;
+  ConvNetGradients finish_pass(const Pass& pass, const WantedGradients& wanted) const;
+
+  const Loops& loops_;
+  Tensor x_;
+  Tensors parameters_;
+  ConvNetShape shape_;
+  std::optional<DirectConvolution> direct_;  // of the first block
+  std::vector<Block> blocks_;
+  std::int64_t group_ = 1;  // images that go through all blocks together, to stay in cache
+};
+
+}  // namespace retort::kernels

@@ -1,0 +1,246 @@
+#include <torch/csrc/autograd/autograd.h>
+
+#include "lib/core/error.h"
+#include "lib/core/parallel.h"
+#include "lib/kernels/convnet_forward.h"
+#include "tests/kernels/kernel_test.h"
+#include "tests/support/gradient_check.h"
+
+using namespace retort;
+using namespace retort::testing;
+using kernels::convnet_features;
+using kernels::convnet_features_reference;
+using kernels::ConvNetShape;
+
+namespace {
+
+struct Case {
+  std::vector<std::int64_t> image;  // [N,C,H,W]
+  std::int64_t width;
+  ConvNetShape shape;
+};
+
+const std::vector<Case>& cases() {
+  static const std::vector<Case> all = {
+      {{5, 1, 12, 12}, 32, {2, 3}},   // gray, padded to 16x16
+      {{3, 3, 16, 16}, 16, {3, 1}},   // colour
+      {{2, 3, 9, 14}, 20, {2, 1}},    // odd sides, channels that need padding
+      {{2, 2, 7, 5}, 5, {1, 0}},      // no padding at all
+      {{14, 4, 8, 8}, 48, {3, 1}},    // more images than one group
+      {{2, 20, 6, 6}, 32, {2, 1}},    // many input channels: no direct first block
+      {{1, 1, 28, 28}, 128, {3, 3}},  // production
+      {{1, 3, 32, 32}, 128, {3, 1}},
+  };
+  return all;
+}
+
+Tensors make_parameters(const Case& c) {
+  Tensors parameters;
+  std::int64_t in = c.image[1];
+  for (std::int64_t b = 0; b < c.shape.depth; ++b) {
+    const auto name = [&](const char* part) { return part + std::to_string(b); };
+    parameters.push_back(
+        leaf(normal(name("w"), {c.width, in, 3, 3}) / std::sqrt(9.0 * double(in))));
+    parameters.push_back(leaf(normal(name("b"), {c.width})));
+    parameters.push_back(leaf(normal(name("gamma"), {c.width}) * 0.3 + 1));
+    parameters.push_back(leaf(normal(name("beta"), {c.width}) * 0.3));
+    in = c.width;
+  }
+  return parameters;
+}
+
+Tensors in_double(const Tensors& tensors) {
+  Tensors result;
+  for (const Tensor& t : tensors) result.push_back(leaf(t.to(at::kDouble)));
+  return result;
+}
+
+Tensors with_input(const Tensor& x, const Tensors& parameters) {
+  Tensors all = {x};
+  all.insert(all.end(), parameters.begin(), parameters.end());
+  return all;
+}
+
+// A pixel whose activation is zero to the last digits may fall on either side of the ReLU's kink,
+// and its gradient with it; such pixels are few, so the norm of the difference is what counts.
+double distance(const Tensor& actual, const Tensor& expected) {
+  const Tensor e = expected.to(at::kDouble);
+  return ((actual.to(at::kDouble) - e).norm() / e.norm()).item<double>();
+}
+
+}  // namespace
+
+TEST_CASE("fused ConvNet features and gradients equal the float64 reference",
+          "[kernels][convnet]") {
+  for_each_instruction_set([] {
+    for (const Case& c : cases()) {
+      INFO(at::IntArrayRef(c.image) << " width " << c.width << " depth " << c.shape.depth);
+      const Tensors parameters = make_parameters(c);
+      const Tensor x = leaf(normal("x", c.image));
+      const Tensor y = convnet_features(x, parameters, c.shape);
+      const Tensors d = in_double(parameters);
+      const Tensor xd = leaf(x.to(at::kDouble));
+      const Tensor expected = convnet_features_reference(xd, d, c.shape);
+      CHECK_CLOSE(y, expected, 1e-5);
+      {
+        const at::NoGradGuard no_grad;
+        CHECK(at::equal(convnet_features(x, parameters, c.shape), y));
+      }
+      const Tensor gy = normal("gy", y.sizes());
+      const Tensors actual = torch::autograd::grad({y}, with_input(x, parameters), {gy});
+      const Tensors wanted =
+          torch::autograd::grad({expected}, with_input(xd, d), {gy.to(at::kDouble)});
+      for (std::size_t i = 0; i < actual.size(); ++i) {
+        INFO("gradient " << i);
+        REQUIRE(actual[i].sizes() == wanted[i].sizes());
+        if (i % 4 == 2) {  // a convolution's bias: zero
+          CHECK(actual[i].abs().max().item<float>() == 0);
+          CHECK(wanted[i].abs().max().item<double>() < 1e-10);
+        } else {
+          CHECK(distance(actual[i], wanted[i]) < 2e-5);
+        }
+      }
+    }
+    CHECK(kernels::counters().convnet_fast == 2 * std::int64_t(cases().size()));
+    CHECK(kernels::counters().convnet_fallback == 0);
+    CHECK(kernels::counters().second_order == 0);
+  });
+}
+
+TEST_CASE("the ConvNet reference agrees with finite differences", "[kernels][convnet]") {
+  const Case c{{2, 1, 6, 6}, 4, {2, 2}};
+  const Tensors p = in_double(make_parameters(c));
+  const Tensor x = normal("x", c.image).to(at::kDouble);
+  CHECK(direction_error([&](const Tensor& v) { return convnet_features_reference(v, p, c.shape); },
+                        x) < 1e-6);
+  for (std::size_t i = 0; i < p.size(); ++i) {
+    if (i % 4 == 1) continue;  // zero
+    INFO("parameter " << i);
+    const auto of_parameter = [&](const Tensor& v) {
+      Tensors q = p;
+      q[i] = v;
+      return convnet_features_reference(x, q, c.shape);
+    };
+    CHECK(direction_error(of_parameter, p[i]) < 1e-6);
+  }
+}
+
+TEST_CASE("gradients that nobody asks for change nothing in the others", "[kernels][convnet]") {
+  for_each_instruction_set([] {
+    const Case& c = cases()[0];
+    const Tensors parameters = make_parameters(c);
+    const Tensor x = leaf(normal("x", c.image));
+    const Tensor full = convnet_features(x, parameters, c.shape);
+    const Tensor gy = normal("gy", full.sizes());
+    const Tensors all = torch::autograd::grad({full}, with_input(x, parameters), {gy});
+
+    Tensors frozen;
+    for (const Tensor& p : parameters) frozen.push_back(p.detach());
+    const Tensor of_input = convnet_features(x, frozen, c.shape);
+    CHECK(at::equal(torch::autograd::grad({of_input}, {x}, {gy})[0], all[0]));
+
+    const Tensor of_parameters = convnet_features(x.detach(), parameters, c.shape);
+    const Tensors some = torch::autograd::grad({of_parameters}, parameters, {gy});
+    for (std::size_t i = 0; i < some.size(); ++i) CHECK(at::equal(some[i], all[i + 1]));
+
+    for (std::size_t only = 0; only < parameters.size(); ++only) {
+      INFO("parameter " << only);
+      Tensors one = frozen;
+      one[only] = leaf(parameters[only]);
+      const Tensor y = convnet_features(x.detach(), one, c.shape);
+      CHECK(at::equal(torch::autograd::grad({y}, {one[only]}, {gy})[0], all[only + 1]));
+    }
+    CHECK(!convnet_features(x.detach(), frozen, c.shape).requires_grad());
+  });
+}
+
+TEST_CASE("fused features accept strided images, views of one flat vector and summed cotangents",
+          "[kernels][convnet]") {
+  for_each_instruction_set([] {
+    const Case& c = cases()[1];
+    const Tensors parameters = make_parameters(c);
+    const Tensor x = leaf(normal("x", c.image));
+    const Tensor expected = convnet_features(x, parameters, c.shape);
+    const Tensor turned = leaf(x.detach().permute({0, 2, 3, 1}));
+    const Tensor y = convnet_features(turned.permute({0, 3, 1, 2}), parameters, c.shape);
+    CHECK(at::equal(y, expected));
+    const Tensor gx = torch::autograd::grad({expected.sum()}, {x})[0];
+    CHECK(at::equal(torch::autograd::grad({y.sum()}, {turned})[0].permute({0, 3, 1, 2}), gx));
+  });
+}
+
+TEST_CASE("second order through the fused ConvNet is the reference's", "[kernels][convnet]") {
+  for_each_instruction_set([] {
+    const Case c{{2, 1, 6, 6}, 16, {2, 2}};
+    const Tensors parameters = make_parameters(c);
+    const Tensor x = leaf(normal("x", c.image));
+    const auto second = [&](bool fast) {
+      const Tensor y = fast ? convnet_features(x, parameters, c.shape)
+                            : convnet_features_reference(x, parameters, c.shape);
+      const Tensors first =
+          torch::autograd::grad({y.square().sum()}, {parameters[0], parameters[4]}, {}, true, true);
+      return torch::autograd::grad({first[0].square().sum() + first[1].square().sum()},
+                                   {x, parameters[4]});
+    };
+    const Tensors fast = second(true);
+    const Tensors reference = second(false);
+    CHECK(distance(fast[0], reference[0]) < 1e-4);
+    CHECK(distance(fast[1], reference[1]) < 1e-4);
+    CHECK(kernels::counters().second_order == 1);
+  });
+}
+
+TEST_CASE("what the fused ConvNet does not serve goes to the reference and is counted",
+          "[kernels][convnet]") {
+  kernels::reset_counters();
+  const Case& c = cases()[1];
+  const Tensors parameters = make_parameters(c);
+  const Tensor x = normal("x", c.image);
+  const Tensor expected = convnet_features_reference(x, parameters, c.shape);
+  kernels::set_policy(kernels::Policy::Reference);
+  CHECK(at::equal(convnet_features(x, parameters, c.shape), expected));
+  kernels::set_policy(kernels::Policy::Fast);
+  CHECK_CLOSE(convnet_features(x.to(at::kDouble), in_double(parameters), c.shape), expected, 1e-5);
+  CHECK(kernels::counters().convnet_fallback == 2);
+  CHECK(kernels::counters().convnet_fast == 0);
+  CHECK(!kernels::serves_convnet_features(at::zeros({0, 3, 16, 16}), parameters, c.shape));
+  CHECK(!kernels::serves_convnet_features(at::zeros({1, 3, 7, 7}), parameters, c.shape));
+  CHECK_THROWS_WITH_TEXT(convnet_features(x, std::span(parameters).first(11), c.shape), ConfigError,
+                         "a depth of 3 needs 12 parameters");
+}
+
+TEST_CASE("a diverged network gives NaN features, not zeros", "[kernels][convnet]") {
+  for_each_instruction_set([] {
+    const Case& c = cases()[1];
+    Tensors parameters = make_parameters(c);
+    parameters[4] = parameters[4].detach() * std::numeric_limits<float>::quiet_NaN();
+    const at::NoGradGuard no_grad;
+    CHECK(convnet_features(normal("x", c.image), parameters, c.shape).isnan().any().item<bool>());
+  });
+}
+
+TEST_CASE("fused features are the same bits on any thread and for any cut of the batch",
+          "[kernels][convnet]") {
+  const Case& c = cases()[4];
+  const Tensors parameters = make_parameters(c);
+  const Tensor x = normal("x", c.image);
+  const auto run = [&] {
+    const Tensor y = convnet_features(x, parameters, c.shape);
+    Tensors result = torch::autograd::grad({y.square().sum()}, parameters);
+    result.push_back(y.detach());
+    return result;
+  };
+  const Tensors here = run();
+  std::vector<Tensors> elsewhere(3);
+  parallel_tasks(3, [&](std::int64_t task) { elsewhere[std::size_t(task)] = run(); });
+  for (const Tensors& other : elsewhere) {
+    for (std::size_t i = 0; i < here.size(); ++i) CHECK(at::equal(here[i], other[i]));
+  }
+  const at::NoGradGuard no_grad;
+  const Tensor one = convnet_features(x.narrow(0, 7, 1), parameters, c.shape);
+  CHECK(at::equal(one[0], here.back()[7]));
+  set_thread_count(2);
+  const Tensor split = convnet_features(x, parameters, c.shape);
+  set_thread_count(1);
+  CHECK(at::equal(split, here.back()));
+}
