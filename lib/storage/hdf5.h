@@ -4,9 +4,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <map>
 #include <memory>
-#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,6 +31,7 @@ class H5Writer {
   void tensor(const std::string& path, const Tensor& value);
   /// Stores int64 values as int32 (labels, class indices). @throws StorageError out of range
   void tensor_as_int32(const std::string& path, const Tensor& value);
+  void group(const std::string& path);                           ///< may be there already
   void text(const std::string& path, const std::string& value);  ///< rank-0 fixed-length UTF-8
   void texts(const std::string& path, const std::vector<std::string>& values);
 
@@ -91,9 +91,13 @@ class H5Reader {
   /// Compares every dataset, shape and attribute with /manifest. One line per difference, the
   /// absence of a manifest included; empty: all well.
   std::vector<std::string> verify() const;
+  /// The same, but what was added since and the manifest does not know is no difference.
+  std::vector<std::string> damage() const;
 
  private:
   struct State;
+  /// The lines /manifest/structure should have.
+  std::set<std::string> structure() const;
   std::unique_ptr<State> state_;
 };
 

@@ -1,1 +1,402 @@
-// filled in below
+#include "lib/storage/set_file.h"
+
+#include <algorithm>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/core/error.h"
+#include "lib/core/shape.h"
+#include "lib/core/str.h"
+#include "lib/storage/hdf5.h"
+
+namespace retort::storage {
+namespace {
+
+using nlohmann::json;
+
+constexpr char kSchema[] = "retort.set";
+constexpr std::int64_t kMajor = 1;
+constexpr std::int64_t kMinor = 0;
+constexpr std::int64_t kLabelsMajor = 1;
+constexpr std::int64_t kLabelsMinor = 0;
+constexpr char kPixels[] = "pixels";
+constexpr char kCanvas[] = "params/canvas";
+constexpr char kSoftValues[] = "labels/soft/values";
+
+// Where the stored images of a set lie.
+const char* images_path(const data::Decoder& decoder) {
+  return decoder.id == kPixels ? "images/data" : kCanvas;
+}
+
+std::int64_t label_classes(const data::SyntheticSet& set) {
+  const auto* soft = std::get_if<data::SoftLabels>(&set.labels);
+  return soft != nullptr ? soft->values.size(1) : set.num_classes();
+}
+
+void require(bool holds, const std::string& source, const std::string& finding) {
+  if (!holds) throw StorageError(str(source, ": ", finding));
+}
+
+void check_tensor(const Tensor& tensor, at::ScalarType type, std::int64_t rank,
+                  const std::string& source, const std::string& name) {
+  require(tensor.defined(), source, name + " is missing");
+  require(tensor.scalar_type() == type && tensor.dim() == rank, source,
+          str(name, ": expected rank ", rank, " of type ", c10::toString(type), ", found shape ",
+              shape_text(tensor), " of type ", c10::toString(tensor.scalar_type())));
+}
+
+void check_classes(const Tensor& classes, std::int64_t num_classes, const std::string& source,
+                   const std::string& name) {
+  check_tensor(classes, at::kLong, 1, source, name);
+  if (classes.numel() == 0) return;
+  const auto low = classes.min().item<std::int64_t>();
+  const auto high = classes.max().item<std::int64_t>();
+  require(low >= 0 && high < num_classes, source,
+          str(name, ": expected classes 0 .. ", num_classes - 1, ", found ", low, " .. ", high));
+}
+
+void check_preprocessing(const data::SyntheticSet& set, const std::string& source) {
+  const data::ImageShape shape = set.shape();
+  if (set.preprocessing.kind() == data::Preprocessing::Kind::MeanStd) {
+    const auto channels = std::int64_t(set.preprocessing.mean().size());
+    require(channels == shape.channels, source,
+            str("preprocessing is for ", channels, " channels, the images have ", shape.channels));
+    return;
+  }
+  const std::int64_t pixels = set.preprocessing.zca_matrices().mean.numel();
+  require(pixels == shape.numel(), source,
+          str("preprocessing is for ", pixels, " pixels, the images have ", shape.numel()));
+}
+
+// What must hold on both sides of a file.
+void check_set(const data::SyntheticSet& set, const std::string& source) {
+  check_tensor(set.images, at::kFloat, 4, source, "images");
+  const Tensor& classes = data::hard_classes(set.labels);
+  require(classes.defined(), source, "labels are missing");
+  const std::int64_t count = set.images.size(0);
+  if (const auto* soft = std::get_if<data::SoftLabels>(&set.labels)) {
+    check_tensor(soft->values, at::kFloat, 2, source, "soft labels");
+    require(soft->values.size(0) == classes.numel(), source,
+            str("expected one soft label per hard label, found ", soft->values.size(0), " and ",
+                classes.numel()));
+  }
+  const std::int64_t num_classes = label_classes(set);
+  check_classes(classes, num_classes, source, "hard labels");
+  check_classes(set.class_index, num_classes, source, "class index");
+  require(set.class_index.numel() == count, source,
+          str("expected one class index per stored image, found ", set.class_index.numel(), " for ",
+              count, " images"));
+  const auto names = std::int64_t(set.provenance.class_names.size());
+  require(names == 0 || names == num_classes, source,
+          str("expected ", num_classes, " class names, found ", names));
+  require(set.decoder.id != kPixels || classes.numel() == count, source,
+          str("expected one label per image, found ", classes.numel(), " for ", count, " images"));
+  require(classes.numel() >= count, source,
+          str("expected a label for each of ", count, " images or more, found ", classes.numel()));
+  check_preprocessing(set, source);
+}
+
+void write_images(H5Writer& out, const data::SyntheticSet& set, const std::string& source) {
+  const char* path = images_path(set.decoder);
+  out.tensor(path, set.images);
+  out.tensor_as_int32("images/class_index", set.class_index);
+  out.attribute("images", "space", "preprocessed");
+  // Cost in units of one float32 image: what sets of other parametrisations are compared by.
+  out.attribute("images", "storage_units", double(set.images.size(0)));
+  if (set.decoder.id == kPixels) return;
+  out.attribute(path, "decoder", set.decoder.id);
+  out.attribute(path, "decoder_version", set.decoder.version);
+  try {
+    out.attribute(path, "decoder_config", json(set.decoder.config).dump());
+  } catch (const json::exception& e) {
+    throw StorageError(
+        str(source, ": configuration of decoder '", set.decoder.id, "' is no JSON: ", e.what()));
+  }
+}
+
+void write_labels(H5Writer& out, const data::SyntheticSet& set) {
+  const Tensor& classes = data::hard_classes(set.labels);
+  const auto* soft = std::get_if<data::SoftLabels>(&set.labels);
+  out.tensor_as_int32("labels/hard", classes);
+  out.attribute("labels", "layout_major", kLabelsMajor);
+  out.attribute("labels", "layout_minor", kLabelsMinor);
+  out.attribute("labels", "num_images", classes.numel());
+  out.attribute("labels", "num_classes", label_classes(set));
+  out.attribute("labels", "default", soft != nullptr ? "soft" : "hard");
+  out.attribute("labels", "teacher", "");
+  out.attribute("labels", "teacher_sha256", "");
+  if (set.preprocessing.kind() == data::Preprocessing::Kind::MeanStd) {
+    out.attribute("labels", "norm_mean", set.preprocessing.mean());
+    out.attribute("labels", "norm_std", set.preprocessing.std());
+  }
+  if (soft == nullptr) return;
+  out.tensor(kSoftValues, soft->values);
+  out.attribute("labels/soft", "encoding", "f32");
+  out.attribute("labels/soft", "value_kind",
+                soft->kind == data::SoftLabels::Kind::Logit ? "logit" : "prob");
+  out.attribute("labels/soft", "tau0", 1.0);
+  out.attribute("labels/soft", "learned", std::int64_t(soft->learned));
+}
+
+void write_provenance(H5Writer& out, const data::Provenance& p) {
+  const std::string group = "provenance";
+  out.text("provenance/config", p.config);
+  out.texts("provenance/class_names", p.class_names);
+  out.attribute(group, "program_version", p.program_version);
+  out.attribute(group, "method", p.method);
+  out.attribute(group, "seed", p.seed);
+  out.attribute(group, "dataset", p.dataset);
+  out.attribute(group, "dataset_sha256", p.dataset_sha256);
+  out.attribute(group, "data_path", p.data_path);
+  out.attribute(group, "iterations", p.iterations);
+  out.attribute(group, "wall_seconds", p.wall_seconds);
+  out.attribute(group, "cpu_seconds", p.cpu_seconds);
+  out.attribute(group, "peak_memory_bytes", p.peak_memory_bytes);
+  out.attribute(group, "processor", p.processor);
+  out.attribute(group, "threads", p.threads);
+}
+
+data::Provenance read_provenance(const H5Reader& in) {
+  const std::string group = "provenance";
+  data::Provenance p;
+  p.config = in.text("provenance/config");
+  p.class_names = in.texts("provenance/class_names");
+  p.program_version = in.text_attribute(group, "program_version");
+  p.method = in.text_attribute(group, "method");
+  p.seed = in.uint_attribute(group, "seed");
+  p.dataset = in.text_attribute(group, "dataset");
+  p.dataset_sha256 = in.text_attribute(group, "dataset_sha256");
+  p.data_path = in.text_attribute(group, "data_path");
+  p.iterations = in.int_attribute(group, "iterations");
+  p.wall_seconds = in.double_attribute(group, "wall_seconds");
+  p.cpu_seconds = in.double_attribute(group, "cpu_seconds");
+  p.peak_memory_bytes = in.double_attribute(group, "peak_memory_bytes");
+  p.processor = in.text_attribute(group, "processor");
+  p.threads = in.int_attribute(group, "threads");
+  return p;
+}
+
+data::Decoder read_decoder(const H5Reader& in, const std::string& source) {
+  data::Decoder decoder;
+  if (in.has("images/data")) return decoder;
+  require(in.has(kCanvas), source, str("expected /images/data or /", kCanvas, ", found neither"));
+  decoder.id = in.text_attribute(kCanvas, "decoder");
+  decoder.version = in.int_attribute(kCanvas, "decoder_version");
+  const json config = json::parse(in.text_attribute(kCanvas, "decoder_config"), nullptr, false);
+  require(config.is_object(), source, str("/", kCanvas, "@decoder_config: expected a JSON object"));
+  for (const auto& [key, value] : config.items()) {
+    decoder.config[key] = value.is_string() ? value.get<std::string>() : value.dump();
+  }
+  return decoder;
+}
+
+data::Labels read_labels(const H5Reader& in, const std::string& source) {
+  const std::int64_t major = in.int_attribute("labels", "layout_major");
+  require(major == kLabelsMajor, source,
+          str("/labels: expected layout ", kLabelsMajor, ".x, found ", major));
+  const Tensor hard = in.tensor("labels/hard").to(at::kLong);
+  const std::int64_t count = in.int_attribute("labels", "num_images");
+  require(hard.dim() == 1 && hard.numel() == count, source,
+          str("/labels/hard: expected ", count, " labels, found shape ", shape_text(hard)));
+  const std::string chosen = in.text_attribute("labels", "default");
+  if (chosen == "hard") return data::HardLabels{hard};
+  require(chosen == "soft", source,
+          str("/labels: default labels of kind '", chosen, "' need a newer program"));
+  const std::string encoding = in.text_attribute("labels/soft", "encoding");
+  require(encoding == "f32", source,
+          str("/labels/soft: encoding '", encoding, "' needs a newer program; known: f32"));
+  const std::string kind = in.text_attribute("labels/soft", "value_kind");
+  require(kind == "logit" || kind == "prob", source,
+          str("/labels/soft: value_kind must be logit or prob, is '", kind, "'"));
+  return data::SoftLabels{
+      .classes = hard,
+      .values = in.tensor(kSoftValues),
+      .kind = kind == "logit" ? data::SoftLabels::Kind::Logit : data::SoftLabels::Kind::Probability,
+      .learned = in.int_attribute("labels/soft", "learned") != 0};
+}
+
+void check_schema(const H5Reader& in, const std::string& source) {
+  const std::string schema =
+      in.has_attribute("", "schema") ? in.text_attribute("", "schema") : "none";
+  require(schema == kSchema, source, str("expected schema '", kSchema, "', found '", schema, "'"));
+  const std::int64_t major = in.int_attribute("", "version_major");
+  require(major == kMajor, source,
+          str("expected ", kSchema, " version ", kMajor, ".x, found ", major,
+              ".x; it needs a newer program"));
+}
+
+data::SyntheticSet read_parts(const H5Reader& in, const std::string& source) {
+  data::SyntheticSet set;
+  set.preprocessing = read_preprocessing(in, "preprocessing");
+  set.decoder = read_decoder(in, source);
+  set.images = in.tensor(images_path(set.decoder));
+  // Sets of stored images may keep them as pixels.
+  if (set.images.scalar_type() == at::kByte && set.images.dim() == 4) {
+    set.images = set.preprocessing.apply(set.images);
+  }
+  set.class_index = in.tensor("images/class_index").to(at::kLong);
+  set.labels = read_labels(in, source);
+  if (in.has("schedule/lr")) {
+    const Tensor lr = in.tensor("schedule/lr");
+    check_tensor(lr, at::kDouble, 0, source, "/schedule/lr");
+    set.learned_lr = lr.item<double>();
+  }
+  set.provenance = read_provenance(in);
+  check_set(set, source);
+  const std::int64_t num_classes = in.int_attribute("labels", "num_classes");
+  require(label_classes(set) == num_classes, source,
+          str("/labels: num_classes is ", num_classes, ", labels and class names say ",
+              label_classes(set)));
+  return set;
+}
+
+void report_non_finite(const H5Reader& in, const std::string& path,
+                       std::vector<std::string>& findings) {
+  if (!in.has(path) || in.is_group(path)) return;
+  const Tensor values = in.tensor(path);
+  const auto bad = values.numel() - at::isfinite(values).sum().item<std::int64_t>();
+  if (bad > 0) findings.push_back(str("/", path, ": ", bad, " values are not finite"));
+}
+
+std::uint64_t text_bytes(const std::vector<std::string>& values) {
+  std::size_t width = 1;
+  for (const std::string& value : values) width = std::max(width, value.size());
+  return values.size() * width;
+}
+
+}  // namespace
+
+void write_preprocessing(H5Writer& out, const std::string& group,
+                         const data::Preprocessing& preprocessing) {
+  if (preprocessing.kind() == data::Preprocessing::Kind::MeanStd) {
+    out.tensor(group + "/mean", at::tensor(preprocessing.mean(), at::kDouble));
+    out.tensor(group + "/std", at::tensor(preprocessing.std(), at::kDouble));
+    out.attribute(group, "kind", "mean-std");
+    return;
+  }
+  const data::ZcaMatrices& zca = preprocessing.zca_matrices();
+  out.tensor(group + "/mean", zca.mean.to(at::kDouble));
+  out.tensor(group + "/whiten", zca.whiten.to(at::kDouble));
+  out.tensor(group + "/inverse", zca.inverse.to(at::kDouble));
+  out.attribute(group, "kind", "zca");
+  out.attribute(group, "eps", zca.eps);
+}
+
+data::Preprocessing read_preprocessing(const H5Reader& in, const std::string& group) {
+  const std::string source = str("'", in.path().string(), "': /", group);
+  const std::string kind = in.text_attribute(group, "kind");
+  const auto read = [&](const std::string& name, std::int64_t rank) {
+    const Tensor value = in.tensor(group + "/" + name);
+    check_tensor(value, at::kDouble, rank, source, name);
+    require(at::isfinite(value).all().item<bool>(), source,
+            name + " holds a value that is not finite");
+    return value;
+  };
+  const Tensor mean = read("mean", 1);
+  const std::int64_t size = mean.numel();
+  if (kind == "mean-std") {
+    const Tensor std = read("std", 1);
+    require(std.numel() == size && size > 0, source,
+            str("expected as many means as deviations, found ", size, " and ", std.numel()));
+    require(std.gt(0).all().item<bool>(), source, "std must be positive");
+    const auto values = [](const Tensor& t) {
+      const double* begin = t.const_data_ptr<double>();
+      return std::vector<double>(begin, begin + t.numel());
+    };
+    return data::Preprocessing::mean_std(values(mean), values(std));
+  }
+  require(kind == "zca", source, str("kind must be mean-std or zca, is '", kind, "'"));
+  const Tensor whiten = read("whiten", 2);
+  const Tensor inverse = read("inverse", 2);
+  for (const Tensor& matrix : {whiten, inverse}) {
+    require(matrix.size(0) == size && matrix.size(1) == size, source,
+            str("expected matrices [", size, ", ", size, "], found ", shape_text(matrix)));
+  }
+  return data::Preprocessing::zca({.eps = in.double_attribute(group, "eps"),
+                                   .mean = mean,
+                                   .whiten = whiten,
+                                   .inverse = inverse});
+}
+
+void write_set(const std::filesystem::path& path, const data::SyntheticSet& set) {
+  const std::string source = str("'", path.string(), "': cannot be written");
+  check_set(set, source);
+  H5Writer::create(path, [&](H5Writer& out) {
+    out.attribute("", "schema", kSchema);
+    out.attribute("", "version_major", kMajor);
+    out.attribute("", "version_minor", kMinor);
+    write_images(out, set, source);
+    write_labels(out, set);
+    write_preprocessing(out, "preprocessing", set.preprocessing);
+    if (set.learned_lr) out.tensor("schedule/lr", at::scalar_tensor(*set.learned_lr, at::kDouble));
+    out.group("assets");
+    write_provenance(out, set.provenance);
+  });
+}
+
+data::SyntheticSet read_set(const std::filesystem::path& path) {
+  const std::string source = str("'", path.string(), "'");
+  const H5Reader in(path);
+  check_schema(in, source);
+  const std::vector<std::string> findings = in.damage();
+  require(findings.empty(), source, findings.empty() ? "" : "is damaged: " + findings.front());
+  return read_parts(in, source);
+}
+
+StoredBytes stored_bytes(const std::filesystem::path& path) {
+  const H5Reader in(path);
+  check_schema(in, str("'", path.string(), "'"));
+  StoredBytes bytes;
+  for (const std::string& dataset : in.datasets()) {
+    if (dataset.starts_with("manifest/") || dataset.starts_with("evaluations/")) continue;
+    const bool image = dataset == "images/data" || dataset.starts_with("params/");
+    const bool label = dataset.starts_with("labels/");
+    (image ? bytes.images : label ? bytes.labels : bytes.other) += in.payload_bytes(dataset);
+  }
+  return bytes;
+}
+
+StoredBytes stored_bytes(const data::SyntheticSet& set) {
+  StoredBytes bytes;
+  bytes.images = std::uint64_t(set.images.numel()) * sizeof(float);
+  bytes.labels = std::uint64_t(data::hard_classes(set.labels).numel()) * sizeof(std::int32_t);
+  if (const auto* soft = std::get_if<data::SoftLabels>(&set.labels)) {
+    bytes.labels += std::uint64_t(soft->values.numel()) * sizeof(float);
+  }
+  bytes.other = std::uint64_t(set.class_index.numel()) * sizeof(std::int32_t);
+  if (set.preprocessing.kind() == data::Preprocessing::Kind::MeanStd) {
+    bytes.other += 2 * set.preprocessing.mean().size() * sizeof(double);
+  } else {
+    const auto pixels = std::uint64_t(set.preprocessing.zca_matrices().mean.numel());
+    bytes.other += (pixels + 2 * pixels * pixels) * sizeof(double);
+  }
+  if (set.learned_lr) bytes.other += sizeof(double);
+  bytes.other += text_bytes({set.provenance.config}) + text_bytes(set.provenance.class_names);
+  return bytes;
+}
+
+std::vector<std::string> verify_file(const std::filesystem::path& path) {
+  const H5Reader in(path);
+  std::vector<std::string> findings;
+  try {
+    findings = in.verify();
+    if (!findings.empty() || file_schema(path) != kSchema) return findings;
+    report_non_finite(in, "images/data", findings);
+    report_non_finite(in, kCanvas, findings);
+    report_non_finite(in, kSoftValues, findings);
+    check_schema(in, str("'", path.string(), "'"));
+    read_parts(in, str("'", path.string(), "'"));
+  } catch (const Error& e) {
+    findings.push_back(e.what());
+  }
+  return findings;
+}
+
+std::string file_schema(const std::filesystem::path& path) {
+  const H5Reader in(path);
+  require(in.has_attribute("", "schema"), str("'", path.string(), "'"),
+          "has no attribute 'schema'; is it a file of this program?");
+  return in.text_attribute("", "schema");
+}
+
+}  // namespace retort::storage

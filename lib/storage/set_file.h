@@ -11,31 +11,34 @@
 namespace retort::storage {
 
 /// Writes `set.h5`, schema 1.0 (lib/storage/README.md), aside and renamed, with a SHA-256 per
-/// dataset in /manifest.
+/// dataset in /manifest. @throws StorageError for a set whose parts do not fit together
 void write_set(const std::filesystem::path& path, const data::SyntheticSet& set);
 
 /// @throws StorageError naming file, rule and finding: not HDF5, not a set, unknown major version,
 ///         damaged data, inconsistent shapes
 data::SyntheticSet read_set(const std::filesystem::path& path);
 
-/// Bytes as stored, per part: "images", "labels", "params", "preprocessing", "schedule", ...
-/// A set's cost is images + params and labels; Fletcher-32 and padding are not counted.
+/// Bytes as stored, per part. A set's cost is images and labels. Checksums, padding, attributes and
+/// the manifest are not counted.
 struct StoredBytes {
   std::uint64_t images = 0;  ///< /images/data or /params/*, the payload of the pictures
   std::uint64_t labels = 0;  ///< /labels/*
-  std::uint64_t other = 0;   ///< preprocessing, provenance, manifest
+  std::uint64_t other = 0;   ///< class index of stored images, preprocessing, schedule, provenance
 };
 StoredBytes stored_bytes(const std::filesystem::path& path);
 
-/// The same counts for a set in memory.
+/// What `write_set` would store.
 StoredBytes stored_bytes(const data::SyntheticSet& set);
 
-/// Re-hashes every dataset against the manifest. Returns one line per mismatch; empty: all well.
+/// Compares a file of any schema with its manifest (SHA-256 per dataset, shapes, attributes); of a
+/// set also reports pixels that are not finite and what `read_set` objects to. One line per
+/// finding; empty: all well. @throws StorageError if it is no HDF5 file at all
 std::vector<std::string> verify_file(const std::filesystem::path& path);
 
-/// "retort.set", "retort.checkpoint", ... from the root attribute `schema`.
+/// "retort.set", "retort.state", ... from the root attribute `schema`. @throws StorageError
 std::string file_schema(const std::filesystem::path& path);
 
+/// Matrices and vectors as float64 datasets of the group, kind as its attribute.
 void write_preprocessing(class H5Writer& out, const std::string& group,
                          const data::Preprocessing& preprocessing);
 data::Preprocessing read_preprocessing(const class H5Reader& in, const std::string& group);

@@ -336,7 +336,7 @@ TEST_CASE("a flipped byte is an error or a finding, never other data", "[storage
   const std::string bytes = testing::slurp(path);
   const auto flipped = folder / "flipped.h5";
   int caught = 0;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+  for (std::size_t i = 0; i < bytes.size(); i += 5) {
     std::string damaged = bytes;
     damaged[i] = char(damaged[i] ^ 0x10);
     testing::spit(flipped, damaged);
@@ -355,6 +355,6 @@ TEST_CASE("a flipped byte is an error or a finding, never other data", "[storage
       ++caught;
     }
   }
-  // The payload alone is 1200 of the bytes, every third is tried.
-  CHECK(caught > 400);
+  // The payload alone is 1200 of the bytes, every fifth is tried.
+  CHECK(caught > 240);
 }

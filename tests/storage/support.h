@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -41,6 +42,15 @@ inline std::string slurp(const std::filesystem::path& path) {
 
 inline void spit(const std::filesystem::path& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary) << bytes;
+}
+
+/// A Python interpreter that has these modules ("h5py, numpy"), or "".
+inline std::string find_python(const std::string& modules) {
+  for (const std::string interpreter : {"python3", "/usr/bin/python3"}) {
+    const std::string command = interpreter + " -c 'import " + modules + "' >/dev/null 2>&1";
+    if (std::system(command.c_str()) == 0) return interpreter;
+  }
+  return "";
 }
 
 /// Runs a Python program and returns what it printed; the exit status goes to `status`.

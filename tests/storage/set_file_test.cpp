@@ -1,0 +1,547 @@
+#include "lib/storage/set_file.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include <hdf5.h>
+
+#include "lib/core/error.h"
+#include "lib/core/hash.h"
+#include "lib/storage/hdf5.h"
+#include "tests/storage/support.h"
+#include "tests/support/catch.h"
+
+using namespace retort;
+using data::SyntheticSet;
+using storage::H5Reader;
+using storage::H5Writer;
+using storage::read_set;
+using storage::write_set;
+using testing::TemporaryFolder;
+
+namespace {
+
+Tensor numbers(at::IntArrayRef shape) {
+  std::int64_t count = 1;
+  for (const std::int64_t size : shape) count *= size;
+  return at::arange(count, at::kFloat).sub(10).div(7).reshape(shape);
+}
+
+data::Provenance provenance() {
+  return {.program_version = "0.1.0",
+          .method = "dm",
+          .config = "method = dm\nipc = 2\n",
+          .seed = std::numeric_limits<std::uint64_t>::max(),
+          .dataset = "shapes",
+          .dataset_sha256 = std::string(64, 'a'),
+          .data_path = "",
+          .class_names = {"disk", "Dreieck ▲", ""},
+          .iterations = 1000,
+          .wall_seconds = 12.5,
+          .cpu_seconds = 24.75,
+          .peak_memory_bytes = 1e9,
+          .processor = "a processor",
+          .threads = 2};
+}
+
+/// Three classes of two images, hard labels.
+SyntheticSet pixels_set() {
+  SyntheticSet set;
+  set.images = numbers({6, 1, 4, 5});
+  set.class_index = at::tensor({0, 0, 1, 1, 2, 2}, at::kLong);
+  set.labels = data::HardLabels{set.class_index};
+  set.preprocessing = data::Preprocessing::mean_std({0.25}, {1.0 / 3});
+  set.provenance = provenance();
+  return set;
+}
+
+/// The same images as canvases of four each, soft labels, ZCA and a learned rate.
+SyntheticSet decoded_set() {
+  SyntheticSet set = pixels_set();
+  set.decoder = {
+      .id = "multi-formation", .version = 1, .config = {{"factor", "2"}, {"type", "single"}}};
+  set.labels = data::SoftLabels{.classes = set.class_index.repeat_interleave(4),
+                                .values = numbers({24, 3}),
+                                .kind = data::SoftLabels::Kind::Logit,
+                                .learned = true};
+  const Tensor matrix = at::eye(20, at::kDouble).add(0.01);
+  set.preprocessing = data::Preprocessing::zca({.eps = 0.1,
+                                                .mean = at::full({20}, 0.3, at::kDouble),
+                                                .whiten = matrix,
+                                                .inverse = matrix.inverse()});
+  set.learned_lr = 0.0123;
+  return set;
+}
+
+bool same_bits(const Tensor& a, const Tensor& b) {
+  return a.sizes() == b.sizes() && a.scalar_type() == b.scalar_type() &&
+         std::memcmp(a.const_data_ptr(), b.const_data_ptr(), a.nbytes()) == 0;
+}
+
+void check_same(const SyntheticSet& actual, const SyntheticSet& expected) {
+  CHECK(same_bits(actual.images, expected.images));
+  CHECK(same_bits(actual.class_index, expected.class_index));
+  CHECK(same_bits(data::hard_classes(actual.labels), data::hard_classes(expected.labels)));
+  REQUIRE(actual.labels.index() == expected.labels.index());
+  if (const auto* soft = std::get_if<data::SoftLabels>(&expected.labels)) {
+    const auto& found = std::get<data::SoftLabels>(actual.labels);
+    CHECK(same_bits(found.values, soft->values));
+    CHECK(found.kind == soft->kind);
+    CHECK(found.learned == soft->learned);
+  }
+  CHECK(actual.decoder.id == expected.decoder.id);
+  CHECK(actual.decoder.version == expected.decoder.version);
+  CHECK(actual.decoder.config == expected.decoder.config);
+  REQUIRE(actual.preprocessing.kind() == expected.preprocessing.kind());
+  CHECK(actual.preprocessing.mean() == expected.preprocessing.mean());
+  CHECK(actual.preprocessing.std() == expected.preprocessing.std());
+  if (expected.preprocessing.kind() == data::Preprocessing::Kind::Zca) {
+    const auto& a = actual.preprocessing.zca_matrices();
+    const auto& b = expected.preprocessing.zca_matrices();
+    CHECK(a.eps == b.eps);
+    CHECK(same_bits(a.mean, b.mean));
+    CHECK(same_bits(a.whiten, b.whiten));
+    CHECK(same_bits(a.inverse, b.inverse.contiguous()));
+  }
+  CHECK(actual.learned_lr == expected.learned_lr);
+  const data::Provenance& p = actual.provenance;
+  const data::Provenance& q = expected.provenance;
+  CHECK(p.program_version == q.program_version);
+  CHECK(p.method == q.method);
+  CHECK(p.config == q.config);
+  CHECK(p.seed == q.seed);
+  CHECK(p.dataset == q.dataset);
+  CHECK(p.dataset_sha256 == q.dataset_sha256);
+  CHECK(p.data_path == q.data_path);
+  CHECK(p.class_names == q.class_names);
+  CHECK(p.iterations == q.iterations);
+  CHECK(p.wall_seconds == q.wall_seconds);
+  CHECK(p.cpu_seconds == q.cpu_seconds);
+  CHECK(p.peak_memory_bytes == q.peak_memory_bytes);
+  CHECK(p.processor == q.processor);
+  CHECK(p.threads == q.threads);
+}
+
+/// Changes a finished file with the plain library, as a foreign program would.
+template <class Change>
+void edit(const std::filesystem::path& path, Change change) {
+  const hid_t file = H5Fopen(path.c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+  change(file);
+  H5Fclose(file);
+}
+
+void write_number(hid_t parent, const char* name, std::int64_t value) {
+  const hid_t space = H5Screate(H5S_SCALAR);
+  if (H5Aexists(parent, name) > 0) H5Adelete(parent, name);
+  const hid_t attribute = H5Acreate2(parent, name, H5T_STD_I64LE, space, H5P_DEFAULT, H5P_DEFAULT);
+  H5Awrite(attribute, H5T_STD_I64LE, &value);
+  H5Aclose(attribute);
+  H5Sclose(space);
+}
+
+/// A file with everything a set has, where `change` then overwrites or leaves out a part.
+void write_parts(const std::filesystem::path& path, const std::function<void(H5Writer&)>& change,
+                 const std::string& omit = "") {
+  H5Writer::create(path, [&](H5Writer& file) {
+    file.attribute("", "schema", "retort.set");
+    file.attribute("", "version_major", std::int64_t{1});
+    file.attribute("", "version_minor", std::int64_t{0});
+    if (omit != "images/data") file.tensor("images/data", numbers({2, 1, 2, 2}));
+    if (omit != "images/class_index") {
+      file.tensor_as_int32("images/class_index", at::tensor({0, 1}, at::kLong));
+    }
+    if (omit != "labels/hard") {
+      file.tensor_as_int32("labels/hard", at::tensor({0, 1}, at::kLong));
+    }
+    file.attribute("labels", "layout_major", std::int64_t{1});
+    file.attribute("labels", "num_images", std::int64_t{2});
+    file.attribute("labels", "num_classes", std::int64_t{2});
+    file.attribute("labels", "default", "hard");
+    if (omit != "preprocessing/mean") file.tensor("preprocessing/mean", at::ones({1}, at::kDouble));
+    if (omit != "preprocessing/std") file.tensor("preprocessing/std", at::ones({1}, at::kDouble));
+    file.attribute("preprocessing", "kind", "mean-std");
+    file.text("provenance/config", "");
+    file.texts("provenance/class_names", {});
+    for (const char* name :
+         {"program_version", "method", "dataset", "dataset_sha256", "data_path", "processor"}) {
+      file.attribute("provenance", name, "");
+    }
+    for (const char* name : {"seed", "iterations", "threads"}) {
+      file.attribute("provenance", name, std::int64_t{0});
+    }
+    for (const char* name : {"wall_seconds", "cpu_seconds", "peak_memory_bytes"}) {
+      file.attribute("provenance", name, 0.0);
+    }
+    change(file);
+  });
+}
+
+}  // namespace
+
+TEST_CASE("a set comes back to the bit, whatever its labels, decoder and preprocessing",
+          "[storage][set]") {
+  const TemporaryFolder folder("set-roundtrip");
+  for (const SyntheticSet& set : {pixels_set(), decoded_set()}) {
+    write_set(folder / "set.h5", set);
+    check_same(read_set(folder / "set.h5"), set);
+    CHECK(storage::verify_file(folder / "set.h5").empty());
+    CHECK(storage::file_schema(folder / "set.h5") == "retort.set");
+  }
+  SyntheticSet set = decoded_set();
+  std::get<data::SoftLabels>(set.labels).kind = data::SoftLabels::Kind::Probability;
+  std::get<data::SoftLabels>(set.labels).learned = false;
+  set.provenance.class_names.clear();
+  write_set(folder / "set.h5", set);
+  check_same(read_set(folder / "set.h5"), set);
+}
+
+TEST_CASE("stored canvases are kept apart from images", "[storage][set]") {
+  const TemporaryFolder folder("set-canvas");
+  write_set(folder / "pixels.h5", pixels_set());
+  write_set(folder / "canvas.h5", decoded_set());
+  const H5Reader pixels(folder / "pixels.h5");
+  CHECK(pixels.has("images/data"));
+  CHECK_FALSE(pixels.has("params"));
+  CHECK_FALSE(pixels.has("schedule"));
+  CHECK(pixels.is_group("assets"));
+  const H5Reader canvas(folder / "canvas.h5");
+  CHECK_FALSE(canvas.has("images/data"));
+  CHECK(canvas.text_attribute("params/canvas", "decoder_config") ==
+        R"({"factor":"2","type":"single"})");
+  // Labels index what networks train on.
+  CHECK(canvas.int_attribute("labels", "num_images") == 24);
+  CHECK(canvas.dataset_shape("images/class_index") == std::vector<std::int64_t>{6});
+}
+
+TEST_CASE("bytes are counted as stored, and in memory the same", "[storage][set]") {
+  const TemporaryFolder folder("set-bytes");
+  const auto path = folder / "set.h5";
+  write_set(path, pixels_set());
+  CHECK(storage::stored_bytes(path).images == 6 * 20 * 4);
+  CHECK(storage::stored_bytes(path).labels == 6 * 4);
+
+  SyntheticSet set = decoded_set();
+  // Enough labels that checksums of 4 bytes a chunk stay below one in a hundred.
+  set.class_index = at::arange(300, at::kLong).remainder(3);
+  set.images = numbers({300, 1, 4, 5});
+  set.labels = data::SoftLabels{.classes = set.class_index.repeat_interleave(4),
+                                .values = numbers({1200, 3})};
+  write_set(path, set);
+  const H5Reader file(path);
+  const auto storage_size =
+      double(file.stored_bytes("labels/hard") + file.stored_bytes("labels/soft/values"));
+  const storage::StoredBytes counted = storage::stored_bytes(path);
+  CHECK(std::abs(double(counted.labels) / storage_size - 1) < 0.01);
+  CHECK(counted.labels == 1200 * 4 + 1200 * 3 * 4);
+  CHECK(counted.images == 300 * 20 * 4);
+
+  for (const SyntheticSet& each : {pixels_set(), decoded_set(), set}) {
+    write_set(path, each);
+    const storage::StoredBytes on_disk = storage::stored_bytes(path);
+    const storage::StoredBytes in_memory = storage::stored_bytes(each);
+    CHECK(in_memory.images == on_disk.images);
+    CHECK(in_memory.labels == on_disk.labels);
+    CHECK(in_memory.other == on_disk.other);
+  }
+}
+
+TEST_CASE("the same set gives the same file, and a failed write leaves the old one",
+          "[storage][set]") {
+  const TemporaryFolder folder("set-atomic");
+  write_set(folder / "a.h5", decoded_set());
+  write_set(folder / "b.h5", decoded_set());
+  CHECK(sha256_file(folder / "a.h5") == sha256_file(folder / "b.h5"));
+  SyntheticSet wrong = decoded_set();
+  wrong.provenance.method = std::string("a\0b", 3);  // found while writing
+  CHECK_THROWS_WITH_TEXT(write_set(folder / "a.h5", wrong), StorageError, "zero byte");
+  CHECK(sha256_file(folder / "a.h5") == sha256_file(folder / "b.h5"));
+  CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 2);
+}
+
+TEST_CASE("a set whose parts do not fit together is not written", "[storage][set]") {
+  const TemporaryFolder folder("set-inconsistent");
+  const auto check = [&](const std::string& text,
+                         const std::function<void(SyntheticSet&)>& change) {
+    SyntheticSet set = pixels_set();
+    change(set);
+    CHECK_THROWS_WITH_TEXT(write_set(folder / "a.h5", set), StorageError, text);
+    CHECK_THROWS_WITH_TEXT(write_set(folder / "a.h5", set), StorageError,
+                           "a.h5': cannot be written");
+  };
+  check("images is missing", [](SyntheticSet& s) { s.images = Tensor(); });
+  check("images: expected rank 4 of type Float, found shape [6, 20]",
+        [](SyntheticSet& s) { s.images = s.images.flatten(1); });
+  check("labels are missing", [](SyntheticSet& s) { s.labels = data::HardLabels{}; });
+  check("one class index per stored image, found 2 for 6",
+        [](SyntheticSet& s) { s.class_index = s.class_index.slice(0, 0, 2); });
+  check("one label per image, found 4 for 6",
+        [](SyntheticSet& s) { s.labels = data::HardLabels{s.class_index.slice(0, 0, 4)}; });
+  check("hard labels: expected classes 0 .. 2, found 0 .. 3", [](SyntheticSet& s) {
+    s.labels = data::HardLabels{at::tensor({0, 0, 1, 1, 2, 3}, at::kLong)};
+  });
+  check("one soft label per hard label, found 5 and 6", [](SyntheticSet& s) {
+    s.labels = data::SoftLabels{.classes = s.class_index, .values = numbers({5, 3})};
+  });
+  check("expected 4 class names, found 3", [](SyntheticSet& s) {
+    s.labels = data::SoftLabels{.classes = s.class_index, .values = numbers({6, 4})};
+  });
+  check("preprocessing is for 2 channels, the images have 1", [](SyntheticSet& s) {
+    s.preprocessing = data::Preprocessing::mean_std({0, 0}, {1, 1});
+  });
+  check("preprocessing is for 20 pixels, the images have 16", [](SyntheticSet& s) {
+    s.images = numbers({6, 1, 4, 4});
+    s.preprocessing = decoded_set().preprocessing;
+  });
+  check("a label for each of 6 images or more, found 3", [](SyntheticSet& s) {
+    s.decoder.id = "multi-formation";
+    s.labels = data::HardLabels{s.class_index.slice(0, 0, 3)};
+  });
+  check("configuration of decoder 'x' is no JSON", [](SyntheticSet& s) {
+    s.decoder = {.id = "x", .version = 1, .config = {{"a", "\xff"}}};
+  });
+}
+
+TEST_CASE("inconsistent files are refused with rule and finding", "[storage][set]") {
+  const TemporaryFolder folder("set-parts");
+  const auto path = folder / "a.h5";
+  write_parts(path, [](H5Writer&) {});
+  CHECK(read_set(path).images.size(0) == 2);
+
+  const auto check = [&](const std::string& text, const std::string& omit,
+                         const std::function<void(H5Writer&)>& change) {
+    write_parts(path, change, omit);
+    CHECK_THROWS_WITH_TEXT(read_set(path), StorageError, text);
+    CHECK_THROWS_WITH_TEXT(read_set(path), StorageError, path.string());
+    CHECK(storage::verify_file(path).size() == 1);
+  };
+  check("expected /images/data or /params/canvas", "images/data", [](H5Writer&) {});
+  check("'images/class_index': is missing", "images/class_index", [](H5Writer&) {});
+  check("one class index per stored image, found 3 for 2", "images/class_index", [](H5Writer& f) {
+    f.tensor_as_int32("images/class_index", at::tensor({0, 1, 1}, at::kLong));
+  });
+  check("/labels/hard: expected 2 labels, found shape [3]", "labels/hard", [](H5Writer& f) {
+    f.tensor_as_int32("labels/hard", at::tensor({0, 1, 1}, at::kLong));
+  });
+  check("class index: expected classes 0 .. 1, found 0 .. 2", "images/class_index",
+        [](H5Writer& f) {
+          f.tensor_as_int32("images/class_index", at::tensor({0, 2}, at::kLong));
+        });
+  check("num_classes is 5, labels and class names say 2", "",
+        [](H5Writer& f) { f.attribute("labels", "num_classes", std::int64_t{5}); });
+  check("expected layout 1.x, found 2", "",
+        [](H5Writer& f) { f.attribute("labels", "layout_major", std::int64_t{2}); });
+  check("default labels of kind 'views' need a newer program", "",
+        [](H5Writer& f) { f.attribute("labels", "default", "views"); });
+  const auto soft = [](H5Writer& f, const std::string& encoding, const std::string& kind) {
+    f.attribute("labels", "default", "soft");
+    f.attribute("labels/soft", "encoding", encoding);
+    f.attribute("labels/soft", "value_kind", kind);
+    f.attribute("labels/soft", "learned", std::int64_t{0});
+  };
+  check("encoding 'topk_mr' needs a newer program", "",
+        [&](H5Writer& f) { soft(f, "topk_mr", "logit"); });
+  check("value_kind must be logit or prob, is 'feature'", "",
+        [&](H5Writer& f) { soft(f, "f32", "feature"); });
+  check("soft labels: expected rank 2 of type Float, found shape [2]", "", [&](H5Writer& f) {
+    soft(f, "f32", "logit");
+    f.tensor("labels/soft/values", at::zeros({2}));
+  });
+  check("/schedule/lr: expected rank 0 of type Double", "",
+        [](H5Writer& f) { f.tensor("schedule/lr", at::ones({2}, at::kDouble)); });
+  check("decoder_config: expected a JSON object", "images/data", [](H5Writer& f) {
+    f.tensor("params/canvas", numbers({2, 1, 2, 2}));
+    f.attribute("params/canvas", "decoder", "multi-formation");
+    f.attribute("params/canvas", "decoder_version", std::int64_t{1});
+    f.attribute("params/canvas", "decoder_config", "{factor");
+  });
+  check("kind must be mean-std or zca, is 'pca'", "",
+        [](H5Writer& f) { f.attribute("preprocessing", "kind", "pca"); });
+  check("as many means as deviations, found 1 and 2", "preprocessing/std",
+        [](H5Writer& f) { f.tensor("preprocessing/std", at::ones({2}, at::kDouble)); });
+  check("std must be positive", "preprocessing/std",
+        [](H5Writer& f) { f.tensor("preprocessing/std", at::zeros({1}, at::kDouble)); });
+  check("mean holds a value that is not finite", "preprocessing/mean", [](H5Writer& f) {
+    f.tensor("preprocessing/mean",
+             at::full({1}, std::numeric_limits<double>::quiet_NaN(), at::kDouble));
+  });
+  check("expected matrices [1, 1], found [2, 1]", "", [](H5Writer& f) {
+    f.attribute("preprocessing", "kind", "zca");
+    f.tensor("preprocessing/whiten", at::ones({2, 1}, at::kDouble));
+    f.tensor("preprocessing/inverse", at::ones({1, 1}, at::kDouble));
+  });
+}
+
+TEST_CASE("sets of stored pixels are preprocessed when read", "[storage][set]") {
+  const TemporaryFolder folder("set-uint8");
+  write_parts(
+      folder / "a.h5",
+      [](H5Writer& f) {
+        f.tensor("images/data", at::full({2, 1, 2, 2}, 51, at::kByte));
+      },
+      "images/data");
+  // (51 / 255 - 1) / 1
+  CHECK_CLOSE(read_set(folder / "a.h5").images, at::full({2, 1, 2, 2}, -0.8), 1e-6);
+}
+
+TEST_CASE("another schema or a newer major version is refused, a newer minor one is read",
+          "[storage][set]") {
+  const TemporaryFolder folder("set-version");
+  const auto path = folder / "a.h5";
+  H5Writer::create(path, [](H5Writer& f) { f.attribute("", "schema", "retort.state"); });
+  CHECK_THROWS_WITH_TEXT(read_set(path), StorageError,
+                         "expected schema 'retort.set', found 'retort.state'");
+  H5Writer::create(path, [](H5Writer& f) { f.text("x", ""); });
+  CHECK_THROWS_WITH_TEXT(read_set(path), StorageError, "found 'none'");
+  CHECK_THROWS_WITH_TEXT(storage::file_schema(path), StorageError, "has no attribute 'schema'");
+  write_parts(path, [](H5Writer& f) { f.attribute("", "version_major", std::int64_t{2}); });
+  CHECK_THROWS_WITH_TEXT(read_set(path), StorageError, "version 1.x, found 2.x");
+  CHECK_THROWS_WITH_TEXT(storage::stored_bytes(path), StorageError, "version 1.x, found 2.x");
+
+  write_parts(path, [](H5Writer& f) {
+    f.attribute("", "version_minor", std::int64_t{7});
+    f.attribute("images", "modality", "image");
+    f.tensor("evaluations/0/accuracy", at::ones({5}));
+    f.tensor("holograms/data", at::ones({2}));
+    f.attribute("labels/views", "encoding", "from the future");
+  });
+  CHECK(read_set(path).images.size(0) == 2);
+  CHECK(storage::verify_file(path).empty());
+}
+
+TEST_CASE("what was added later is read over, but reported", "[storage][set]") {
+  const TemporaryFolder folder("set-added");
+  const auto path = folder / "a.h5";
+  write_set(path, pixels_set());
+  edit(path, [](hid_t file) {
+    const hid_t images = H5Oopen(file, "images", H5P_DEFAULT);
+    write_number(images, "note", 3);
+    H5Oclose(images);
+  });
+  check_same(read_set(path), pixels_set());
+  CHECK(storage::verify_file(path) ==
+        std::vector<std::string>{"the file has, the manifest lacks: images@note = 3"});
+}
+
+TEST_CASE("changed numbers, attributes and lost parts are found", "[storage][set]") {
+  const TemporaryFolder folder("set-changed");
+  const auto path = folder / "a.h5";
+  write_set(path, pixels_set());
+  edit(path, [](hid_t file) {
+    const hid_t labels = H5Dopen2(file, "labels/hard", H5P_DEFAULT);
+    const std::int32_t values[6] = {0, 0, 1, 1, 2, 1};
+    H5Dwrite(labels, H5T_NATIVE_INT32, H5S_ALL, H5S_ALL, H5P_DEFAULT, values);
+    H5Dclose(labels);
+  });
+  // Checksums of the file are right; only the manifest knows.
+  CHECK_THROWS_WITH_TEXT(read_set(path), StorageError, "is damaged: /labels/hard: SHA-256 is");
+  CHECK(storage::verify_file(path).size() == 1);
+
+  write_set(path, pixels_set());
+  edit(path, [](hid_t file) {
+    const hid_t provenance = H5Oopen(file, "provenance", H5P_DEFAULT);
+    write_number(provenance, "iterations", 5);
+    H5Oclose(provenance);
+  });
+  CHECK_THROWS_WITH_TEXT(read_set(path), StorageError,
+                         "the manifest has, the file lacks: provenance@iterations = 1000");
+
+  write_set(path, pixels_set());
+  edit(path, [](hid_t file) { H5Ldelete(file, "preprocessing/std", H5P_DEFAULT); });
+  CHECK_THROWS_WITH_TEXT(read_set(path), StorageError,
+                         "the manifest has, the file lacks: preprocessing/std: float64 [1]");
+
+  write_set(path, pixels_set());
+  edit(path, [](hid_t file) { H5Ldelete(file, "manifest", H5P_DEFAULT); });
+  CHECK_THROWS_WITH_TEXT(read_set(path), StorageError, "/manifest is missing");
+  CHECK(storage::verify_file(path).front() == "/manifest is missing: nothing to compare with");
+
+  write_set(path, pixels_set());
+  edit(path, [](hid_t file) {
+    H5Lcreate_soft("/images/data", file, "evaluations", H5P_DEFAULT, H5P_DEFAULT);
+  });
+  CHECK_THROWS_WITH_TEXT(read_set(path), StorageError, "soft or external link");
+}
+
+TEST_CASE("a damaged or cut set never reads as another set", "[storage][set]") {
+  const TemporaryFolder folder("set-damaged");
+  const auto path = folder / "a.h5";
+  write_set(folder / "good.h5", pixels_set());
+  const std::string bytes = testing::slurp(folder / "good.h5");
+  for (std::size_t i = 5; i < bytes.size(); i += 101) {
+    testing::spit(path, bytes.substr(0, i));
+    CHECK_THROWS_AS(read_set(path), StorageError);
+    std::string flipped = bytes;
+    flipped[i] = char(flipped[i] ^ 0x04);
+    testing::spit(path, flipped);
+    try {
+      const SyntheticSet set = read_set(path);
+      INFO("byte " << i);
+      CHECK(same_bits(set.images, pixels_set().images));
+      CHECK(same_bits(data::hard_classes(set.labels), pixels_set().class_index));
+      CHECK(set.provenance.config == pixels_set().provenance.config);
+    } catch (const StorageError&) {
+      // Found, which is what is promised.
+    }
+  }
+}
+
+TEST_CASE("pixels that are not finite are kept and reported", "[storage][set]") {
+  const TemporaryFolder folder("set-nan");
+  SyntheticSet set = pixels_set();
+  set.images[0][0][1][2] = std::numeric_limits<float>::quiet_NaN();
+  set.images[3][0][0][0] = std::numeric_limits<float>::infinity();
+  write_set(folder / "a.h5", set);
+  CHECK(same_bits(read_set(folder / "a.h5").images, set.images));
+  CHECK(storage::verify_file(folder / "a.h5") ==
+        std::vector<std::string>{"/images/data: 2 values are not finite"});
+}
+
+TEST_CASE("preprocessing of other files uses the same fields", "[storage][set]") {
+  const TemporaryFolder folder("set-preprocessing");
+  const auto colour = data::Preprocessing::mean_std({0.1, 0.2, 0.3}, {0.4, 0.5, 0.6});
+  H5Writer::create(folder / "a.h5", [&](H5Writer& file) {
+    storage::write_preprocessing(file, "meta/preprocessing", colour);
+  });
+  const auto read = storage::read_preprocessing(H5Reader(folder / "a.h5"), "meta/preprocessing");
+  CHECK(read.mean() == colour.mean());
+  CHECK(read.std() == colour.std());
+}
+
+// set_1_0.h5 was written by the first release with `storage_tests "[write-old-set]"`; it is never
+// written again, for what was once written must stay readable.
+TEST_CASE("a set of version 1.0 is readable", "[storage][set]") {
+  const auto path = std::filesystem::path(RETORT_TEST_DATA) / "storage" / "set_1_0.h5";
+  check_same(read_set(path), decoded_set());
+  CHECK(storage::verify_file(path).empty());
+}
+
+TEST_CASE("write the file of the test before this one into the working folder",
+          "[.write-old-set]") {
+  write_set("set_1_0.h5", decoded_set());
+}
+
+TEST_CASE("the lines of Python in the README read a set", "[storage][set]") {
+  const TemporaryFolder folder("set-python");
+  const std::string python = testing::find_python("h5py");
+  if (python.empty()) {
+    WARN("SKIPPED: no python3 with h5py on this machine");
+    return;
+  }
+  write_set(folder / "set.h5", pixels_set());
+  const std::string readme =
+      testing::slurp(std::filesystem::path(RETORT_TEST_DATA) / "../../lib/storage/README.md");
+  const std::size_t begin = readme.find("```python\n") + 10;
+  REQUIRE(begin != std::string::npos + 10);
+  std::string code = readme.substr(begin, readme.find("```", begin) - begin);
+  code.replace(code.find("set.h5"), 6, (folder / "set.h5").string());
+  testing::spit(folder / "read.py", code);
+  int status = 0;
+  const std::string output = testing::run_python(python, folder / "read.py", "", status);
+  CHECK(status == 0);
+  const double mean = (numbers({120}).mean().item<double>()) / 3 + 0.25;
+  char expected[32];
+  std::snprintf(expected, sizeof expected, "%.4f", mean);
+  CHECK(output == "(6, 1, 4, 5) [0, 0, 1, 1, 2, 2] ['disk', 'Dreieck ▲', ''] " +
+                      std::string(expected) + "\n");
+}
