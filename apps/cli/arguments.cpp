@@ -25,9 +25,31 @@ std::string with_dashes(std::string token) {
   return token;
 }
 
-std::vector<std::string> normalised(const std::vector<std::string>& args) {
+bool names_option(const std::string& token, const config::OptionTable& table) {
+  return token.starts_with("--") && table.contains(token.substr(2, token.find('=') - 2));
+}
+
+/// Program_options would take whatever follows as the value: a file name after `--quiet`, or the
+/// next flag after a forgotten value. So bools get their value here, and the latter is refused.
+std::vector<std::string> normalised(const std::vector<std::string>& args,
+                                    config::OptionTable table) {
   std::vector<std::string> tokens;
-  for (const auto& token : args) tokens.push_back(with_dashes(token));
+  bool expects_value = false;
+  for (const auto& arg : args) {
+    if (expects_value && names_option(with_dashes(arg), table)) {
+      throw ConfigError(str("option '", tokens.back(), "' needs a value"));
+    }
+    if (expects_value) {
+      tokens.push_back(arg);
+      expects_value = false;
+      continue;
+    }
+    tokens.push_back(with_dashes(arg));
+    const bool alone = tokens.back().find('=') == std::string::npos;
+    if (!alone || !names_option(tokens.back(), table)) continue;
+    expects_value = !table.find(tokens.back().substr(2)).is_flag;
+    if (!expects_value) tokens.back() += "=true";
+  }
   return tokens;
 }
 
@@ -37,9 +59,7 @@ po::options_description description_of(const config::OptionTable& table) {
     std::vector<std::string> names = option.aliases;
     names.push_back(option.name);
     for (const auto& name : names) {
-      auto* value = po::value<std::string>();
-      if (option.is_flag) value->implicit_value("true");
-      description.add_options()(name.c_str(), value, "");
+      description.add_options()(name.c_str(), po::value<std::string>(), "");
     }
   }
   description.add_options()("help,h", po::bool_switch(), "");
@@ -52,7 +72,10 @@ int style() { return po::command_line_style::unix_style & ~po::command_line_styl
 po::parsed_options parse(const std::vector<std::string>& args, const config::OptionTable& table,
                          const po::options_description& description) {
   try {
-    return po::command_line_parser(normalised(args)).options(description).style(style()).run();
+    return po::command_line_parser(normalised(args, table))
+        .options(description)
+        .style(style())
+        .run();
   } catch (const po::unknown_option& e) {
     std::string name = e.get_option_name();
     name.erase(0, name.find_first_not_of('-'));
@@ -81,12 +104,10 @@ Arguments parse_arguments(const std::vector<std::string>& args, const config::Op
     } else if (option.string_key.empty()) {
       arguments.words.insert(arguments.words.end(), option.value.begin(), option.value.end());
     } else {
-      // A bool without a value arrives as an empty list.
-      const std::string value = option.value.empty() ? "true" : option.value.front();
       if (!seen.insert(known.find(option.string_key).name).second) {
         throw ConfigError(str("option '--", option.string_key, "' is given twice"));
       }
-      arguments.flags.emplace_back(option.string_key, value);
+      arguments.flags.emplace_back(option.string_key, option.value.front());
     }
   }
   return arguments;
@@ -94,10 +115,10 @@ Arguments parse_arguments(const std::vector<std::string>& args, const config::Op
 
 std::string peek_flag(const std::vector<std::string>& args, const std::string& name) {
   const std::string flag = "--" + name;
-  const std::vector<std::string> tokens = normalised(args);
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i] == flag && i + 1 < tokens.size()) return tokens[i + 1];
-    if (tokens[i].starts_with(flag + "=")) return tokens[i].substr(flag.size() + 1);
+  for (std::size_t i = 0; i < args.size(); ++i) {
+    const std::string token = with_dashes(args[i]);
+    if (token == flag && i + 1 < args.size()) return args[i + 1];
+    if (token.starts_with(flag + "=")) return token.substr(flag.size() + 1);
   }
   return "";
 }

@@ -1,7 +1,6 @@
 #include "apps/cli/terminal.h"
 
 #include <algorithm>
-#include <cstdio>
 
 #include "apps/cli/arguments.h"
 #include "lib/core/clock.h"
@@ -41,7 +40,8 @@ std::string progress_text(const Progress& progress, double rate) {
   return text;
 }
 
-Terminal::Terminal(bool interactive) : interactive_(interactive) {}
+Terminal::Terminal(std::FILE* stream, bool interactive)
+    : stream_(stream), interactive_(interactive) {}
 
 Terminal::~Terminal() { finish(); }
 
@@ -65,16 +65,16 @@ void Terminal::update(const Progress& progress) {
   const double rate = seconds > 0 ? double(progress.done - first_done_) / seconds : 0;
   const std::string text = progress_text(progress, rate);
   if (!interactive_) {
-    std::fprintf(stderr, "%s\n", text.c_str());
+    std::fprintf(stream_, "%s\n", text.c_str());
     return;
   }
   const std::string line = bar(progress) + text;
-  std::fprintf(stderr, "\r%-*s", int(bar_width_), line.c_str());
+  std::fprintf(stream_, "\r%-*s", int(bar_width_), line.c_str());
   bar_width_ = line.size();
 }
 
 void Terminal::clear_bar() {
-  if (bar_width_ > 0) std::fprintf(stderr, "\r%*s\r", int(bar_width_), "");
+  if (bar_width_ > 0) std::fprintf(stream_, "\r%*s\r", int(bar_width_), "");
   bar_width_ = 0;
 }
 
@@ -99,7 +99,7 @@ void Terminal::log(log::Level level, const std::string& message) {
       prefix = "error: ";
       break;
   }
-  std::fprintf(stderr, "%s%s\n", prefix, message.c_str());
+  std::fprintf(stream_, "%s%s\n", prefix, message.c_str());
 }
 
 }  // namespace retort::cli

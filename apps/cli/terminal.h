@@ -1,6 +1,7 @@
 #pragma once
 // What people see while a command works: progress and log on stderr.
 
+#include <cstdio>
 #include <mutex>
 #include <string>
 
@@ -9,12 +10,13 @@
 
 namespace retort::cli {
 
-/// A progress bar when stderr is a terminal, else a plain line about every ten seconds. May be
+/// A progress bar on a terminal, else a plain line about every ten seconds. May be
 /// called from several threads.
 class Terminal : public ProgressSink {
  public:
-  /// @param interactive whether stderr understands carriage returns
-  explicit Terminal(bool interactive);
+  /// @param stream where everything goes: stderr
+  /// @param interactive whether the stream understands carriage returns
+  Terminal(std::FILE* stream, bool interactive);
   ~Terminal() override;
 
   /// No progress and no information; warnings and errors stay.
@@ -26,6 +28,7 @@ class Terminal : public ProgressSink {
  private:
   void clear_bar();
 
+  std::FILE* const stream_;
   const bool interactive_;
   bool quiet_ = false;
   std::mutex mutex_;

@@ -1,0 +1,232 @@
+#include <chrono>
+#include <csignal>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/core/files.h"
+#include "lib/storage/set_file.h"
+#include "tests/apps/program.h"
+#include "tests/support/catch.h"
+
+using namespace retort;
+using namespace retort::testing;
+using Catch::Matchers::Contains;
+namespace fs = std::filesystem;
+
+namespace {
+
+using Words = std::vector<std::string>;
+
+Words condense(const Words& more) {
+  Words words{"condense", "--dataset", "shapes", "--threads", "1"};
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+/// Distribution matching that takes milliseconds per iteration.
+Words small_dm(const Words& more) {
+  Words words =
+      condense({"--method", "dm", "--net", "ConvNet-2-w8", "--batch-real", "8", "--init", "noise"});
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+Tensor images_of(const fs::path& path) { return storage::read_set(path).images; }
+
+std::vector<std::string> contents(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    names.push_back(entry.path().string() + std::to_string(entry.is_directory()));
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+}  // namespace
+
+TEST_CASE("a run leaves its folder and a copy of the set", "[apps][condense]") {
+  const Workspace& workspace = condensed_shapes();
+  for (const char* name : {"config.cfg", "metrics.csv", "log.txt", "set.h5", "grid.png"}) {
+    INFO(name);
+    CHECK(fs::exists(workspace.path("run") / name));
+  }
+  const auto set = storage::read_set(workspace.path("set.h5"));
+  CHECK(set.images.size(0) == 8);
+  CHECK(set.provenance.method == "random");
+  CHECK(set.provenance.dataset == "shapes");
+  CHECK(set.provenance.class_names.size() == 4);
+  CHECK_FALSE(set.provenance.program_version.empty());
+  CHECK(read_text(workspace.path("run") / "config.cfg") == set.provenance.config);
+}
+
+TEST_CASE("config.cfg repeats the run", "[apps][condense]") {
+  const Workspace& workspace = condensed_shapes();
+  const auto result =
+      workspace.retort({"condense", "--config", "run/config.cfg", "--run-dir", "again"});
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  CHECK(at::equal(images_of(workspace.path("run/set.h5")),
+                  images_of(workspace.path("again/set.h5"))));
+  CHECK(read_text(workspace.path("run/config.cfg")) ==
+        read_text(workspace.path("again/config.cfg")));
+  // A flag is stronger than the file.
+  const auto other = workspace.retort(
+      {"condense", "--config", "run/config.cfg", "--seed", "1", "--run-dir", "other", "--json"});
+  REQUIRE(other.exit_code == 0);
+  CHECK_FALSE(at::equal(images_of(workspace.path("run/set.h5")),
+                        images_of(workspace.path("other/set.h5"))));
+  const auto document = nlohmann::json::parse(other.out);
+  CHECK(document["schema"] == "retort.condense/1");
+  CHECK(document["seed"] == 1);
+  CHECK(document["set"] == "other/set.h5");
+}
+
+TEST_CASE("an existing run folder is refused and not touched", "[apps][condense]") {
+  const Workspace& workspace = condensed_shapes();
+  const auto before = contents(workspace.path("run"));
+  const std::string config = read_text(workspace.path("run/config.cfg"));
+  const auto result =
+      workspace.retort(condense({"--method", "random", "--ipc", "3", "--run-dir", "run"}));
+  CHECK(result.exit_code == 2);
+  CHECK_THAT(result.err, Contains("run folder 'run' exists") && Contains("--resume"));
+  CHECK(contents(workspace.path("run")) == before);
+  CHECK(read_text(workspace.path("run/config.cfg")) == config);
+}
+
+TEST_CASE("resuming a finished run writes its result again", "[apps][condense]") {
+  const Workspace& workspace = condensed_shapes();
+  const auto result =
+      workspace.retort({"condense", "--resume", "--run-dir", "run", "--out", "copy.h5"});
+  INFO(result.err);
+  CHECK(result.exit_code == 0);
+  CHECK_THAT(result.err, Contains("finished"));
+  CHECK(at::equal(images_of(workspace.path("run/set.h5")), images_of(workspace.path("copy.h5"))));
+}
+
+TEST_CASE("without --run-dir a readable folder is made, and never one twice", "[apps][condense]") {
+  const Workspace workspace;
+  for (int i = 0; i < 2; ++i) {
+    CHECK(workspace.retort(condense({"--method", "random", "--quiet"})).exit_code == 0);
+  }
+  CHECK(fs::exists(workspace.path("runs/random-shapes-ipc1-seed0/set.h5")));
+  CHECK(fs::exists(workspace.path("runs/random-shapes-ipc1-seed0-2/set.h5")));
+}
+
+TEST_CASE("what cannot be condensed is refused with code 2", "[apps][condense]") {
+  const Workspace workspace;
+  write_text(workspace.path("typo.cfg"), "method = dm\n\nbatch-rael = 4\n");
+  const auto check = [&](const Words& words, const std::string& text) {
+    const auto result = workspace.retort(words);
+    INFO(result.err);
+    CHECK(result.exit_code == 2);
+    CHECK_THAT(result.err, Contains(text));
+    CHECK_FALSE(fs::exists(workspace.path("runs")));
+    CHECK_FALSE(fs::exists(workspace.path("new")));
+  };
+  check(condense({}), "which method?");
+  check({"condense", "--method", "random"}, "which dataset?");
+  check(condense({"--method", "dmm"}), "unknown method 'dmm'; did you mean 'dm'?");
+  check({"condense", "--method", "dm", "--dataset", "shapse"}, "did you mean 'shapes'?");
+  check(condense({"--method", "random", "--ipc", "101"}), "ipc 101 is above the size of class");
+  check(condense({"--method", "dm", "--lr-img", "nan"}), "option 'lr-images': expected a number");
+  check(condense({"--method", "dm", "--batch-rael", "4"}), "did you mean 'batch-real'?");
+  check(condense({"--config", "typo.cfg"}), "typo.cfg:3: unknown option 'batch-rael'");
+  check(condense({"--config", "none.cfg"}), "there is no file 'none.cfg'");
+  check(condense({"--preset", "dm/cifar10-ipc11"}), "did you mean 'dm/cifar10-ipc1");
+  check(condense({"--preset", "dm/cifar10-ipc10", "--method", "datadam"}),
+        "preset dm/cifar10-ipc10 is for the method 'dm', not for 'datadam'");
+  check(condense({"--method", "random", "--resume"}), "--resume needs --run-dir");
+  check(condense({"--method", "random", "--time-budget", "soon"}), "90s, 8m or 1h30m");
+  check(condense({"--method", "dm", "--net", "ConvNe-3", "--run-dir", "new", "--dry-run"}),
+        "ConvNet-3");
+}
+
+TEST_CASE("a method's own options stand in its help", "[apps][condense]") {
+  const Workspace workspace;
+  const auto help = workspace.retort({"condense", "--method", "dm", "--help"});
+  CHECK(help.exit_code == 0);
+  CHECK_THAT(help.out, Contains("Options of dm") && Contains("--batch-real VALUE") &&
+                           Contains("1 .. 1000000; default 256") && Contains("also --lr-img"));
+  CHECK_THAT(workspace.retort({"condense", "--help"}).out, Contains("Methods:"));
+}
+
+TEST_CASE("a preset sets options, and flags override it", "[apps][condense]") {
+  const Workspace workspace;
+  const auto result = workspace.retort({"condense", "--preset", "dm/cifar10-ipc1", "--dataset",
+                                        "shapes", "--threads", "1", "--iterations", "1", "--net",
+                                        "ConvNet-2-w8", "--run-dir", "run"});
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  const std::string config = read_text(workspace.path("run/config.cfg"));
+  CHECK_THAT(config, Contains("method = dm\n") && Contains("dataset = shapes\n") &&
+                         Contains("iterations = 1\n") && Contains("net = ConvNet-2-w8\n"));
+}
+
+TEST_CASE("a dry run predicts and leaves nothing", "[apps][condense]") {
+  const Workspace workspace;
+  const auto result = workspace.retort(small_dm({"--dry-run", "--iterations", "50", "--json"}));
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  const auto document = nlohmann::json::parse(result.out);
+  CHECK(document["iterations"] == 50);
+  CHECK(document["total_seconds"].get<double>() > 0);
+  CHECK_FALSE(fs::exists(workspace.path("runs")));
+}
+
+TEST_CASE("a time budget ends a run properly, and config.cfg holds the iterations reached",
+          "[apps][condense]") {
+  const Workspace workspace;
+  const auto result = workspace.retort(
+      small_dm({"--iterations", "1000000", "--time-budget", "0.5s", "--run-dir", "run", "--json"}));
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  const auto reached = nlohmann::json::parse(result.out)["iterations"].get<std::int64_t>();
+  CHECK(reached > 0);
+  CHECK(reached < 1000000);
+  const std::string config = read_text(workspace.path("run/config.cfg"));
+  CHECK_THAT(config, Contains("iterations = " + std::to_string(reached) + "\n"));
+  CHECK_THAT(config, !Contains("time-budget"));
+  const auto again =
+      workspace.retort({"condense", "--config", "run/config.cfg", "--run-dir", "again"});
+  REQUIRE(again.exit_code == 0);
+  CHECK(at::equal(images_of(workspace.path("run/set.h5")),
+                  images_of(workspace.path("again/set.h5"))));
+}
+
+TEST_CASE("an interrupted run saves, ends with code 130 and goes on", "[apps][condense]") {
+  const Workspace workspace;
+  const std::string iterations = "2000";
+  Process running = workspace.start(small_dm({"--iterations", iterations, "--run-dir", "run"}));
+  const auto metrics = workspace.path("run/metrics.csv");
+  for (int i = 0; i < 2000 && !(fs::exists(metrics) && fs::file_size(metrics) > 100); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  running.signal(SIGINT);
+  const auto interrupted = running.wait();
+  INFO(interrupted.err);
+  REQUIRE(interrupted.exit_code == 130);
+  CHECK_THAT(interrupted.err, Contains("--resume"));
+  CHECK_THAT(workspace.retort({"info", "run/checkpoint.h5"}).out, Contains("iterations done"));
+  // Other options would not be the same run.
+  const auto other =
+      workspace.retort(small_dm({"--iterations", "3", "--run-dir", "run", "--resume"}));
+  CHECK(other.exit_code == 2);
+  CHECK_THAT(other.err, Contains("other options"));
+  const auto resumed = workspace.retort({"condense", "--resume", "--run-dir", "run"});
+  INFO(resumed.err);
+  REQUIRE(resumed.exit_code == 0);
+  CHECK_THAT(resumed.err, Contains("resumed at iteration"));
+  CHECK(storage::read_set(workspace.path("run/set.h5")).provenance.iterations == 2000);
+}
+
+TEST_CASE("checks during a run use images the method does not see", "[apps][condense]") {
+  const Workspace workspace;
+  const std::string protocol = tiny_protocol(workspace);
+  const auto result = workspace.retort(small_dm(
+      {"--iterations", "2", "--eval-every", "1", "--eval-protocol", protocol, "--run-dir", "run"}));
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  CHECK_THAT(result.err, Contains("10 % of the training images"));
+  CHECK_THAT(read_text(workspace.path("run/evaluations.csv")), Contains("held-out"));
+}

@@ -1,0 +1,189 @@
+// evaluate, export and import on a set of shapes.
+#include "lib/storage/exchange.h"
+
+#include <nlohmann/json.hpp>
+
+#include "lib/core/files.h"
+#include "lib/storage/set_file.h"
+#include "tests/apps/program.h"
+#include "tests/support/catch.h"
+
+using namespace retort;
+using namespace retort::testing;
+using Catch::Matchers::Contains;
+namespace fs = std::filesystem;
+
+TEST_CASE("a set is evaluated beside its baselines", "[apps][evaluate]") {
+  const Workspace& workspace = condensed_shapes();
+  const std::string protocol = tiny_protocol(workspace);
+  const auto result =
+      workspace.retort({"evaluate", "set.h5", "--protocol", protocol, "--seeds", "4,5",
+                        "--baselines", "random", "--threads", "1", "--out", "e.json", "--json"});
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  CHECK(read_text(workspace.path("e.json")) == result.out);
+  const auto document = nlohmann::json::parse(result.out);
+  CHECK(document["schema"] == "retort.evaluation/1");
+  CHECK(document["set"] == "set.h5");
+  CHECK(document["seeds"] == std::vector<int>{4, 5});
+  REQUIRE(document["results"].size() == 1);
+  const auto& network = document["results"][0];
+  CHECK(network["network"] == "ConvNet-2-w8");
+  CHECK(network["accuracy"]["runs"].size() == 2);
+  CHECK(network["per_class"].size() == 4);
+  CHECK(document["bytes"]["images"] == 8 * 16 * 16 * 4);
+  REQUIRE(document["baselines"].size() == 1);
+  // The set is itself the choice that the baseline makes: same images, same networks.
+  CHECK(document["baselines"][0]["method"] == "random");
+}
+
+TEST_CASE("evaluating in a run folder leaves evaluation.json there", "[apps][evaluate]") {
+  const Workspace& workspace = condensed_shapes();
+  const auto result = workspace.retort(
+      {"evaluate", "run/set.h5", "--protocol", tiny_protocol(workspace), "--runs", "1"});
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  CHECK_THAT(result.out, Contains("tiny") && Contains("ConvNet-2-w8"));
+  CHECK(fs::exists(workspace.path("run/evaluation.json")));
+}
+
+TEST_CASE("a set is not evaluated on a dataset that does not fit", "[apps][evaluate]") {
+  const Workspace& workspace = condensed_shapes();
+  const auto other = workspace.retort({"evaluate", "set.h5", "--dataset", "shapes-rgb"});
+  CHECK(other.exit_code == 2);
+  CHECK_THAT(other.err, Contains("'shapes-rgb' has images of 3x16x16, the set of 1x16x16"));
+  const auto packed = workspace.retort({"evaluate", "set.h5", "--baselines", "random-packed"});
+  CHECK(packed.exit_code == 2);
+  CHECK_THAT(packed.err, Contains("packed baselines are for multi-formation sets"));
+  const auto network = workspace.retort({"evaluate", "set.h5", "--nets", "ConvNet-9"});
+  CHECK(network.exit_code == 2);
+  CHECK_THAT(network.err, Contains("ConvNet-9"));
+  const auto no_baseline = workspace.retort(
+      {"evaluate", "set.h5", "--baselines", "dm", "--protocol", tiny_protocol(workspace)});
+  CHECK(no_baseline.exit_code == 2);
+  CHECK_THAT(no_baseline.err, Contains("'dm' is no baseline"));
+}
+
+TEST_CASE("a set whose dataset changed since is refused until named", "[apps][evaluate]") {
+  const Workspace& workspace = condensed_shapes();
+  data::SyntheticSet set = storage::read_set(workspace.path("set.h5"));
+  set.provenance.dataset_sha256 = std::string(64, '0');
+  storage::write_set(workspace.path("changed.h5"), set);
+  const std::string protocol = tiny_protocol(workspace);
+  const auto refused = workspace.retort({"evaluate", "changed.h5", "--protocol", protocol});
+  CHECK(refused.exit_code == 1);
+  CHECK_THAT(refused.err, Contains("is not the one the set was made from"));
+  const auto named = workspace.retort(
+      {"evaluate", "changed.h5", "--protocol", protocol, "--runs", "1", "--dataset", "shapes"});
+  CHECK(named.exit_code == 0);
+  CHECK_THAT(named.err, Contains("warning: ") && Contains("is not the one"));
+  set.provenance = {};
+  set.provenance.class_names = {"a", "b", "c", "d"};
+  storage::write_set(workspace.path("nameless.h5"), set);
+  const auto nameless = workspace.retort({"evaluate", "nameless.h5", "--protocol", protocol});
+  CHECK(nameless.exit_code == 2);
+  CHECK_THAT(nameless.err, Contains("give --dataset"));
+}
+
+TEST_CASE("a multi-formation set has stored and decoded images and packed baselines",
+          "[apps][evaluate]") {
+  const Workspace workspace;
+  REQUIRE(workspace
+              .retort({"condense", "--method", "random", "--factor", "2", "--dataset", "shapes",
+                       "--run-dir", "run", "--out", "packed.h5"})
+              .exit_code == 0);
+  CHECK_THAT(workspace.retort({"info", "packed.h5"}).out,
+             Contains("multi-formation (factor 2") && Contains("16 training images"));
+  CHECK_THAT(workspace.retort({"show", "packed.h5"}).out,
+             Contains("stored images:") && Contains("decoded images:"));
+  const auto result =
+      workspace.retort({"evaluate", "packed.h5", "--protocol", tiny_protocol(workspace), "--runs",
+                        "1", "--baselines", "random-packed", "--json"});
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  const auto document = nlohmann::json::parse(result.out);
+  CHECK(document["decoded_images"] == 16);
+  CHECK(document["baselines"][0]["method"] == "random packed 2x2");
+  // Same rule, same seed: the baseline of a packed random set is that set.
+  CHECK(document["baselines"][0]["accuracy"] == document["results"][0]["accuracy"]);
+}
+
+TEST_CASE("what is exported to a .pt file is imported as the same set", "[apps][exchange]") {
+  const Workspace& workspace = condensed_shapes();
+  REQUIRE(workspace.retort({"export", "set.h5", "--format", "pt", "--out", "set.pt"}).exit_code ==
+          0);
+  const auto result =
+      workspace.retort({"import", "set.pt", "--dataset", "shapes", "--out", "imported.h5"});
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  const auto before = storage::read_set(workspace.path("set.h5"));
+  const auto after = storage::read_set(workspace.path("imported.h5"));
+  CHECK(at::equal(before.images, after.images));
+  CHECK(at::equal(data::hard_classes(before.labels), data::hard_classes(after.labels)));
+  CHECK(after.provenance.dataset_sha256 == before.provenance.dataset_sha256);
+  CHECK(workspace.retort({"export", "set.h5", "--format", "npz", "--out", "set.npz"}).exit_code ==
+        0);
+  CHECK(fs::file_size(workspace.path("set.npz")) > 8 * 16 * 16 * 4);
+}
+
+TEST_CASE("pictures come back within half a gray level", "[apps][exchange]") {
+  const Workspace& workspace = condensed_shapes();
+  REQUIRE(
+      workspace.retort({"export", "set.h5", "--format", "png", "--out", "pictures"}).exit_code ==
+      0);
+  const auto again = workspace.retort({"export", "set.h5", "--format", "png", "--out", "pictures"});
+  CHECK(again.exit_code == 2);
+  CHECK_THAT(again.err, Contains("'pictures' exists and is not empty"));
+  REQUIRE(workspace.retort({"import", "pictures", "--dataset", "shapes", "--out", "from.h5"})
+              .exit_code == 0);
+  const auto before = storage::read_set(workspace.path("set.h5"));
+  const auto after = storage::read_set(workspace.path("from.h5"));
+  // Real images hold whole gray levels, so nothing is lost.
+  CHECK_CLOSE(after.images, before.images, 1e-5);
+  fs::rename(workspace.path("pictures/" + before.provenance.class_names[0]),
+             workspace.path("pictures/unheard-of"));
+  const auto wrong = workspace.retort({"import", "pictures", "--dataset", "shapes"});
+  CHECK(wrong.exit_code == 1);
+  CHECK_THAT(wrong.err, Contains("folder 'unheard-of' is no class of dataset 'shapes'"));
+}
+
+TEST_CASE("tensors of other programs are imported by layout and checked", "[apps][exchange]") {
+  const Workspace& workspace = condensed_shapes();
+  const Tensor images = at::rand({4, 1, 16, 16});
+  const Tensor classes = at::tensor({3, 0, 2, 1}, at::kLong);
+  // The layout of trajectory matching: two files, soft labels in the second.
+  storage::write_pt(workspace.path("images.pt"), {{"images", images}});
+  const Tensor soft = at::rand({4, 4}).scatter(1, classes.unsqueeze(1), 5.0);
+  storage::write_pt(workspace.path("labels.pt"), {{"labels", soft}});
+  const auto run = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), "import");
+    words.insert(words.end(), {"--dataset", "shapes", "--out", "other.h5"});
+    return workspace.retort(words);
+  };
+  REQUIRE(run({"images.pt", "--labels", "labels.pt"}).exit_code == 0);
+  const auto set = storage::read_set(workspace.path("other.h5"));
+  CHECK(at::equal(set.class_index, at::arange(4)));
+  CHECK(at::equal(set.images[3], images[0]));
+  REQUIRE(std::holds_alternative<data::SoftLabels>(set.labels));
+  CHECK(at::equal(std::get<data::SoftLabels>(set.labels).values[3], soft[0]));
+
+  const auto check = [&](const std::vector<std::string>& words, int code, const std::string& text) {
+    const auto result = run(words);
+    INFO(result.err);
+    CHECK(result.exit_code == code);
+    CHECK_THAT(result.err, Contains(text));
+  };
+  check({"images.pt"}, 2, "give --labels FILE");
+  check({"nothing.pt"}, 2, "there is no 'nothing.pt'");
+  check({"images.pt", "--labels", "labels.pt", "--mean", "0.5"}, 2, "give both --mean and --std");
+  check({"images.pt", "--labels", "labels.pt", "--mean", "0.5,0.5", "--std", "1"}, 2,
+        "option 'mean': expected 1 numbers, found 2");
+  storage::write_pt(workspace.path("wide.pt"), {{"images", at::rand({4, 1, 16, 20})}});
+  check({"wide.pt", "--labels", "labels.pt"}, 1, "expected images [*, 1, 16, 16]");
+  storage::write_pt(workspace.path("high.pt"), {{"labels", classes + 1}});
+  check({"images.pt", "--labels", "high.pt"}, 1, "expected labels in 0 .. 3, found 4");
+  storage::write_pt(workspace.path("short.pt"), {{"labels", classes.slice(0, 0, 3)}});
+  check({"images.pt", "--labels", "short.pt"}, 1, "expected labels [4]");
+  storage::write_pt(workspace.path("other.pt"), {{"x", images}, {"y", classes}});
+  check({"other.pt"}, 1, "found x, y");
+}

@@ -1,0 +1,33 @@
+#pragma once
+// The real program on the generated dataset `shapes`.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "tests/support/process.h"
+
+namespace retort::testing {
+
+/// A folder to work in, and the program in it. Starting a LibTorch process takes half a second, so
+/// most commands run inside the test's own.
+class Workspace {
+ public:
+  Workspace();
+  /// Runs `retort words...` to its end: everything but main itself.
+  ProcessResult retort(const std::vector<std::string>& words) const;
+  /// The real program under way.
+  Process start(const std::vector<std::string>& words) const;
+  std::filesystem::path path(const std::string& name) const { return folder_.path() / name; }
+
+ private:
+  TemporaryFolder folder_;
+};
+
+/// A set of 2 random real images per class of `shapes`, made once: run/ and set.h5.
+const Workspace& condensed_shapes();
+
+/// A protocol that trains a small network for one epoch, as a file in `workspace`.
+std::string tiny_protocol(const Workspace& workspace);
+
+}  // namespace retort::testing

@@ -1,0 +1,124 @@
+#include "tests/apps/program.h"
+
+#include <algorithm>
+
+#include "apps/cli/command.h"
+#include "lib/core/files.h"
+#include "tests/support/catch.h"
+
+using namespace retort;
+using namespace retort::testing;
+using Catch::Matchers::Contains;
+
+TEST_CASE("the program says what it is and what it can do", "[apps]") {
+  const Workspace workspace;
+  const auto version = workspace.retort({"--version"});
+  CHECK(version.exit_code == 0);
+  CHECK_THAT(version.out, Catch::Matchers::StartsWith("retort 0."));
+  const auto help = workspace.retort({"--help"});
+  CHECK(help.exit_code == 0);
+  for (const char* name :
+       {"condense", "evaluate", "show", "info", "verify", "list", "export", "import"}) {
+    CHECK_THAT(help.out, Contains(name));
+    const auto page = workspace.retort({name, "--help"});
+    CHECK(page.exit_code == 0);
+    CHECK(page.err.empty());
+    CHECK_THAT(page.out, Contains(std::string("Usage: retort ") + name) && Contains("Example"));
+  }
+}
+
+TEST_CASE("the real program keeps results on stdout, the rest on stderr, and its exit codes",
+          "[apps]") {
+  const Workspace workspace;
+  const auto good =
+      workspace.start({"condense", "--method", "random", "--dataset", "shapes"}).wait();
+  CHECK(good.exit_code == 0);
+  CHECK_THAT(good.out, Catch::Matchers::StartsWith("set "));
+  CHECK_THAT(good.err, Catch::Matchers::StartsWith("condensing shapes with random"));
+  const auto wrong = workspace.start({"condens"}).wait();
+  CHECK(wrong.exit_code == 2);
+  CHECK(wrong.out.empty());
+  CHECK_THAT(wrong.err, Catch::Matchers::StartsWith("error: unknown command"));
+  const auto missing = workspace.start({"info", "missing.h5"}).wait();
+  CHECK(missing.exit_code == 1);
+  CHECK_THAT(missing.err, Contains("missing.h5"));
+}
+
+TEST_CASE("a wrong command line ends with code 2 and a suggestion", "[apps]") {
+  const Workspace workspace;
+  const auto check = [&](const std::vector<std::string>& words, const std::string& text) {
+    const auto result = workspace.retort(words);
+    INFO(result.err);
+    CHECK(result.exit_code == 2);
+    CHECK(result.out.empty());
+    CHECK_THAT(result.err, Contains(text));
+  };
+  check({}, "which command?");
+  check({"condens"}, "unknown command 'condens'; did you mean 'condense'?");
+  check({"list", "method"}, "unknown list 'method'; did you mean 'methods'?");
+  check({"show"}, "SET is missing");
+  check({"evaluate", "set.h5", "--runs", "2", "--seeds", "1"}, "not both");
+  check({"evaluate", "set.h5", "--protocol", "dsaa"}, "dsa");
+  check({"evaluate", "set.h5", "--baselines", "randm"}, "did you mean 'random'?");
+  check({"export", "set.h5"}, "give --out");
+  check({"export", "set.h5", "--format", "jpg", "--out", "x"}, "pt | npz | png");
+}
+
+TEST_CASE("a bad file ends with code 1 and its name", "[apps]") {
+  const Workspace workspace;
+  write_text(workspace.path("text.h5"), "this is no HDF5 file");
+  for (const char* command : {"info", "verify", "show", "evaluate"}) {
+    for (const char* file : {"text.h5", "missing.h5"}) {
+      INFO(command << " " << file);
+      const auto result = workspace.retort({command, file});
+      CHECK(result.exit_code == 1);
+      CHECK_THAT(result.err, Contains(file));
+    }
+  }
+}
+
+TEST_CASE("every list has a line for what the tests rely on", "[apps]") {
+  const Workspace workspace;
+  const auto list = [&](const std::string& kind) {
+    const auto result = workspace.retort({"list", kind});
+    CHECK(result.exit_code == 0);
+    return result.out;
+  };
+  CHECK_THAT(list("methods"), Contains("random ") && Contains("dm ") && Contains("k-means "));
+  CHECK_THAT(list("datasets"), Contains("shapes ") && Contains("fashion-mnist "));
+  CHECK_THAT(list("networks"), Contains("ConvNet") && Contains("ResNet-18"));
+  CHECK_THAT(list("protocols"), Contains("dsa-300 ") && Contains("quick "));
+  CHECK_THAT(list("presets"),
+             Contains("dm/cifar10-ipc10 ") && Contains("WACV 2023") && Contains("about "));
+  CHECK_THAT(list("parametrizations"), Contains("pixels") && Contains("multi-formation"));
+}
+
+TEST_CASE("a set is explained and verified, and damage is found", "[apps]") {
+  const Workspace& workspace = condensed_shapes();
+  const auto info = workspace.retort({"info", "set.h5"});
+  CHECK(info.exit_code == 0);
+  CHECK_THAT(info.out, Contains("8 of 1x16x16, 2 per class, 4 classes") &&
+                           Contains("one class per training image") && Contains("random") &&
+                           Contains("shapes, SHA-256") && Contains("ipc = 2"));
+  CHECK(workspace.retort({"verify", "set.h5"}).exit_code == 0);
+  std::string bytes = read_text(workspace.path("set.h5"));
+  const std::size_t at = bytes.find("ipc = 2");
+  REQUIRE(at != std::string::npos);
+  bytes[at + 6] = '3';
+  write_text(workspace.path("damaged.h5"), bytes);
+  const auto damaged = workspace.retort({"verify", "damaged.h5"});
+  CHECK(damaged.exit_code == 1);
+  CHECK_THAT(damaged.err, Contains("damaged.h5"));
+}
+
+TEST_CASE("a set is drawn, with real images beside it", "[apps]") {
+  const Workspace& workspace = condensed_shapes();
+  const auto result = workspace.retort({"show", "set.h5", "--out", "grid.png", "--real", "2"});
+  INFO(result.err);
+  CHECK(result.exit_code == 0);
+  CHECK_THAT(result.out, Contains("grid.png") && Contains("0.00 % of the values"));
+  CHECK(std::filesystem::file_size(workspace.path("grid.png")) > 200);
+  const auto bad = workspace.retort({"show", "set.h5", "--out", "grid.xyz"});
+  CHECK(bad.exit_code != 0);
+  CHECK_THAT(bad.err, Contains("grid.xyz"));
+}
