@@ -1,6 +1,8 @@
 #include "lib/storage/exchange.h"
 
 #include "lib/core/error.h"
+#include "lib/core/rng.h"
+#include "lib/storage/pickle.h"
 #include "lib/storage/zip.h"
 #include "tests/storage/support.h"
 #include "tests/support/catch.h"
@@ -243,6 +245,28 @@ TEST_CASE("pickles outside of the known language are refused", "[storage][exchan
   for (int i = 0; i < 30; ++i)
     bomb += std::string("q") + char(i) + "]h" + char(i) + "ah" + char(i) + "a";
   check(bomb + ".", "nested too deeply");
+}
+
+TEST_CASE("a scrambled pickle is read or refused, and nothing else happens",
+          "[storage][exchange]") {
+  const storage::ZipReader archive(fixture("views.pt"));
+  const std::string original(archive.read("views/data.pkl"));
+  const auto make_tensor = [](const storage::pickle::View&) { return at::zeros({1}); };
+  Rng rng = Rng(1).child("scramble");
+  int refused = 0;
+  for (int i = 0; i < 3000; ++i) {
+    std::string scrambled = original;
+    for (int k = 0; k < 1 + i % 4; ++k) {
+      scrambled[std::size_t(rng.integer(std::int64_t(original.size())))] = char(rng.integer(256));
+    }
+    try {
+      storage::pickle::Reader(scrambled, make_tensor).read();
+    } catch (const StorageError&) {
+      ++refused;
+    }
+  }
+  CHECK(refused > 1000);
+  CHECK(refused < 3000);
 }
 
 TEST_CASE("archives that are not plain are refused", "[storage][exchange]") {
