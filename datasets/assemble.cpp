@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t kMostClasses = 65536;
 // The matrices of 3x64x64 images take 2.4 GB and minutes; beyond that ZCA is not practical.
-constexpr std::int64_t kLargestZca = 3 * 64 * 64;
+constexpr std::int64_t kLargestZca = std::int64_t(3) * 64 * 64;
 
 data::DataSplit rows_of(const data::DataSplit& split, const Tensor& rows) {
   return {std::make_shared<data::SubsetStore>(split.images, rows),
@@ -132,6 +132,7 @@ fs::path find_folder(const std::string& name, const OpenOptions& options,
     if (has_markers(place, search.markers)) return place;
   }
   std::vector<std::string> texts;
+  texts.reserve(places.size());
   for (const auto& place : places) texts.push_back("'" + place.string() + "'");
   std::string hint = foreign_hint(places, search);
   if (options.data_path.empty() && !search.package.empty()) {
@@ -166,6 +167,7 @@ std::vector<std::string> numbered_classes(const std::vector<std::int64_t>& label
   const std::int64_t largest =
       labels.empty() ? -1 : *std::max_element(labels.begin(), labels.end());
   std::vector<std::string> names;
+  names.reserve(std::size_t(largest + 1));
   for (std::int64_t c = 0; c <= largest; ++c) names.push_back(std::to_string(c));
   return names;
 }

@@ -35,7 +35,7 @@ Roots find_roots(const std::string& dataset, const fs::path& root) {
   if (!fs::is_directory(root)) {
     throw DataError(str("dataset '", dataset, "': '", root.string(), "' is not a folder"));
   }
-  const Roots roots{first_folder(root, kTrainNames), first_folder(root, kTestNames)};
+  Roots roots{first_folder(root, kTrainNames), first_folder(root, kTestNames)};
   if (!roots.train.empty()) return roots;
   if (!roots.test.empty()) {
     throw DataError(str("dataset '", dataset, "': '", root.string(), "' has a folder '",

@@ -43,7 +43,7 @@ std::optional<Paths> find_split(const storage::H5Reader& file, const std::vector
 std::string layout_attribute(const storage::H5Reader& file, const std::string& images) {
   for (const std::string& place : {images, std::string()}) {
     if (!file.has_attribute(place, "layout")) continue;
-    const std::string layout = file.text_attribute(place, "layout");
+    std::string layout = file.text_attribute(place, "layout");
     if (layout == "NHWC" || layout == "NCHW") return layout;
     refuse(file, "attribute layout: expected NHWC or NCHW, found '" + layout + "'");
   }

@@ -139,16 +139,15 @@ std::vector<std::int64_t> idx_labels(const IdxArray& array, const std::string& n
     throw DataError(str("'", name, "': expected labels of rank 1, found rank ", array.dims.size()));
   }
   const std::size_t width = value_bytes(array.type);
+  const bool is_signed = array.type != 0x08;
+  const std::int64_t range = std::int64_t(1) << 8 * width;
   std::vector<std::int64_t> labels(std::size_t(array.dims[0]));
   for (std::size_t i = 0; i < labels.size(); ++i) {
-    std::uint32_t value = 0;
+    std::int64_t value = 0;
     for (std::size_t b = 0; b < width; ++b) {
-      value = value << 8 | std::to_integer<std::uint32_t>(array.values[i * width + b]);
+      value = value << 8 | std::to_integer<std::int64_t>(array.values[i * width + b]);
     }
-    // Sign extension from the stored width; 0x08 is the only unsigned type.
-    const int shift = int(32 - 8 * width);
-    labels[i] = array.type == 0x08 ? std::int64_t(value)
-                                   : std::int64_t(std::int32_t(value << shift) >> shift);
+    labels[i] = is_signed && value >= range / 2 ? value - range : value;
   }
   return labels;
 }

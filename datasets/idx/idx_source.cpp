@@ -84,7 +84,7 @@ std::vector<std::string> spellings(const std::string& prefix, const std::string&
   std::vector<std::string> names;
   for (const char* separator : {"-", "."}) {
     for (const char* packed : {"", ".gz"}) {
-      names.push_back(prefix + split + "-" + what + separator + "idx" + rank + "-ubyte" + packed);
+      names.push_back(str(prefix, split, "-", what, separator, "idx", rank, "-ubyte", packed));
     }
   }
   return names;

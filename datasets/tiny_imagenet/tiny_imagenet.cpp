@@ -47,7 +47,7 @@ std::vector<std::string> class_names(const fs::path& root, const ClassIndex& ind
     if (word.empty()) {
       names.push_back(id);
     } else {
-      names.push_back(uses[word] > 1 ? word + " (" + id + ")" : word);
+      names.push_back(uses[word] > 1 ? str(word, " (", id, ")") : word);
     }
   }
   return names;

@@ -26,8 +26,8 @@ void check_split(const DataSplit& split, std::int64_t classes, const std::string
     throw DataError(name + ": images or labels missing");
   const Tensor& labels = split.labels;
   if (labels.dim() != 1 || labels.scalar_type() != at::kLong) {
-    throw DataError(retort::str(name, ": expected int64 labels [N], found ", labels.scalar_type(), " ",
-                        retort::shape_text(labels)));
+    throw DataError(retort::str(name, ": expected int64 labels [N], found ", labels.scalar_type(),
+                                " ", retort::shape_text(labels)));
   }
   if (labels.size(0) != split.images->size()) {
     throw DataError(str(name, ": expected one label per image, found ", split.images->size(),
@@ -78,10 +78,10 @@ std::span<const std::byte> bytes_of(const Tensor& tensor) {
 
 }  // namespace
 
-MemoryStore::MemoryStore(Tensor images) : images_(images.contiguous()) {
+MemoryStore::MemoryStore(const Tensor& images) : images_(images.contiguous()) {
   if (images_.dim() != 4 || images_.scalar_type() != at::kByte) {
-    throw DataError(retort::str("image store: expected uint8 [N,C,H,W], found ", images_.scalar_type(), " ",
-                        retort::shape_text(images_)));
+    throw DataError(retort::str("image store: expected uint8 [N,C,H,W], found ",
+                                images_.scalar_type(), " ", retort::shape_text(images_)));
   }
 }
 

@@ -25,7 +25,7 @@ class ImageStore {
 class MemoryStore : public ImageStore {
  public:
   /// @param images uint8 [N,C,H,W], kept, not copied
-  explicit MemoryStore(Tensor images);
+  explicit MemoryStore(const Tensor& images);
   std::int64_t size() const override;
   ImageShape shape() const override;
   Tensor pixels(const Tensor& indices) const override;
