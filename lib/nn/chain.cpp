@@ -1,8 +1,11 @@
 #include "lib/nn/chain.h"
 
+#include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "lib/core/str.h"
+#include "lib/kernels/convnet_forward.h"
 #include "lib/nn/layers.h"
 
 namespace retort::nn {
@@ -10,6 +13,20 @@ namespace {
 
 /// Extra padding of the first convolution for one-channel images (28x28 becomes 32x32).
 constexpr std::int64_t kGrayPadding = 2;
+
+/// What the kernel for whole ConvNets needs to know, if it serves this chain.
+std::optional<kernels::ConvNetShape> fused_shape(const ChainConfig& config, ImageShape input) {
+  const bool plain_blocks =
+      std::all_of(config.blocks.begin(), config.blocks.end(),
+                  [](const ChainBlock& b) { return b.kernel == 3 && b.padding == 1 && b.pool; });
+  if (config.blocks.empty() || !plain_blocks || config.norm != Norm::Instance ||
+      config.activation != Activation::Relu || config.pooling != Pooling::Average) {
+    return std::nullopt;
+  }
+  return kernels::ConvNetShape{.depth = std::int64_t(config.blocks.size()),
+                               .first_padding = input.channels == 1 ? 1 + kGrayPadding : 1,
+                               .eps = kNormEps};
+}
 
 class ChainNetwork : public Network {
  public:
@@ -28,10 +45,15 @@ class ChainNetwork : public Network {
 
   void add_blocks(Plan& plan, const ChainConfig& config);
   void add_linears(Plan& plan, const ChainConfig& config);
+  /// Flattened output of the blocks.
+  Tensor features(const NetworkState& state, const Tensor& x, const ForwardOptions& options,
+                  Tensors& activation_maps) const;
   Tensor apply_block(const Block& block, const NetworkState& state, const Tensor& x,
                      const ForwardOptions& options, Tensors& activation_maps) const;
 
   std::vector<Block> blocks_;
+  /// Set if one kernel can do all blocks at once: the default ConvNet.
+  std::optional<kernels::ConvNetShape> fused_;
   std::vector<Linear> linears_;
   Activation activation_;
   std::int64_t macs_ = 0;
@@ -42,6 +64,7 @@ ChainNetwork::ChainNetwork(const ChainConfig& config, ImageShape input, std::int
   Plan plan(config.name, input);
   add_blocks(plan, config);
   add_linears(plan, config);
+  fused_ = fused_shape(config, input);
   macs_ = plan.macs;
   parameters_ = std::move(plan.parameters);
   buffers_ = std::move(plan.buffers);
@@ -87,15 +110,24 @@ Tensor ChainNetwork::apply_block(const Block& block, const NetworkState& state, 
   return pool(block.pooling, map);
 }
 
+Tensor ChainNetwork::features(const NetworkState& state, const Tensor& x,
+                              const ForwardOptions& options, Tensors& activation_maps) const {
+  const bool fused = fused_.has_value() && !options.activation_maps;
+  if (fused && kernels::serves_convnet_features(x, state.parameters, *fused_)) {
+    return kernels::convnet_features(x, state.parameters, *fused_);
+  }
+  Tensor map = x;
+  for (const Block& block : blocks_) {
+    map = apply_block(block, state, map, options, activation_maps);
+  }
+  return map.flatten(1);
+}
+
 ForwardResult ChainNetwork::forward(const NetworkState& state, const Tensor& x,
                                     const ForwardOptions& options) const {
   expect_matching(state, x);
   ForwardResult result;
-  Tensor hidden = x;
-  for (const Block& block : blocks_) {
-    hidden = apply_block(block, state, hidden, options, result.activation_maps);
-  }
-  hidden = hidden.flatten(1);
+  Tensor hidden = features(state, x, options, result.activation_maps);
   for (std::size_t i = 0; i + 1 < linears_.size(); ++i) {
     hidden = activate(activation_, apply(linears_[i], state, hidden));
   }

@@ -9,7 +9,6 @@
 namespace retort::nn {
 namespace {
 
-constexpr double kNormEps = 1e-5;
 constexpr double kBatchNormMomentum = 0.1;
 constexpr std::int64_t kGroups = 4;
 

@@ -12,6 +12,9 @@
 
 namespace retort::nn {
 
+/// Added to the variance by every norm.
+constexpr double kNormEps = 1e-5;
+
 /// Collects parameters, buffers and cost while a network is put together layer by layer, and
 /// follows the shape of one image's feature map.
 struct Plan {

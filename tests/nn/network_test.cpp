@@ -7,7 +7,11 @@
 #include <map>
 #include <numeric>
 
+#include <torch/csrc/autograd/autograd.h>
+
 #include "lib/core/error.h"
+#include "lib/kernels/convnet_forward.h"
+#include "lib/kernels/policy.h"
 #include "tests/support/catch.h"
 
 using namespace retort;
@@ -58,6 +62,20 @@ const std::vector<Expected> kSizes = {
 Tensor images(std::int64_t n, ImageShape shape, std::uint64_t seed = 5) {
   return Rng(seed).normal_tensor({n, shape.channels, shape.height, shape.width});
 }
+
+/// Sets the kernels' policy for one scope.
+class PolicyGuard {
+ public:
+  explicit PolicyGuard(kernels::Policy policy) : before_(kernels::policy()) {
+    kernels::set_policy(policy);
+  }
+  ~PolicyGuard() { kernels::set_policy(before_); }
+  PolicyGuard(const PolicyGuard&) = delete;
+  PolicyGuard& operator=(const PolicyGuard&) = delete;
+
+ private:
+  kernels::Policy before_;
+};
 
 /// Fresh parameters of which none is a plain 0 or 1, in float64.
 nn::NetworkState jittered(const nn::Network& network) {
@@ -190,6 +208,44 @@ TEST_CASE("activation maps are the blocks' outputs before pooling", "[nn]") {
   CHECK(out.activation_maps[0].min().item<double>() == 0);
   CHECK_CLOSE(at::avg_pool2d(out.activation_maps[1], 2).flatten(1), out.embedding, 1e-12);
   CHECK_CLOSE(network->forward(state, x).logits, out.logits, 1e-12);
+}
+
+TEST_CASE("the fast kernels leave the default ConvNet's outputs and gradients as they are",
+          "[nn]") {
+  const auto shape = GENERATE(ImageShape{3, 10, 12}, ImageShape{1, 9, 9});
+  INFO(shape.channels << " channels");
+  const auto network = nn::make_network("ConvNet-2-w8", shape, 4);
+  const auto run = [&](kernels::Policy policy) {
+    const PolicyGuard guard(policy);
+    auto state = jittered(*network);
+    for (auto& p : state.parameters) p = p.to(at::kFloat).requires_grad_();
+    const Tensor x = images(3, shape).requires_grad_();
+    kernels::reset_counters();
+    const Tensor logits = network->forward(state, x).logits;
+    const kernels::ConvNetShape blocks{.depth = 2, .first_padding = shape.channels == 1 ? 3 : 1};
+    const bool fast = kernels::serves_convnet_features(x, state.parameters, blocks);
+    CHECK(kernels::counters().convnet_fast == (fast ? 1 : 0));
+    Tensors inputs = state.parameters;
+    inputs.push_back(x);
+    Tensors result = torch::autograd::grad({logits.square().sum()}, inputs, {}, true, false);
+    // Second order: the gradient of the squared gradient with respect to the images.
+    const Tensor first =
+        torch::autograd::grad({logits.square().sum()}, {x}, {}, true, /*create_graph=*/true)[0];
+    result.push_back(torch::autograd::grad({first.square().sum()}, {x})[0]);
+    result.push_back(logits);
+    return result;
+  };
+  const Tensors fast = run(kernels::Policy::Fast);
+  const Tensors plain = run(kernels::Policy::Reference);
+  for (std::size_t i = 0; i < plain.size(); ++i) {
+    INFO("tensor " << i);
+    // A bias before an instance norm has no influence: its gradient is rounding error alone.
+    if (i == 1 || i == 5) {
+      CHECK(fast[i].abs().max().item<double>() < 1e-3);
+    } else {
+      CHECK_CLOSE(fast[i], plain[i], 1e-5);
+    }
+  }
 }
 
 TEST_CASE("fresh parameters are uniform within one over the root of the fan-in", "[nn][init]") {
