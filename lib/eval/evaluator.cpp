@@ -18,7 +18,7 @@ namespace {
 
 using Confusion = std::vector<std::vector<std::int64_t>>;
 
-constexpr std::int64_t kTestChunk = 32;
+constexpr std::int64_t kTestChunk = 64;
 
 Confusion empty_confusion(std::int64_t classes) {
   return Confusion(std::size_t(classes), std::vector<std::int64_t>(std::size_t(classes)));

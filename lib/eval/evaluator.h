@@ -45,11 +45,6 @@ struct NetworkResult {
   double seconds = 0;                                ///< wall time of all runs
 };
 
-struct EvaluationRequest {
-  std::vector<std::string> networks;  ///< empty: the protocol's
-  std::vector<std::uint64_t> seeds;   ///< one network each
-};
-
 /// How many of `runs` networks train one per thread; the others follow one by one, each with its
 /// mini-batches cut into `chunks` over all threads. Whichever is expected to end sooner.
 std::int64_t runs_at_once(std::int64_t runs, std::int64_t threads, std::int64_t chunks);
@@ -65,7 +60,8 @@ class Evaluator {
   /// Progress counts epochs of all runs; the sink is called from several threads, one at a time.
   /// @param training images preprocessed as `dataset` is
   /// @throws ConfigError when images or labels do not fit the dataset, or without seeds;
-  ///         NumericalError when a training diverges; Interrupted soon after `stop` was requested
+  ///         NumericalError when a training diverges; Interrupted after the epoch or test at
+  ///         hand when `stop` was requested
   NetworkResult evaluate(const data::LabelledImages& training, const std::string& network,
                          const std::vector<std::uint64_t>& seeds,
                          ProgressSink& progress = no_progress(),
