@@ -99,6 +99,10 @@ float* scratch(Slot slot, std::int64_t floats) {
   return buffer.memory.get();
 }
 
+float* at_image(const Tensor& images, std::int64_t image) {
+  return images.mutable_data_ptr<float>() + image * images.stride(0);
+}
+
 std::int64_t range_count(std::int64_t n) {
   return std::max<std::int64_t>(1, std::min<std::int64_t>(n, at::get_num_threads()));
 }

@@ -39,6 +39,9 @@ enum class Slot {
 };
 float* scratch(Slot slot, std::int64_t floats);
 
+/// Where entry `image` of the first dimension begins.
+float* at_image(const Tensor& images, std::int64_t image);
+
 /// Cuts 0 .. n-1 into contiguous ranges, one per thread that LibTorch would use here, and runs
 /// body(range number, first, last + 1). The cut depends on the number of threads only.
 std::int64_t range_count(std::int64_t n);

@@ -14,14 +14,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr std::int64_t kTileBlock = 48;  // as in the Winograd loops
-
 std::int64_t tiles(std::int64_t height, std::int64_t width) {
   return (height + 3) / 4 * ((width + 3) / 4);
-}
-
-float* at_image(const Tensor& images, std::int64_t image) {
-  return images.mutable_data_ptr<float>() + image * images.stride(0);
 }
 
 /// A stack of channels-first images, turned a few at a time: in cache that costs far less than the
@@ -57,7 +51,7 @@ struct Planes {
 template <class Body>
 void for_steps(const MapShape& shape, std::int64_t n, const Body& body) {
   const std::int64_t step =
-      std::max<std::int64_t>(1, kTileBlock / tiles(shape.height, shape.width));
+      std::max<std::int64_t>(1, kWinogradTiles / tiles(shape.height, shape.width));
   for_ranges(n, [&](std::int64_t range, std::int64_t first, std::int64_t end) {
     for (std::int64_t i = first; i < end; i += step) body(range, i, std::min(step, end - i));
   });
@@ -188,7 +182,6 @@ struct Conv3x3 : torch::autograd::Function<Conv3x3> {
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const Tensor& gy = gradients[0];
-    if (!gy.defined()) return variable_list(4);
     const std::int64_t padding = ctx->saved_data["padding"].toInt();
     const variable_list saved = ctx->get_saved_variables();
     if (at::GradMode::is_enabled()) {

@@ -6,10 +6,6 @@
 namespace retort::kernels {
 namespace {
 
-float* at_image(const Tensor& maps, std::int64_t image) {
-  return maps.mutable_data_ptr<float>() + image * maps.stride(0);
-}
-
 float* at_range(const Tensor& sums, std::int64_t range) {
   return sums.defined() ? sums.mutable_data_ptr<float>() + range * sums.stride(0) : nullptr;
 }

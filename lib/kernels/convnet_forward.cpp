@@ -53,7 +53,6 @@ struct ConvNetFeatures : torch::autograd::Function<ConvNetFeatures> {
                              ctx->saved_data["eps"].toDouble()};
     const std::size_t count = kPerBlock * std::size_t(shape.depth);
     const Tensor& gy = gradients[0];
-    if (!gy.defined()) return variable_list(count + 4);
     const variable_list saved = ctx->get_saved_variables();
     const auto end_of_inputs = saved.begin() + std::ptrdiff_t(count) + 1;
     variable_list result;

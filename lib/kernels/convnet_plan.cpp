@@ -7,16 +7,11 @@
 namespace retort::kernels {
 namespace {
 
-constexpr std::int64_t kTileBlock = 48;         // as in the Winograd loops
 constexpr std::int64_t kGroupImages = 12;       // 8x8 maps then fill one block of tiles
 constexpr std::int64_t kGroupFloats = 1 << 20;  // of the largest map of a group
 
 // Two maps of which one is read while the other is written.
 Slot other(Slot slot) { return slot == Slot::Even ? Slot::Odd : Slot::Even; }
-
-float* at_image(const Tensor& maps, std::int64_t image) {
-  return maps.mutable_data_ptr<float>() + image * maps.stride(0);
-}
 
 }  // namespace
 
@@ -37,7 +32,7 @@ ConvNetPlan::ConvNetPlan(const Tensor& x, const Tensors& parameters, const ConvN
     block.norm_weight = padded_vector(p[2], channels);
     block.norm_bias = padded_vector(p[3], channels);
     const std::int64_t tiles = (block.map.height + 3) / 4 * ((block.map.width + 3) / 4);
-    block.step = std::max<std::int64_t>(1, kTileBlock / tiles);
+    block.step = std::max<std::int64_t>(1, kWinogradTiles / tiles);
     if (b == 0 && in.channels <= kMostDirectChannels) {
       direct_.emplace(loops_, in.channels, in.height, in.width, shape.first_padding,
                       block.out_channels);

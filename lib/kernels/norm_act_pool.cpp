@@ -121,7 +121,6 @@ struct NormReluPool : torch::autograd::Function<NormReluPool> {
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const Tensor& gy = gradients[0];
-    if (!gy.defined()) return variable_list(4);
     const variable_list saved = ctx->get_saved_variables();
     const double eps = ctx->saved_data["eps"].toDouble();
     if (at::GradMode::is_enabled()) {

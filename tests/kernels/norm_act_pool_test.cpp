@@ -85,7 +85,7 @@ TEST_CASE("the reference's gradients agree with finite differences, twice", "[ke
   CHECK(second_direction_error(of_x, x) < 1e-6);
 }
 
-TEST_CASE("the fused norm accepts strides, undefined cotangents and inputs without gradient",
+TEST_CASE("the fused norm accepts strides, summed cotangents and inputs without gradient",
           "[kernels][norm]") {
   for_each_instruction_set([] {
     const Inputs in = make_inputs({4, 16, 6, 6});

@@ -12,6 +12,8 @@ namespace retort::kernels {
 
 inline constexpr std::int64_t kChannelStep = 16;
 inline constexpr std::int64_t kWinogradPositions = 36;
+/// 4x4 output tiles transformed together: convolutions of a multiple of this many waste nothing.
+inline constexpr std::int64_t kWinogradTiles = 48;
 
 struct MapShape {
   std::int64_t count = 0;

@@ -5,7 +5,7 @@
 // error is a quarter of what the customary 1 and 2 give.
 
 constexpr Index kPositions = kWinogradPositions;
-constexpr Index kTileBlock = 48;  // tiles whose transforms stay in the second cache
+constexpr Index kTileBlock = kWinogradTiles;  // their transforms stay in the second cache
 
 // Successive positions would otherwise start at multiples of 4096 bytes and share cache sets.
 RETORT_INLINE Index position_stride(Index channels) { return kTileBlock * channels + 16; }
