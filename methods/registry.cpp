@@ -5,6 +5,7 @@
 #include "methods/attention_matching/attention_matching.h"
 #include "methods/coresets/coresets.h"
 #include "methods/distribution_matching/distribution_matching.h"
+#include "methods/gradient_matching/gradient_matching.h"
 #include "methods/method.h"
 #include "methods/random_selection/random_selection.h"
 
@@ -13,7 +14,7 @@ namespace retort::methods {
 const std::vector<MethodInfo>& all_methods() {
   static const std::vector<MethodInfo> methods = {
       random_selection::info(), coresets::herding_info(),      coresets::k_center_info(),
-      coresets::k_means_info(), distribution_matching::info(), attention_matching::info(),
+      coresets::k_means_info(), distribution_matching::info(), attention_matching::info(), gradient_matching::info(),
   };
   return methods;
 }

@@ -140,7 +140,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   for (const auto& net : nets) nn::make_network(net, dataset.shape(), dataset.num_classes());
 
   report.set = words->front();
-  report.dataset = dataset_options.dataset;
+  report.dataset = dataset.info().name;
   report.tested_on = "test";
   report.class_names = dataset.info().class_names;
   const Evaluation evaluation(dataset, report, nets, program);

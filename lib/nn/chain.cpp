@@ -112,7 +112,7 @@ Tensor ChainNetwork::apply_block(const Block& block, const NetworkState& state, 
 
 Tensor ChainNetwork::features(const NetworkState& state, const Tensor& x,
                               const ForwardOptions& options, Tensors& activation_maps) const {
-  const bool fused = fused_.has_value() && !options.activation_maps;
+  const bool fused = fused_.has_value() && !options.activation_maps && !options.second_order;
   if (fused && kernels::serves_convnet_features(x, state.parameters, *fused_)) {
     return kernels::convnet_features(x, state.parameters, *fused_);
   }

@@ -31,6 +31,9 @@ class MatchingMethod : public DistillationMethod {
   void save_state(storage::StateWriter& out) const override;
   void load_state(RunContext& run, const storage::StateReader& in) override;
 
+ protected:
+  const nn::Network& network() const { return *network_; }  ///< after initialize or load_state
+
  private:
   struct Gradient {
     Tensor stored;  ///< gradient of the stored images of the classes asked for

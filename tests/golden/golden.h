@@ -110,6 +110,7 @@ void check_networks_large(const GoldenFile& file);
 // matching.cpp
 void check_dm(const GoldenFile& file);
 void check_datadam(const GoldenFile& file);
+void check_dc(const GoldenFile& file);
 /// The `dm` part of a fyi_flip file.
 void check_fyi_dm(const GoldenFile& file);
 

@@ -15,6 +15,7 @@ const std::vector<Handler>& handlers() {
       {"zca_metrics_herding", check_zca_metrics_herding},
       {"dm", check_dm},
       {"datadam", check_datadam},
+      {"dc", check_dc},
       {"eval_protocol", check_eval_protocol},
   };
   return all;

@@ -10,6 +10,7 @@
 #include "lib/core/str.h"
 #include "methods/attention_matching/attention_matching.h"
 #include "methods/distribution_matching/distribution_matching.h"
+#include "methods/gradient_matching/gradient_matching.h"
 #include "methods/matching/image_optimizer.h"
 #include "tests/golden/draws.h"
 #include "tests/golden/golden.h"
@@ -192,6 +193,32 @@ void check_datadam(const GoldenFile& file) {
     CHECK_CLOSE(part("attention"), layers.slice(0, 0, layers.size(0) - 1).sum(),
                 precision.tolerance);
     CHECK_CLOSE(part("embedding"), stored("embedding_loss"), precision.tolerance);
+  }
+}
+
+void check_dc(const GoldenFile& file) {
+  using methods::gradient_matching::GradientObjective;
+  using methods::gradient_matching::Metric;
+  const std::vector<std::pair<std::string, Metric>> metrics{
+      {"ours", Metric::Rows}, {"mse", Metric::Squared}, {"cos", Metric::Cosine}};
+  for (const Precision& precision : precisions()) {
+    const Tensor synthetic = file.tensor("inputs/syn", precision.dtype);
+    for (const auto& [name, metric] : metrics) {
+      if (!file.has(name)) continue;
+      INFO(name << ", " << precision.name);
+      const GradientObjective objective(metric);
+      const Evaluated result = evaluate(file, objective, precision, synthetic, false);
+      CHECK_CLOSE(result.loss.total, file.tensor(name + "/loss", precision.dtype),
+                  precision.tolerance);
+      CHECK_CLOSE(result.gradient, file.tensor(name + "/grad_syn", precision.dtype),
+                  precision.tolerance);
+      const auto network = make_stored_convnet(file, "", "net", image_shape(synthetic));
+      const Tensor per_class = file.tensor(name + "/loss_per_class", precision.dtype);
+      for (const ClassPair& pair : stored_pairs(file, precision, synthetic, false)) {
+        const Loss loss = objective.loss({*network, result.state}, {pair});
+        CHECK_CLOSE(loss.total, per_class[pair.class_index], precision.tolerance);
+      }
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 #include "lib/core/parallel.h"
 #include "methods/attention_matching/attention_matching.h"
 #include "methods/distribution_matching/distribution_matching.h"
+#include "methods/gradient_matching/gradient_matching.h"
 #include "methods/matching/image_optimizer.h"
 #include "tests/methods/small.h"
 #include "tests/support/catch.h"
@@ -76,6 +77,7 @@ Result class_by_class(const Objective& objective, const Setting& s, const Tensor
 
 const distribution_matching::DistributionObjective kDistribution;
 const attention_matching::AttentionObjective kAttention(1.0, 0.01);
+const gradient_matching::GradientObjective kGradient(gradient_matching::Metric::Rows);
 
 }  // namespace
 
@@ -133,6 +135,54 @@ TEST_CASE("the losses agree with finite differences in float64", "[methods][matc
       CHECK(retort::testing::direction_error(loss, synthetic) < 1e-6);
     }
   }
+}
+
+TEST_CASE("the gradient distance agrees with finite differences through the double backward",
+          "[methods][matching][gradient]") {
+  const Setting s = setting("ConvNet-2-w8-swish", at::kDouble);
+  const Tensor real = noise(9, 5, at::kDouble);
+  const auto loss = [&](const Tensor& x) {
+    return kGradient.loss({*s.network, s.state}, pairs_of(real, x, 3)).total;
+  };
+  CHECK(retort::testing::direction_error(loss, noise(6, 6, at::kDouble)) < 1e-6);
+}
+
+TEST_CASE("the gradient distance is 0 to itself, twice the rows to its negative, the rows to zero",
+          "[methods][matching]") {
+  using gradient_matching::gradient_distance;
+  using gradient_matching::Metric;
+  const auto random = [](std::uint64_t seed) {
+    return Tensors{Rng(seed).normal_tensor({5, 3, 3, 3}), Rng(seed + 1).normal_tensor({5}),
+                   Rng(seed + 2).normal_tensor({4, 6})};
+  };
+  const Tensors g = random(1);
+  Tensors negative;
+  Tensors zero;
+  Tensors longer;
+  for (const Tensor& t : g) {
+    negative.push_back(-t);
+    zero.push_back(at::zeros_like(t));
+    longer.push_back(10 * t);
+  }
+  constexpr double kRows = 5 + 4;
+  CHECK(gradient_distance(g, g, Metric::Rows).item<double>() == Approx(0).margin(1e-4));
+  CHECK(gradient_distance(g, negative, Metric::Rows).item<double>() == Approx(2 * kRows));
+  CHECK(gradient_distance(g, zero, Metric::Rows).item<double>() == Approx(kRows));
+  const Tensors h = random(9);
+  Tensors h_longer;
+  for (const Tensor& t : h) h_longer.push_back(10 * t);
+  CHECK(gradient_distance(g, h_longer, Metric::Rows).item<double>() ==
+        Approx(gradient_distance(g, h, Metric::Rows).item<double>()).epsilon(1e-5));
+  CHECK(gradient_distance(g, longer, Metric::Cosine).item<double>() == Approx(0).margin(1e-5));
+}
+
+TEST_CASE("gradient matching refuses BatchNorm without running statistics", "[methods][matching]") {
+  auto method = small_method("gm", "1", {{"net", "ConvNet-2-BN-w8"}, {"networks", "fresh"}});
+  RunContext run{.dataset = shapes(), .ipc = 1, .rng = Rng(1)};
+  CHECK_THROWS_WITH_TEXT(method->initialize(run), ConfigError, "--networks trained");
+  auto trained = small_method("gm", "2", {{"net", "ConvNet-2-BN-w8"}, {"net-period", "1"}});
+  trained->initialize(run);
+  CHECK(std::isfinite(trained->update(0).loss));
 }
 
 TEST_CASE("attention maps have unit length and keep their pattern for any power",
@@ -204,7 +254,7 @@ TEST_CASE("mirror images, multi-formation and trained networks run under every m
       {{"init", "mosaic"}},
       {{"image-optimizer", "adam"}, {"lr-images", "0.01"}},
   };
-  for (const std::string name : {"dm", "datadam"}) {
+  for (const std::string name : {"dm", "datadam", "gm"}) {
     for (const auto& more : settings) {
       DYNAMIC_SECTION(name << " with " << more[0].first << " " << more[0].second) {
         auto method = small_method(name, "3", more);

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "lib/core/tensor.h"
+
+namespace retort::methods::gradient_matching {
+
+/// How two lists of gradients are compared (Zhao, Mopuri, Bilen, ICLR 2021, and its released code).
+enum class Metric {
+  Rows,    ///< sum over output rows of 1 - cosine; 1-D tensors count nothing ("ours" in the code)
+  Cosine,  ///< 1 - cosine of everything concatenated
+  Squared  ///< squared distance of everything concatenated
+};
+
+/// "rows", "cos", "mse". @throws ConfigError
+Metric parse_metric(const std::string& text);
+
+/// D(G, H). Rows of a tensor [O,...] are its first index, except that a 3-D tensor (LayerNorm's
+/// affine) has rows [C,H*W] as well; 1e-6 is added to the product of the norms.
+/// @param real,synthetic gradients in the order of the network's parameters; `synthetic` may carry
+///        a graph
+/// @return scalar, differentiable in `synthetic`
+Tensor gradient_distance(const Tensors& real, const Tensors& synthetic, Metric metric);
+
+}  // namespace retort::methods::gradient_matching

@@ -1,0 +1,75 @@
+#include "methods/gradient_matching/gradient_matching.h"
+
+#include <torch/csrc/autograd/autograd.h>
+
+#include "lib/core/error.h"
+#include "lib/core/str.h"
+#include "lib/train/supervised.h"
+
+namespace retort::methods::gradient_matching {
+
+void Options::describe(config::OptionTable& table) {
+  MatchingOptions::describe(table);
+  table
+      .add("metric", metric,
+           "distance of gradients: 1 - cosine by output row, 1 - cosine of all, squared",
+           config::one_of({"rows", "cos", "mse"}))
+      .aliases = {"dis-metric"};
+}
+
+namespace {
+
+/// Gradients of the mean cross-entropy of images of one class with the graph to the images, plain
+/// operations. BatchNorm uses its running statistics, as in the released code.
+Tensors differentiable_gradients(const matching::Lens& lens, const Tensor& images,
+                                 std::int64_t label, bool keep_graph) {
+  nn::NetworkState state = lens.state;
+  for (Tensor& p : state.parameters) p = p.detach().requires_grad_();
+  const auto result =
+      lens.network.forward(state, images, {.mode = nn::Mode::Eval, .second_order = keep_graph});
+  const Tensor loss = -result.logits.log_softmax(1).select(1, label).mean();
+  return torch::autograd::grad({loss}, state.parameters, {}, keep_graph, keep_graph);
+}
+
+Tensors real_gradients(const matching::Lens& lens, const matching::ClassPair& pair) {
+  if (lens.network.has_batch_norm()) {
+    return differentiable_gradients(lens, pair.real, pair.class_index, false);
+  }
+  const Tensor labels = at::full({pair.real.size(0)}, pair.class_index, at::kLong);
+  return train::batch_gradient(lens.network, lens.state, pair.real, data::HardLabels{labels})
+      .gradients;
+}
+
+}  // namespace
+
+matching::Loss GradientObjective::loss(const matching::Lens& lens,
+                                       const std::vector<matching::ClassPair>& classes) const {
+  Tensor total;
+  for (const matching::ClassPair& pair : classes) {
+    const Tensors synthetic =
+        differentiable_gradients(lens, pair.synthetic, pair.class_index, true);
+    const Tensor distance = gradient_distance(real_gradients(lens, pair), synthetic, metric_);
+    total = total.defined() ? total + distance : distance;
+  }
+  return {total, {}};
+}
+
+void GradientMatching::initialize(RunContext& run) {
+  MatchingMethod::initialize(run);
+  if (network().has_batch_norm() && untrained_) {
+    throw ConfigError(str("network ", network().name(),
+                          " with --networks fresh: gradients are matched with BatchNorm's running "
+                          "statistics, which an untrained network does not have; take --networks "
+                          "trained, or a network without BatchNorm"));
+  }
+}
+
+MethodInfo info() {
+  return {"gm", "Gradient matching", "Zhao, Mopuri and Bilen, ICLR 2021; Kim et al., ICML 2022",
+          "Matches the loss gradients of every class in networks trained on real data.",
+          []() -> std::unique_ptr<MethodFactory> {
+            return std::make_unique<SimpleFactory<Options, GradientMatching>>();
+          }};
+}
+
+}  // namespace retort::methods::gradient_matching
