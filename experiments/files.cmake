@@ -3,6 +3,7 @@ set(RETORT_PROTOCOL_FILES
   dc.cfg dsa.cfg dm.cfg datadam.cfg idc.cfg dsa-300.cfg quick.cfg
 )
 set(RETORT_PRESET_FILES
+  demo/fashion-mnist-ipc10.cfg
   datadam/cifar10-ipc1.cfg
   datadam/cifar10-ipc10.cfg
   datadam/cifar10-ipc50.cfg
