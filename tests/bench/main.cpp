@@ -1,0 +1,103 @@
+// retort_bench: what users run against plain LibTorch, in ratios. See README.md.
+
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <benchmark/benchmark.h>
+
+#include "lib/core/clock.h"
+#include "lib/core/error.h"
+#include "lib/core/memory.h"
+#include "lib/core/parallel.h"
+#include "lib/core/str.h"
+#include "tests/bench/benches.h"
+
+namespace {
+
+using namespace retort;
+
+struct Arguments {
+  bool small = false;
+  int threads = 2;
+  std::optional<int> rounds;
+};
+
+/// The number behind `name` if `text` is "--name=number".
+std::optional<int> number_of(std::string_view text, std::string_view name) {
+  if (!text.starts_with(name)) return std::nullopt;
+  text.remove_prefix(name.size());
+  int value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size() || value < 1) {
+    throw ConfigError(str(name, " takes a number of 1 or more, found '", text, "'"));
+  }
+  return value;
+}
+
+Arguments parse(int argc, char** argv) {
+  Arguments arguments;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view text = argv[i];
+    if (text == "--small") {
+      arguments.small = true;
+    } else if (const auto threads = number_of(text, "--threads=")) {
+      arguments.threads = *threads;
+    } else if (const auto rounds = number_of(text, "--rounds=")) {
+      arguments.rounds = *rounds;
+    } else {
+      throw ConfigError(str("unknown argument '", text,
+                            "'. Known: --small, --threads=N, --rounds=N, and Google Benchmark's "
+                            "own (--benchmark_filter=..., --benchmark_out=...)"));
+    }
+  }
+  return arguments;
+}
+
+void warn_if_busy() {
+  double load = 0;
+  if (getloadavg(&load, 1) != 1 || load < 0.7) return;
+  std::fprintf(stderr,
+               "retort_bench: the load average is %.1f. LibTorch's threads wait for each other by "
+               "spinning, so on a busy machine the ratios of plain LibTorch come out too high, up "
+               "to several times; wait, or compare with OMP_WAIT_POLICY=passive.\n",
+               load);
+}
+
+int run(const Arguments& arguments) {
+  if (!arguments.small) warn_if_busy();
+  set_thread_count(arguments.threads);
+  bench::Sizes sizes = arguments.small ? bench::small_sizes() : bench::Sizes{};
+  if (arguments.rounds) sizes.rounds = *arguments.rounds;
+  const auto workloads = bench::make_workloads(sizes);
+  bool agreed = true;
+  bench::register_matching(workloads, sizes, agreed);
+  bench::register_training(workloads, sizes, agreed);
+  benchmark::AddCustomContext("processor", processor_name());
+  benchmark::AddCustomContext("threads", str(arguments.threads));
+  benchmark::AddCustomContext("sizes",
+                              arguments.small ? "small: times mean nothing" : "production");
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+  return agreed ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  tune_allocator();
+  benchmark::Initialize(&argc, argv);
+  try {
+    return run(parse(argc, argv));
+  } catch (const ConfigError& error) {
+    std::fprintf(stderr, "retort_bench: %s\n", error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "retort_bench: %s\n", error.what());
+    return 1;
+  }
+}
