@@ -24,12 +24,6 @@ std::string per_class_text(const data::SyntheticSet& set) {
   return low == high ? str(low) : str(low, " to ", high);
 }
 
-std::string decoder_text(const data::Decoder& decoder) {
-  std::vector<std::string> settings;
-  for (const auto& [key, value] : decoder.config) settings.push_back(key + " " + value);
-  return decoder.id + (settings.empty() ? "" : str(" (", join(settings), ")"));
-}
-
 std::string labels_text(const data::Labels& labels) {
   if (std::holds_alternative<data::HardLabels>(labels)) return "one class per training image";
   const auto& soft = std::get<data::SoftLabels>(labels);
@@ -74,7 +68,7 @@ std::string describe_set(const std::string& path) {
       {"stored images",
        str(set.images.size(0), " of ", shape.channels, "x", shape.height, "x", shape.width, ", ",
            per_class_text(set), " per class, ", set.num_classes(), " classes")},
-      {"decoder", str(decoder_text(set.decoder), ": ", decoded, " training images")},
+      {"decoder", str(data::decoder_text(set.decoder), ": ", decoded, " training images")},
       {"labels", labels_text(set.labels)},
       {"size", str("images ", cli::bytes_text(double(bytes.images)), ", labels ",
                    cli::bytes_text(double(bytes.labels)), ", the rest ",

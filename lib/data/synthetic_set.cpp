@@ -6,6 +6,12 @@
 
 namespace retort::data {
 
+std::string decoder_text(const Decoder& decoder) {
+  std::vector<std::string> settings;
+  for (const auto& [key, value] : decoder.config) settings.push_back(key + " " + value);
+  return decoder.id + (settings.empty() ? "" : str(" (", join(settings), ")"));
+}
+
 const Tensor& hard_classes(const Labels& labels) {
   return std::visit([](const auto& kind) -> const Tensor& { return kind.classes; }, labels);
 }

@@ -39,6 +39,9 @@ struct Decoder {
   std::map<std::string, std::string> config;
 };
 
+/// "multi-formation (factor 2, type single)"
+std::string decoder_text(const Decoder& decoder);
+
 /// Where a set came from: enough to repeat it.
 struct Provenance {
   std::string program_version;

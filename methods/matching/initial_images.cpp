@@ -1,5 +1,7 @@
 #include "lib/core/error.h"
+#include "lib/core/shape.h"
 #include "lib/core/str.h"
+#include "lib/storage/set_file.h"
 #include "methods/matching/matching_method.h"
 
 namespace retort::methods::matching {
@@ -19,11 +21,36 @@ Tensor packed_real(const data::ImageDataset& dataset, std::int64_t ipc, const st
   return at::cat(packed);
 }
 
+/// The stored images of a set file, in the run's own preprocessing.
+Tensor stored_images(const std::string& path, const data::ImageDataset& dataset, std::int64_t ipc,
+                     const synth::ImageDecoder& decoder) {
+  const data::SyntheticSet set = storage::read_set(path);
+  const data::Decoder wanted = decoder.spec();
+  if (set.decoder.id != wanted.id || set.decoder.config != wanted.config) {
+    throw ConfigError(str("init-set '", path, "': its decoder is ", data::decoder_text(set.decoder),
+                          ", this run's is ", data::decoder_text(wanted)));
+  }
+  const auto shape = dataset.shape();
+  const std::int64_t rows = dataset.num_classes() * ipc;
+  expect_shape(set.images, {rows, shape.channels, shape.height, shape.width},
+               str("images of init-set '", path, "'"));
+  const Tensor classes = at::arange(dataset.num_classes(), at::kLong).repeat_interleave(ipc);
+  if (!at::equal(set.class_index, classes)) {
+    throw ConfigError(str("init-set '", path, "': expected ", ipc,
+                          " images of every class, class by class; its order is another"));
+  }
+  const Tensor pixels = set.preprocessing.invert(set.images);
+  return dataset.preprocessing().apply(pixels);
+}
+
 }  // namespace
 
 Tensor initial_images(const data::ImageDataset& dataset, std::int64_t ipc,
                       const MatchingOptions& options, const synth::ImageDecoder& decoder,
                       const Rng& rng) {
+  if (!options.init_set.empty()) {
+    return stored_images(options.init_set, dataset, ipc, decoder);
+  }
   const auto shape = dataset.shape();
   if (options.init == "noise") {
     Rng noise = rng.child("noise");

@@ -43,6 +43,8 @@ void MatchingOptions::describe(config::OptionTable& table) {
   table.add("fyi", fyi, "add the mirror image of every synthetic image (Son et al. 2024)");
   table.add("init", init, "what the synthetic images start from",
             one_of({"random", "first", "noise", "k-means", "k-center", "herding", "mosaic"}));
+  table.add("init-set", init_set, "start from this set file instead; same size and decoder",
+            {"a set file, or nothing", [](const std::string&) { return true; }});
   features.describe(table);
   table.add("factor", factor, "multi-formation: each stored image holds factor x factor small ones",
             in_range(std::int64_t{1}, 5));

@@ -22,6 +22,7 @@ struct MatchingOptions {
   bool fyi = false;
 
   std::string init = "random";
+  std::string init_set;  ///< start from the stored images of this set file instead
   synth::FeatureOptions features;
   std::int64_t factor = 1;
   std::string decode_type = "single";

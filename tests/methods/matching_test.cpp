@@ -2,6 +2,7 @@
 
 #include "lib/core/error.h"
 #include "lib/core/parallel.h"
+#include "lib/storage/set_file.h"
 #include "methods/attention_matching/attention_matching.h"
 #include "methods/distribution_matching/distribution_matching.h"
 #include "methods/gradient_matching/gradient_matching.h"
@@ -9,6 +10,7 @@
 #include "tests/methods/small.h"
 #include "tests/support/catch.h"
 #include "tests/support/gradient_check.h"
+#include "tests/support/process.h"
 
 using namespace retort;
 using namespace retort::methods;
@@ -264,6 +266,27 @@ TEST_CASE("mirror images, multi-formation and trained networks run under every m
       }
     }
   }
+}
+
+TEST_CASE("a run can start from the images of another set of the same size and decoder",
+          "[methods][matching]") {
+  const retort::testing::TemporaryFolder folder("retort-init-set-test");
+  const std::string path = (folder.path() / "base.h5").string();
+  auto base = small_method("dm", "1");
+  RunContext run{.dataset = shapes(), .ipc = 2, .rng = Rng(1)};
+  base->initialize(run);
+  data::SyntheticSet set = base->snapshot();
+  set.preprocessing = shapes().preprocessing();
+  storage::write_set(path, set);
+
+  auto next = small_method("dm", "1", {{"init-set", path}});
+  next->initialize(run);
+  CHECK_CLOSE(next->snapshot().images, set.images, 1e-6);
+  auto packed = small_method("dm", "1", {{"init-set", path}, {"factor", "2"}});
+  CHECK_THROWS_WITH_TEXT(packed->initialize(run), ConfigError, "its decoder is pixels");
+  RunContext larger{.dataset = shapes(), .ipc = 3, .rng = Rng(1)};
+  auto other_size = small_method("dm", "1", {{"init-set", path}});
+  CHECK_THROWS_WITH_TEXT(other_size->initialize(larger), ConfigError, "images of init-set");
 }
 
 TEST_CASE("a BatchNorm network needs whole real batches of every class", "[methods][matching]") {
