@@ -45,6 +45,7 @@ void make_test_split(const std::string& name, RawDataset& raw, const OpenOptions
 
 data::Preprocessing choose_preprocessing(const data::ImageDataset& dataset, const RawDataset& raw,
                                          const OpenOptions& options) {
+  if (!options.fit) return dataset.preprocessing();
   const data::ImageStore& train = *raw.train.images;
   const StatisticsCache cache(options.cache_dir, dataset.info().sha256);
   if (options.zca) {
@@ -92,8 +93,11 @@ std::string foreign_hint(const std::vector<fs::path>& places, const FolderSearch
 data::ImageDataset assemble(const std::string& name, RawDataset raw, const OpenOptions& options) {
   check_options(options);
   if (!raw.test) make_test_split(name, raw, options);
-  data::DatasetInfo info{
-      .name = name, .class_names = raw.class_names, .sha256 = {}, .note = join(raw.notes, "; ")};
+  data::DatasetInfo info{.name = name,
+                         .class_names = raw.class_names,
+                         .sha256 = {},
+                         .note = join(raw.notes, "; "),
+                         .mirror_changes_class = raw.mirror_changes_class};
   if (!info.note.empty()) log::info("dataset '" + name + "': " + info.note);
   // The constructor checks labels and shapes, which must come before the costly passes below.
   const auto channels = raw.train.images->shape().channels;
@@ -111,9 +115,9 @@ fs::path require_data_path(const std::string& name, const OpenOptions& options,
   }
   std::error_code error;
   if (!fs::exists(options.data_path, error)) {
-    throw DataError(str("dataset '", name, "': '", options.data_path.string(), "' ",
-                        error ? "cannot be read: " + error.message() : "does not exist",
-                        "; expected ", expected));
+    throw FilesNotFound(str("dataset '", name, "': '", options.data_path.string(), "' ",
+                            error ? "cannot be read: " + error.message() : "does not exist",
+                            "; expected ", expected));
   }
   return options.data_path;
 }
@@ -138,8 +142,8 @@ fs::path find_folder(const std::string& name, const OpenOptions& options,
   if (options.data_path.empty() && !search.package.empty()) {
     hint = "; install the package " + search.package + " or give --data PATH";
   }
-  throw DataError(str("dataset '", name, "': looked for ", describe(search), " in ", join(texts),
-                      "; not all of them are in one place", hint));
+  throw FilesNotFound(str("dataset '", name, "': looked for ", describe(search), " in ",
+                          join(texts), "; not all of them are in one place", hint));
 }
 
 void check_labels(const std::vector<std::int64_t>& labels, std::int64_t classes,

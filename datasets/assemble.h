@@ -18,6 +18,7 @@ struct RawDataset {
   std::optional<data::DataSplit> test;               ///< none: cut from train, seeded
   std::vector<std::string> notes;                    ///< for DatasetInfo::note
   std::optional<data::Preprocessing> preprocessing;  ///< published constants; none: computed
+  bool mirror_changes_class = false;                 ///< see DatasetInfo
 };
 
 /// Makes the dataset. Statistics that have to be computed (mean and std, ZCA) are kept in
@@ -35,11 +36,11 @@ struct FolderSearch {
 };
 
 /// @throws ConfigError if no data path is given and there is no system folder,
-///         DataError listing where and what was looked for
+///         FilesNotFound listing where and what was looked for
 std::filesystem::path find_folder(const std::string& name, const OpenOptions& options,
                                   const FolderSearch& search);
 
-/// The data path itself. @throws ConfigError if empty, DataError if it does not exist
+/// The data path itself. @throws ConfigError if empty, FilesNotFound if it does not exist
 std::filesystem::path require_data_path(const std::string& name, const OpenOptions& options,
                                         const std::string& expected);
 

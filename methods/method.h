@@ -9,6 +9,7 @@
 
 #include "lib/config/options.h"
 #include "lib/core/rng.h"
+#include "lib/core/stop.h"
 #include "lib/data/image_dataset.h"
 #include "lib/data/synthetic_set.h"
 #include "lib/storage/state_file.h"
@@ -19,7 +20,8 @@ namespace retort::methods {
 struct RunContext {
   const data::ImageDataset& dataset;  ///< training split is what may be looked at
   std::int64_t ipc = 1;
-  Rng rng{0};  ///< the run's root stream; take children by name
+  Rng rng{0};                      ///< the run's root stream; take children by name
+  const StopFlag* stop = nullptr;  ///< polled by whatever takes longer than seconds; none: never
 };
 
 /// What happened in one update: the row of metrics.csv.
@@ -28,10 +30,19 @@ struct UpdateReport {
   std::vector<std::pair<std::string, double>> columns;  ///< same names in every iteration
 };
 
+/// Floating-point operations, 1 multiply-accumulate = 2, by the path that computes them: their
+/// rates differ several times.
+struct Flops {
+  double fused = 0;    ///< the one kernel for the default ConvNet
+  double layered = 0;  ///< other ConvNets, or with activation maps: layer by layer
+  double plain = 0;    ///< LibTorch: second order, other architectures
+};
+
 /// Predicted cost, for `--dry-run`, the line before the start and `list presets`.
 struct Work {
-  double setup_flops = 0;
-  double flops_per_iteration = 0;  ///< 1 multiply-accumulate = 2
+  Flops setup;
+  Flops per_iteration;
+  double memory_bytes = 0;  ///< rough: pixels of the dataset and activations; 0: not predicted
 };
 
 /// One algorithm that condenses a dataset. Lives for one run; used by one thread. Order of calls:
@@ -42,9 +53,11 @@ class DistillationMethod {
   virtual std::int64_t iterations() const = 0;  ///< 1 for methods that are not iterative
   /// What a run on this context will cost; needs no initialize.
   virtual Work work(const RunContext& run) const = 0;
-  /// @throws ConfigError if options and data disagree
+  /// @throws ConfigError if options and data disagree; Interrupted when `run.stop` was requested
   virtual void initialize(RunContext& run) = 0;
-  virtual UpdateReport update(std::int64_t iteration) = 0;  ///< iteration counts from 0
+  /// @param iteration counts from 0
+  /// @throws Interrupted when `run.stop` was requested; this update then has not happened
+  virtual UpdateReport update(std::int64_t iteration) = 0;
   /// Images, class_index, labels and decoder, detached on the CPU. The driver adds the rest.
   virtual data::SyntheticSet snapshot() const = 0;
   virtual void save_state(storage::StateWriter& out) const = 0;  ///< enough to go on bit for bit

@@ -1,26 +1,27 @@
 #include "methods/prediction.h"
 
 #include <algorithm>
-#include <cmath>
+#include <string>
 
 #include "lib/core/clock.h"
 #include "lib/core/parallel.h"
-#include "lib/core/str.h"
 #include "lib/nn/network.h"
 
 namespace retort::methods {
 namespace {
 
-double measure_flops() {
+/// @param net a ConvNet for 32x32 images
+double measure(const std::string& net, bool second_order) {
   const at::NoGradGuard no_grad;
   constexpr std::int64_t kImages = 32;
-  const auto network = nn::make_network("ConvNet-3", {3, 32, 32}, 10);
-  const nn::NetworkState state = network->initialize(Rng(0));
+  const auto network = nn::make_network(net, {3, 32, 32}, 10);
   const Tensor images = Rng(1).normal_tensor({kImages, 3, 32, 32});
   const std::int64_t tasks = 2 * thread_count();
   const auto pass = [&] {
     parallel_tasks(tasks, [&](std::int64_t) {
-      network->forward(state, images, {.mode = nn::Mode::Train, .logits = false});
+      // A state of its own: training-mode BatchNorm writes into it.
+      network->forward(network->initialize(Rng(0)), images,
+                       {.mode = nn::Mode::Train, .logits = false, .second_order = second_order});
     });
   };
   pass();  // first use prepares kernels and memory
@@ -33,31 +34,60 @@ double measure_flops() {
   return 2.0 * double(network->macs()) * double(kImages * tasks) / best;
 }
 
+double seconds(const Flops& flops) {
+  const Flops& rates = measured_rates();
+  return flops.fused / rates.fused + flops.layered / rates.layered + flops.plain / rates.plain;
+}
+
+bool is_zero(const Flops& flops) { return flops.fused + flops.layered + flops.plain == 0; }
+
 }  // namespace
 
-double measured_flops() {
-  static const double flops = measure_flops();
-  return flops;
+const Flops& measured_rates() {
+  static const Flops rates{.fused = measure("ConvNet-3", false),
+                           .layered = measure("ConvNet-3-BN", false),
+                           .plain = measure("ConvNet-3", true)};
+  return rates;
+}
+
+Flops forward_flops(const nn::Network& network, double images, Pass pass) {
+  const double flops = 2.0 * double(network.macs()) * images;
+  const std::string& name = network.name();
+  if (!name.starts_with("ConvNet") || pass == Pass::SecondOrder) return {.plain = flops};
+  // "ConvNet-3", "ConvNet-3-w64": the default norm, activation and pooling.
+  const auto variant = name.find_first_not_of("-w0123456789", std::string("ConvNet").size());
+  if (variant != std::string::npos || pass == Pass::Layered) return {.layered = flops};
+  return {.fused = flops};
+}
+
+Flops operator+(const Flops& a, const Flops& b) {
+  return {.fused = a.fused + b.fused, .layered = a.layered + b.layered, .plain = a.plain + b.plain};
+}
+
+double activation_bytes(const nn::Network& network, double images) {
+  // ConvNet-3 at 32x32 makes one output of a convolution in about 300 multiply-accumulates; the
+  // graph keeps it four times: convolution, norm, activation, pooling.
+  constexpr double kMacsPerOutput = 300;
+  constexpr double kBytesPerOutput = 4 * sizeof(float);
+  return images * double(network.macs()) / kMacsPerOutput * kBytesPerOutput;
+}
+
+double pixel_bytes(const data::ImageDataset& dataset) {
+  const auto shape = dataset.shape();
+  return double(dataset.size(data::Split::Train) + dataset.size(data::Split::Test)) *
+         double(shape.channels * shape.height * shape.width);
 }
 
 Prediction predict(const DistillationMethod& method, const RunContext& run) {
   const Work work = method.work(run);
-  Prediction prediction;
-  if (work.setup_flops == 0 && work.flops_per_iteration == 0) return prediction;
-  prediction.setup_seconds = work.setup_flops / measured_flops();
-  prediction.iteration_seconds = work.flops_per_iteration / measured_flops();
+  Prediction prediction{.memory_bytes = work.memory_bytes};
+  // Nothing is measured for methods that compute nothing.
+  if (is_zero(work.setup) && is_zero(work.per_iteration)) return prediction;
+  prediction.setup_seconds = seconds(work.setup);
+  prediction.iteration_seconds = seconds(work.per_iteration);
   prediction.total_seconds =
       prediction.setup_seconds + prediction.iteration_seconds * double(method.iterations());
   return prediction;
-}
-
-std::string duration_text(double seconds) {
-  const auto padded = [](long value) { return value < 10 ? str("0", value) : str(value); };
-  if (seconds < 10) return str(std::round(seconds * 10) / 10, " s");
-  const long whole = std::lround(seconds);
-  if (whole < 60) return str(whole, " s");
-  if (whole < 3600) return str(whole / 60, " min ", padded(whole % 60), " s");
-  return str(whole / 3600, " h ", padded(whole % 3600 / 60), " min");
 }
 
 }  // namespace retort::methods

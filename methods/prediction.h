@@ -1,7 +1,6 @@
 #pragma once
 
-#include <string>
-
+#include "lib/nn/network.h"
 #include "methods/method.h"
 
 namespace retort::methods {
@@ -11,15 +10,27 @@ struct Prediction {
   double setup_seconds = 0;
   double iteration_seconds = 0;
   double total_seconds = 0;
+  double memory_bytes = 0;  ///< of Work
 };
 
-/// Floating-point operations per second that a ConvNet forward pass reaches on this machine with
-/// all threads; measured once per process, about a tenth of a second.
-double measured_flops();
+/// Floating-point operations per second that ConvNet forward passes reach on this machine with all
+/// threads, for every path of Flops; measured once per process, some tenths of a second.
+const Flops& measured_rates();
+
+enum class Pass {
+  Fused,       ///< may take whatever is fastest
+  Layered,     ///< needs activation maps
+  SecondOrder  ///< plain operations
+};
+/// Forward passes of `images` images in `network`, filed under the path they take.
+Flops forward_flops(const nn::Network& network, double images, Pass pass = Pass::Fused);
+Flops operator+(const Flops& a, const Flops& b);
+/// Bytes of activations that `images` images leave in a graph. From the multiply-accumulates, so
+/// good to a factor of two.
+double activation_bytes(const nn::Network& network, double images);
+/// Bytes of the pixels of both splits.
+double pixel_bytes(const data::ImageDataset& dataset);
 
 Prediction predict(const DistillationMethod& method, const RunContext& run);
-
-/// "2 h 05 min", "3 min 20 s", "0.4 s"
-std::string duration_text(double seconds);
 
 }  // namespace retort::methods

@@ -13,8 +13,9 @@ namespace retort::methods {
 
 const std::vector<MethodInfo>& all_methods() {
   static const std::vector<MethodInfo> methods = {
-      random_selection::info(), coresets::herding_info(),      coresets::k_center_info(),
-      coresets::k_means_info(), distribution_matching::info(), attention_matching::info(), gradient_matching::info(),
+      random_selection::info(),  coresets::herding_info(),      coresets::k_center_info(),
+      coresets::k_means_info(),  distribution_matching::info(), attention_matching::info(),
+      gradient_matching::info(),
   };
   return methods;
 }

@@ -33,6 +33,7 @@ struct Known {
   std::optional<data::Preprocessing> preprocessing;
   std::int64_t first_label = 0;
   bool transposed = false;  // rows and columns are swapped in the file
+  bool mirror_changes_class = false;
   fs::path system_folder;
   std::string package;
 };
@@ -48,6 +49,7 @@ Known known_emnist(const std::string& split) {
   known.file_prefix = "emnist-" + split + "-";
   known.subfolders = {"EMNIST/raw", "EMNIST", "emnist", "gzip"};
   known.transposed = true;
+  known.mirror_changes_class = true;
   if (split == "letters") {
     known.class_names = characters(kUpper);
     known.first_label = 1;
@@ -67,6 +69,7 @@ Known known_dataset(const std::string& name) {
     known.subfolders = {"MNIST/raw", "MNIST", "mnist"};
     known.class_names = characters(kDigits);
     known.preprocessing = data::Preprocessing::mean_std({0.1307}, {0.3081});
+    known.mirror_changes_class = true;
   } else if (name == "fashion-mnist") {
     known.subfolders = {"FashionMNIST/raw", "FashionMNIST", "fashion-mnist"};
     known.class_names = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
@@ -199,7 +202,8 @@ data::ImageDataset open(const DatasetEntry& entry, const OpenOptions& options) {
                  .train = to_split(train),
                  .test = std::nullopt,
                  .notes = {},
-                 .preprocessing = known.preprocessing};
+                 .preprocessing = known.preprocessing,
+                 .mirror_changes_class = known.mirror_changes_class};
   if (test_files) raw.test = to_split(read_split(*test_files, known));
   if (known.transposed)
     raw.notes.emplace_back("images are stored transposed and were turned upright");

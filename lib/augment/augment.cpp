@@ -168,6 +168,18 @@ Strategy Strategy::parse(const std::string& text) {
   return strategy;
 }
 
+Strategy Strategy::of(const std::string& text, const std::string& style) {
+  const std::vector<std::string> styles{"dsa", "mtt", "fyi", "idc"};
+  if (std::find(styles.begin(), styles.end(), style) == styles.end()) {
+    throw ConfigError(unknown_name_message("augmentation style", style, styles));
+  }
+  Strategy strategy = parse(text);
+  strategy.align_corners = style == "mtt" || style == "fyi";
+  strategy.flip_first = style == "fyi";
+  strategy.combined = style == "idc";
+  return strategy;
+}
+
 std::string Strategy::text() const {
   if (operations.empty()) return "none";
   std::vector<std::string> names;

@@ -37,6 +37,9 @@ struct Strategy {
   /// "color_crop_cutout_flip_scale_rotate", any subset in any order; "none" or "" is empty.
   /// @throws ConfigError naming the unknown or repeated operation
   static Strategy parse(const std::string& text);
+  /// The same in the conventions of a code base: "dsa", "mtt", "fyi" or "idc".
+  /// @throws ConfigError also for another style
+  static Strategy of(const std::string& text, const std::string& style);
   std::string text() const;
 };
 

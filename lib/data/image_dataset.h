@@ -46,6 +46,7 @@ struct DatasetInfo {
   std::vector<std::string> class_names;  ///< K names in label order
   std::string sha256;                    ///< over pixels and labels of both splits
   std::string note;  ///< what a reader should know: "test split made from train, 10 %, seed 0"
+  bool mirror_changes_class = false;  ///< digits and letters: a mirror image is another or no class
 };
 
 /// A labelled image dataset with a train and a test split and the preprocessing that belongs to

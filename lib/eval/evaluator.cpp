@@ -151,7 +151,7 @@ class Run {
         data_(data),
         board_(board),
         stop_(stop),
-        options_(protocol.train_options(dataset.info().name)) {}
+        options_(protocol.train_options(dataset.info().mirror_changes_class)) {}
 
   /// An empty outcome when a stop was requested.
   RunOutcome operator()(std::uint64_t seed) const {
@@ -255,7 +255,7 @@ NetworkResult Evaluator::evaluate(const data::LabelledImages& training, const st
   const auto net = nn::make_network(network, dataset_.shape(), dataset_.num_classes());
   const train::TensorData data(training);
   const auto runs = std::int64_t(seeds.size());
-  const std::int64_t epochs = protocol_.train_options(dataset_.info().name).epochs;
+  const std::int64_t epochs = protocol_.train_options(false).epochs;
   const std::int64_t tests =
       1 + (protocol_.test_every > 0 ? (epochs - 1) / protocol_.test_every : 0);
   Board board(progress, net->name(), runs, epochs, double(data.size()),

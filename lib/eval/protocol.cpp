@@ -1,7 +1,5 @@
 #include "lib/eval/protocol.h"
 
-#include <algorithm>
-#include <array>
 #include <filesystem>
 #include <string_view>
 
@@ -14,20 +12,6 @@
 namespace retort::eval {
 namespace {
 
-/// Datasets whose classes are digits or letters: a mirror image is another or no class.
-bool mirror_changes_class(const std::string& dataset) {
-  constexpr std::array<std::string_view, 5> digits{"mnist", "svhn", "usps", "emnist", "kmnist"};
-  return std::find(digits.begin(), digits.end(), dataset) != digits.end();
-}
-
-augment::Strategy strategy_of(const std::string& operations, const std::string& style) {
-  auto strategy = augment::Strategy::parse(operations);
-  strategy.align_corners = style == "mtt" || style == "fyi";
-  strategy.flip_first = style == "fyi";
-  strategy.combined = style == "idc";
-  return strategy;
-}
-
 Protocol parse_protocol(const std::string& name, const std::string& text,
                         const std::string& source) {
   Protocol protocol;
@@ -36,8 +20,8 @@ Protocol parse_protocol(const std::string& name, const std::string& text,
   protocol.describe(table);
   config::apply_config(table, config::parse_config(text, source), source, config::Origin::File);
   with_context(source, [&] {
-    protocol.train_options("");
-    protocol.train_options("mnist");
+    protocol.train_options(false);
+    protocol.train_options(true);
   });
   return protocol;
 }
@@ -68,12 +52,21 @@ void Protocol::describe(config::OptionTable& table) {
             in_range(0.0, 1.0));
   table.add("networks", networks, "fresh networks if no seeds are given",
             in_range(std::int64_t{1}, std::int64_t{1000}));
-  table.add("net", net, "architecture if none is given", any_text());
+  table.add("net", net,
+            "architecture if none is given; ConvNet or ConvNet-BN: as deep as the image size asks",
+            any_text());
   table.add("test-every", test_every, "epochs between extra tests for `best`; 0: none",
             at_least(std::int64_t{0}));
 }
 
-train::TrainOptions Protocol::train_options(const std::string& dataset) const {
+std::string Protocol::network_for(nn::ImageShape shape) const {
+  constexpr std::string_view kConvNet = "ConvNet";
+  const bool without_depth = net == kConvNet || net.starts_with("ConvNet-BN");
+  if (!without_depth) return net;
+  return str(kConvNet, "-", nn::default_convnet_depth(shape), net.substr(kConvNet.size()));
+}
+
+train::TrainOptions Protocol::train_options(bool mirror_changes_class) const {
   train::TrainOptions options;
   options.epochs = epochs;
   options.lr = lr;
@@ -81,9 +74,9 @@ train::TrainOptions Protocol::train_options(const std::string& dataset) const {
   options.weight_decay = weight_decay;
   options.batch_size = batch_size;
   options.cutmix_probability = cutmix_probability;
-  const bool digits = !augmentation_digits.empty() && mirror_changes_class(dataset);
+  const bool digits = mirror_changes_class && !augmentation_digits.empty();
   options.augmentation =
-      strategy_of(digits ? augmentation_digits : augmentation, augmentation_style);
+      augment::Strategy::of(digits ? augmentation_digits : augmentation, augmentation_style);
   if (schedule == "dc") {
     if (!drop_epochs.empty()) {
       throw ConfigError("drop-epochs: expected none, the schedule dc has its own; found " +
@@ -103,7 +96,7 @@ train::TrainOptions Protocol::train_options(const std::string& dataset) const {
 }
 
 std::int64_t Protocol::sgd_steps(std::int64_t images) const {
-  return train_options("").epochs * ((images + batch_size - 1) / batch_size);
+  return train_options(false).epochs * ((images + batch_size - 1) / batch_size);
 }
 
 Protocol load_protocol(const std::string& name_or_path) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "lib/config/options.h"
+#include "lib/nn/network.h"
 #include "lib/train/supervised.h"
 
 namespace retort::eval {
@@ -26,13 +27,16 @@ struct Protocol {
   std::string augmentation_style = "dsa";  ///< dsa | mtt | fyi | idc
   double cutmix_probability = 0;
   std::int64_t networks = 5;      ///< default number of fresh networks
-  std::string net = "ConvNet-3";  ///< default architecture
+  std::string net = "ConvNet-3";  ///< default architecture; see network_for
   std::int64_t test_every = 0;    ///< epochs between extra tests for `best`; 0: the end only
 
   void describe(config::OptionTable& table);
-  /// @param dataset registry name: digits (mnist, svhn, ...) get their own augmentation
+  /// `net` for images of this shape. "ConvNet" and what follows it, without a depth, take the
+  /// papers' (nn::default_convnet_depth): ConvNet-3 at 32x32, ConvNet-4-BN at 64x64.
+  std::string network_for(nn::ImageShape shape) const;
+  /// @param mirror_changes_class of the dataset: digits get their own augmentation
   /// @throws ConfigError for an unknown augmentation or drop epochs outside the training
-  train::TrainOptions train_options(const std::string& dataset) const;
+  train::TrainOptions train_options(bool mirror_changes_class) const;
   /// Optimiser steps for `images` decoded images.
   std::int64_t sgd_steps(std::int64_t images) const;
 };

@@ -1,34 +1,33 @@
 #include "lib/eval/report.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 
 #include <nlohmann/json.hpp>
 
 #include "lib/core/str.h"
+#include "lib/core/text.h"
 
 namespace retort::eval {
 namespace {
 
 using nlohmann::json;
 
-json best_json(const NetworkResult& result) {
+json best_json(const NetworkResult& result, const std::string& tested_on) {
   if (!result.best_mean) return nullptr;
   json runs = json::array();
   for (const auto& run : result.runs) runs.push_back(run.best.value_or(run.last));
   return {{"mean", *result.best_mean},
           {"std", spread(runs.get<std::vector<double>>()).std},
           {"runs", runs},
-          {"selected_on", "test"}};
+          {"selected_on", tested_on}};
 }
 
-json network_json(const NetworkResult& result) {
+json network_json(const NetworkResult& result, const std::string& tested_on) {
   json runs = json::array();
   for (const auto& run : result.runs) runs.push_back(run.last);
   return {{"network", result.network},
           {"accuracy", {{"mean", result.mean}, {"std", result.std}, {"runs", runs}}},
-          {"best", best_json(result)},
+          {"best", best_json(result, tested_on)},
           {"per_class", result.per_class},
           {"confusion", result.confusion},
           {"seconds", result.seconds}};
@@ -43,18 +42,6 @@ json protocol_json(const Protocol& protocol_in) {
   config::OptionTable table;
   protocol.describe(table);
   return table.resolved();
-}
-
-std::string fixed(double value, int digits) {
-  std::array<char, 64> text{};
-  std::snprintf(text.data(), text.size(), "%.*f", digits, value);
-  return text.data();
-}
-
-std::string bytes_text(std::uint64_t bytes) {
-  if (bytes < 10000) return str(bytes, " B");
-  if (bytes < 10000000) return fixed(double(bytes) / 1e3, 1) + " kB";
-  return fixed(double(bytes) / 1e6, 1) + " MB";
 }
 
 using Row = std::vector<std::string>;
@@ -74,8 +61,8 @@ std::vector<Row> subject_rows(const SubjectResult& subject, bool with_best) {
     Row row{subject.name, result.network, fixed(result.mean, 2) + " ± " + fixed(result.std, 2)};
     if (with_best) row.push_back(result.best_mean ? fixed(*result.best_mean, 2) : "-");
     row.push_back(std::to_string(subject.decoded_images));
-    row.push_back(bytes_text(subject.image_bytes));
-    row.push_back(bytes_text(subject.label_bytes));
+    row.push_back(bytes_text(double(subject.image_bytes)));
+    row.push_back(bytes_text(double(subject.label_bytes)));
     row.push_back(std::to_string(subject.sgd_steps));
     row.push_back(fixed(result.seconds, 1));
     rows.push_back(std::move(row));
@@ -83,35 +70,8 @@ std::vector<Row> subject_rows(const SubjectResult& subject, bool with_best) {
   return rows;
 }
 
-/// Characters rather than bytes: continuation bytes of UTF-8 are not counted.
-std::size_t text_width(const std::string& text) {
-  return std::size_t(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
-  }));
-}
-
-/// The first two columns (names) to the left, numbers to the right.
-std::string aligned(const std::vector<Row>& rows) {
-  std::vector<std::size_t> widths(rows.front().size());
-  for (const auto& row : rows) {
-    for (std::size_t i = 0; i < row.size(); ++i)
-      widths[i] = std::max(widths[i], text_width(row[i]));
-  }
-  std::string out;
-  for (const auto& row : rows) {
-    std::string line;
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      const std::string padding(widths[i] - text_width(row[i]), ' ');
-      if (i > 0) line += "  ";
-      line += i < 2 ? row[i] + padding : padding + row[i];
-    }
-    out += line + "\n";
-  }
-  return out;
-}
-
-std::string protocol_line(const Protocol& protocol, const std::string& dataset) {
-  const auto options = protocol.train_options(dataset);
+std::string protocol_line(const Protocol& protocol, bool mirror_changes_class) {
+  const auto options = protocol.train_options(mirror_changes_class);
   const bool augmented = !options.augmentation.operations.empty();
   std::string line = str(
       "protocol ", protocol.name, ": ", options.epochs, " epochs, batch ", options.batch_size, ", ",
@@ -144,10 +104,12 @@ json to_json(const EvaluationReport& report) {
               {"bytes", bytes_json(report.subject)},
               {"decoded_images", report.subject.decoded_images},
               {"sgd_steps", report.subject.sgd_steps}};
-  for (const auto& result : report.subject.networks) out["results"].push_back(network_json(result));
+  for (const auto& result : report.subject.networks) {
+    out["results"].push_back(network_json(result, report.tested_on));
+  }
   for (const auto& baseline : report.baselines) {
     for (const auto& result : baseline.networks) {
-      json entry = network_json(result);
+      json entry = network_json(result, report.tested_on);
       entry["method"] = baseline.name;
       entry["bytes"] = bytes_json(baseline);
       entry["decoded_images"] = baseline.decoded_images;
@@ -167,12 +129,15 @@ std::string to_table(const EvaluationReport& report) {
   append(report.subject);
   for (const auto& baseline : report.baselines) append(baseline);
 
-  std::string out = protocol_line(report.protocol, report.dataset) + "\n";
+  std::string out = protocol_line(report.protocol, report.mirror_changes_class) + "\n";
   out += str(report.dataset, ", tested on ", report.tested_on, "; mean ± population std over ",
              report.seeds.size(), report.seeds.size() == 1 ? " network" : " networks", " (seeds ",
              join(report.seeds), ")\n\n");
-  out += aligned(rows);
-  if (with_best) out += "* selected on the test images over several tests: optimistic\n";
+  out += columns(rows, {.numbers_from = 2});  // the names of set and network to the left
+  if (with_best) {
+    out += str("* selected on the ", report.tested_on == "test" ? "test images" : report.tested_on,
+               " over several tests: optimistic\n");
+  }
   return out;
 }
 

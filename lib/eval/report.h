@@ -24,6 +24,7 @@ struct EvaluationReport {
   std::string set;
   Protocol protocol;
   std::string dataset;
+  bool mirror_changes_class = false;  ///< of the dataset: which augmentation the protocol takes
   std::string tested_on;  ///< "test" or "held-out training images"
   std::vector<std::uint64_t> seeds;
   std::vector<std::string> class_names;

@@ -58,7 +58,7 @@ std::vector<std::int64_t> packed_sides(std::int64_t side, std::int64_t factor) {
 class Pixels : public ImageDecoder {
  public:
   data::Decoder spec() const override { return {}; }
-  std::int64_t images_per_stored(std::int64_t) const override { return 1; }
+  std::int64_t images_per_stored() const override { return 1; }
   std::int64_t images_per_packed() const override { return 1; }
   Tensor decode(const Tensor& stored) const override { return stored; }
   Tensor pack(const Tensor& images) const override { return images; }
@@ -75,7 +75,7 @@ class MultiFormation : public ImageDecoder {
             {{"factor", std::to_string(factor_)}, {"type", multi_ ? "multi" : "single"}}};
   }
 
-  std::int64_t images_per_stored(std::int64_t) const override {
+  std::int64_t images_per_stored() const override {
     std::int64_t images = 0;
     for (std::int64_t f = smallest(); f <= factor_; ++f) images += f * f;
     return images;

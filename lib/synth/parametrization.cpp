@@ -1,7 +1,6 @@
 #include "lib/synth/parametrization.h"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 #include <variant>
 
@@ -54,13 +53,6 @@ std::int64_t label_count(const data::Labels& labels) {
       labels);
 }
 
-/// Rows ordered (view, group, image) become (group, view, image).
-Tensor sorted_by_group(const Tensor& decoded, std::int64_t groups, std::int64_t per_group) {
-  const std::int64_t views = decoded.size(0) / (groups * per_group);
-  if (groups == 1 || views == 1) return decoded;
-  return decoded.unflatten(0, {views, groups, per_group}).transpose(0, 1).flatten(0, 2);
-}
-
 }  // namespace
 
 const std::vector<ParametrizationInfo>& parametrizations() {
@@ -109,7 +101,7 @@ data::LabelledImages decode(const data::SyntheticSet& set) {
   const data::ImageShape shape{set.images.size(1), set.images.size(2), set.images.size(3)};
   const auto decoder = make_decoder(set.decoder, set.preprocessing, shape);
   Tensor images = set.images;
-  if (decoder->images_per_stored(shape.height) > 1) {
+  if (decoder->images_per_stored() > 1) {
     expect_shape(set.class_index, {set.images.size(0)}, "class_index of the set");
     Tensors groups;
     const auto starts = run_starts(set.class_index);
@@ -128,18 +120,6 @@ data::LabelledImages decode(const data::SyntheticSet& set) {
 
 Tensor with_flips(const Tensor& images) { return at::cat({images, images.flip(3)}); }
 
-DecodedBatch with_flips(const DecodedBatch& batch) {
-  DecodedBatch doubled{.images = {}, .classes = batch.classes, .counts = batch.counts};
-  for (auto& count : doubled.counts) count *= 2;
-  Tensors groups;
-  for (const Tensor& group : batch.images.split_with_sizes(batch.counts)) {
-    groups.push_back(group);
-    groups.push_back(group.flip(3));
-  }
-  doubled.images = at::cat(groups);
-  return doubled;
-}
-
 Parametrization::Parametrization(Tensor stored, std::int64_t num_classes,
                                  std::unique_ptr<ImageDecoder> decoder)
     : num_classes_(num_classes), decoder_(std::move(decoder)) {
@@ -154,34 +134,10 @@ Parametrization::Parametrization(Tensor stored, std::int64_t num_classes,
   stored_ = stored.detach().clone().requires_grad_();
 }
 
-void Parametrization::set_stored(const Tensor& values) {
-  if (values.sizes() != stored_.sizes()) {
-    throw ConfigError(
-        str("stored images: expected shape ", shape_text(stored_), ", found ", shape_text(values)));
-  }
-  const at::NoGradGuard no_gradients;
-  stored_.copy_(values);
-}
-
 std::int64_t Parametrization::ipc() const { return stored_.size(0) / num_classes_; }
 
-DecodedBatch Parametrization::decode(std::int64_t first, std::int64_t last) const {
-  if (first < 0 || last > num_classes_ || first >= last) {
-    throw ConfigError(str("classes to decode lie in 0 .. ", num_classes_ - 1, ", found ", first,
-                          " .. ", last - 1));
-  }
-  const bool all = first == 0 && last == num_classes_;
-  const Tensor chosen = all ? stored_ : stored_.slice(0, first * ipc(), last * ipc());
-  DecodedBatch batch;
-  batch.images = sorted_by_group(decoder_->decode(chosen), last - first, ipc());
-  batch.classes.resize(static_cast<std::size_t>(last - first));
-  std::iota(batch.classes.begin(), batch.classes.end(), first);
-  batch.counts.assign(batch.classes.size(), batch.images.size(0) / (last - first));
-  return batch;
-}
-
 Tensor Parametrization::labels() const {
-  const std::int64_t per_class = ipc() * decoder_->images_per_stored(stored_.size(2));
+  const std::int64_t per_class = ipc() * decoder_->images_per_stored();
   return at::arange(num_classes_, at::kLong).repeat_interleave(per_class);
 }
 

@@ -11,18 +11,9 @@
 
 namespace retort::synth {
 
-/// Class-major images with a label each: what an objective looks at.
-struct DecodedBatch {
-  Tensor images;                      ///< [N,C,H,W], carries the graph to the parameters
-  std::vector<std::int64_t> classes;  ///< the class of each group, in order
-  std::vector<std::int64_t> counts;   ///< images of each group; their sum is N
-};
-
 /// FYI (Son et al. 2024): all images, then all of them mirrored; labels are doubled by
 /// at::cat({labels, labels}).  @param images [N,C,H,W]  @return [2N,C,H,W], differentiable
 Tensor with_flips(const Tensor& images);
-/// The same within every class group: its originals, then its mirror images.
-DecodedBatch with_flips(const DecodedBatch& batch);
 
 /// Decoder of stored images, by id: "pixels", "multi-formation".
 class ImageDecoder {
@@ -30,7 +21,7 @@ class ImageDecoder {
   virtual ~ImageDecoder() = default;
   virtual data::Decoder spec() const = 0;
   /// Training images per stored image.
-  virtual std::int64_t images_per_stored(std::int64_t height) const = 0;
+  virtual std::int64_t images_per_stored() const = 0;
   /// Real images that `pack` puts into one stored image. Fewer than images_per_stored for type
   /// "multi", whose coarser views show the same pixels again.
   virtual std::int64_t images_per_packed() const = 0;
@@ -100,14 +91,10 @@ class Parametrization {
   Parametrization(Tensor stored, std::int64_t num_classes, std::unique_ptr<ImageDecoder> decoder);
 
   const Tensor& stored() const { return stored_; }  ///< the leaf
-  void set_stored(const Tensor& values);            ///< copies values of the same shape into it
   std::int64_t num_classes() const { return num_classes_; }
   std::int64_t ipc() const;
   const ImageDecoder& decoder() const { return *decoder_; }
 
-  /// Decoded images of the classes first .. last-1, class-major, with the graph when gradients are
-  /// on.
-  DecodedBatch decode(std::int64_t first, std::int64_t last) const;
   /// int64 [K*n*k], labels in decoding order of the whole set
   Tensor labels() const;
 

@@ -41,8 +41,8 @@ struct FeatureExtractor::State {
 };
 
 FeatureExtractor::FeatureExtractor(const data::ImageDataset& dataset, FeatureOptions options,
-                                   const Rng& rng)
-    : state_(new State{dataset, nullptr, {}}) {
+                                   const Rng& rng, const StopFlag* stop)
+    : state_(std::make_unique<State>(State{dataset, nullptr, {}})) {
   if (options.features == "pixels") return;
   state_->network = nn::make_network(options.net, dataset.shape(), dataset.num_classes());
   state_->parameters = state_->network->initialize(rng.child("init"));
@@ -54,6 +54,7 @@ FeatureExtractor::FeatureExtractor(const data::ImageDataset& dataset, FeatureOpt
   training.epochs = options.epochs;
   training.lr = options.lr;
   training.batch_size = options.batch_size;
+  training.stop = stop;
   train::train(*state_->network, state_->parameters,
                train::DatasetData(dataset, data::Split::Train), training, rng.child("train"));
 }
@@ -78,7 +79,8 @@ std::vector<std::int64_t> select_by_features(const std::string& rule, const Tens
 }  // namespace
 
 Tensor select_real(const data::ImageDataset& dataset, const std::string& rule,
-                   std::int64_t per_class, const FeatureOptions& features, const Rng& rng) {
+                   std::int64_t per_class, const FeatureOptions& features, const Rng& rng,
+                   const StopFlag* stop) {
   const auto& rules = selection_rules();
   if (std::find(rules.begin(), rules.end(), rule) == rules.end()) {
     throw ConfigError(unknown_name_message("selection rule", rule, rules));
@@ -93,10 +95,11 @@ Tensor select_real(const data::ImageDataset& dataset, const std::string& rule,
   }
   std::unique_ptr<FeatureExtractor> extract;
   if (rule != "random" && rule != "first") {
-    extract = std::make_unique<FeatureExtractor>(dataset, features, rng.child("features"));
+    extract = std::make_unique<FeatureExtractor>(dataset, features, rng.child("features"), stop);
   }
   Tensors chosen(static_cast<std::size_t>(classes));
   for (std::int64_t c = 0; c < classes; ++c) {
+    leave_if_requested(stop, "choosing real images");
     const Tensor& members = dataset.class_indices(c);
     const Rng class_rng = rng.child("class", c);
     std::vector<std::int64_t> picks;

@@ -8,6 +8,7 @@
 
 #include "lib/config/options.h"
 #include "lib/core/rng.h"
+#include "lib/core/stop.h"
 #include "lib/core/tensor.h"
 #include "lib/data/image_dataset.h"
 
@@ -35,7 +36,9 @@ const std::vector<std::string>& selection_rules();
 /// split once; pixels need none.
 class FeatureExtractor {
  public:
-  FeatureExtractor(const data::ImageDataset& dataset, FeatureOptions options, const Rng& rng);
+  /// @throws Interrupted when `stop` was requested during the training
+  FeatureExtractor(const data::ImageDataset& dataset, FeatureOptions options, const Rng& rng,
+                   const StopFlag* stop = nullptr);
   ~FeatureExtractor();
   /// @param indices int64 [n]  @return float32 [n,F]
   Tensor operator()(const Tensor& indices) const;
@@ -47,8 +50,10 @@ class FeatureExtractor {
 
 /// @param per_class images of every class  @return int64 [K*per_class] training indices,
 /// class-major
-/// @throws ConfigError when a class has fewer images, naming it
+/// @throws ConfigError when a class has fewer images, naming it; Interrupted when `stop` was
+/// requested, within a training step or a class
 Tensor select_real(const data::ImageDataset& dataset, const std::string& rule,
-                   std::int64_t per_class, const FeatureOptions& features, const Rng& rng);
+                   std::int64_t per_class, const FeatureOptions& features, const Rng& rng,
+                   const StopFlag* stop = nullptr);
 
 }  // namespace retort::synth

@@ -31,6 +31,7 @@ class RealDataTrainer {
   }
 
   void step(nn::NetworkState& state, Sgd& sgd, const Rng& rng, std::int64_t number) const {
+    leave_if_requested(options_.stop, "training networks on real data");
     const Rng stream = rng.child("step", number);
     Rng sampling = stream.child("batch");
     const std::int64_t count = std::min(options_.batch_size, data_.size());
@@ -54,7 +55,6 @@ class FreshNetworks : public NetworkSource {
   FreshNetworks(std::shared_ptr<const nn::Network> network, Rng rng)
       : network_(std::move(network)), rng_(rng) {}
 
-  const nn::Network& network() const override { return *network_; }
 
   nn::NetworkState& at(std::int64_t iteration) override {
     state_ = network_->initialize(rng_.child("network", iteration));
@@ -73,7 +73,6 @@ class TrainedNetworks : public NetworkSource {
                   const TrainedNetworksOptions& options, Rng rng)
       : trainer_(std::move(network), dataset, options), rng_(rng), sgd_(trainer_.optimizer()) {}
 
-  const nn::Network& network() const override { return trainer_.network(); }
 
   nn::NetworkState& at(std::int64_t iteration) override {
     const auto& options = trainer_.options();
@@ -133,7 +132,6 @@ class NetworkPool : public NetworkSource {
     }
   }
 
-  const nn::Network& network() const override { return trainer_.network(); }
 
   nn::NetworkState& at(std::int64_t iteration) override {
     if (pool_.empty()) train_all();
@@ -144,14 +142,14 @@ class NetworkPool : public NetworkSource {
 
  private:
   void train_all() {
-    log::info(str("training a pool of ", options_.count, " ", network().name(),
+    log::info(str("training a pool of ", options_.count, " ", trainer_.network().name(),
                   " networks on real data, up to ", options_.max_steps, " steps each"));
     std::vector<nn::NetworkState> pool(std::size_t(options_.count));
     parallel_tasks(options_.count, [&](std::int64_t task) {
       const std::int64_t member = options_.count - 1 - task;  // the longest training first
       const Rng stream = rng_.child("member", member);
       auto& state = pool[std::size_t(member)];
-      state = network().initialize(stream.child("init"));
+      state = trainer_.network().initialize(stream.child("init"));
       Sgd sgd = trainer_.optimizer();
       for (std::int64_t s = 0; s < steps_of(member); ++s) trainer_.step(state, sgd, stream, s);
     });

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "lib/core/rng.h"
+#include "lib/core/stop.h"
 #include "lib/data/image_dataset.h"
 #include "lib/nn/network.h"
 #include "lib/storage/state_file.h"
@@ -16,7 +17,6 @@ namespace retort::train {
 class NetworkSource {
  public:
   virtual ~NetworkSource() = default;
-  virtual const nn::Network& network() const = 0;
   /// The state for `iteration`; iterations are asked for in ascending order. The reference is
   /// valid until the next call. Training-mode forwards may change its buffers; later iterations do
   /// not see that.
@@ -44,6 +44,7 @@ struct TrainedNetworksOptions {
   double weight_decay = 5e-4;
   augment::Strategy augmentation = {};
   double cutmix_probability = 0;
+  const StopFlag* stop = nullptr;  ///< polled before every step: at() throws Interrupted
 };
 /// `dataset` must outlive the source. @throws ConfigError for a period below 1, negative step
 /// counts or a batch size below 1

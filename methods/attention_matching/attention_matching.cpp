@@ -1,5 +1,7 @@
 #include "methods/attention_matching/attention_matching.h"
 
+#include "lib/core/error.h"
+#include "lib/core/str.h"
 #include "methods/matching/features.h"
 
 namespace retort::methods::attention_matching {
@@ -22,6 +24,21 @@ Tensor attention(const Tensor& maps, double power) {
   }
   const Tensor flat = summed.flatten(1);
   return flat / flat.norm(2, {1}, true).clamp_min(1e-12);
+}
+
+void AttentionObjective::check(const nn::Network& network) const {
+  const at::NoGradGuard no_grad;
+  const auto input = network.input();
+  const Tensor blank = at::zeros({1, input.channels, input.height, input.width});
+  const auto maps = network
+                        .forward(network.initialize(Rng(0)), blank,
+                                 {.mode = nn::Mode::Eval, .logits = false, .activation_maps = true})
+                        .activation_maps.size();
+  if (maps >= 2) return;
+  throw ConfigError(str("network ", network.name(),
+                        ": attention is matched in every activation map but the last, which needs "
+                        "at least two; found ",
+                        maps, "; take a ConvNet of two or more blocks"));
 }
 
 matching::Loss AttentionObjective::loss(const matching::Lens& lens,
@@ -62,7 +79,7 @@ matching::Loss AttentionObjective::loss(const matching::Lens& lens,
 
 MethodInfo info() {
   return {"datadam", "Attention matching", "Sajedi et al., ICCV 2023",
-          "Matches spatial attention at every layer and the mean embedding of every class.",
+          "Matches spatial attention at every layer but the last, and mean embeddings.",
           []() -> std::unique_ptr<MethodFactory> {
             return std::make_unique<SimpleFactory<Options, AttentionMatching>>();
           }};

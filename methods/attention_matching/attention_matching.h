@@ -15,6 +15,11 @@ Tensor attention(const Tensor& maps, double power);
 class AttentionObjective : public matching::Objective {
  public:
   AttentionObjective(double power, double lambda) : power_(power), lambda_(lambda) {}
+  /// @throws ConfigError unless the network has at least two activation maps
+  void check(const nn::Network& network) const override;
+  matching::LossCost cost() const override {
+    return {.real_pass = Pass::Layered, .synthetic_pass = Pass::Layered};
+  }
   matching::Loss loss(const matching::Lens& lens,
                       const std::vector<matching::ClassPair>& classes) const override;
 

@@ -1,6 +1,7 @@
 #include "methods/coresets/coresets.h"
 
 #include "lib/nn/network.h"
+#include "methods/prediction.h"
 
 namespace retort::methods::coresets {
 
@@ -12,7 +13,7 @@ void Options::describe(config::OptionTable& table) {
 
 Tensor Coreset::select(RunContext& run, std::int64_t per_class) const {
   return synth::select_real(run.dataset, rule_, per_class, options_.features,
-                            run.rng.child("select"));
+                            run.rng.child("select"), run.stop);
 }
 
 Work Coreset::work(const RunContext& run) const {
@@ -21,8 +22,9 @@ Work Coreset::work(const RunContext& run) const {
       nn::make_network(options_.features.net, run.dataset.shape(), run.dataset.num_classes());
   const auto images = double(run.dataset.size(data::Split::Train));
   Work work;
-  work.setup_flops =
-      2.0 * double(network->macs()) * images * (3 * double(options_.features.epochs) + 1);
+  work.setup = forward_flops(*network, images * (3 * double(options_.features.epochs) + 1));
+  work.memory_bytes =
+      pixel_bytes(run.dataset) + activation_bytes(*network, double(options_.features.batch_size));
   return work;
 }
 

@@ -17,8 +17,9 @@ enum class Metric {
 /// "rows", "cos", "mse". @throws ConfigError
 Metric parse_metric(const std::string& text);
 
-/// D(G, H). Rows of a tensor [O,...] are its first index, except that a 3-D tensor (LayerNorm's
-/// affine) has rows [C,H*W] as well; 1e-6 is added to the product of the norms.
+/// D(G, H). A tensor [O,...] has the rows [O,everything else]: output channels of a convolution,
+/// outputs of a linear layer, channels of LayerNorm's affine. 1e-6 is added to the product of the
+/// norms.
 /// @param real,synthetic gradients in the order of the network's parameters; `synthetic` may carry
 ///        a graph
 /// @return scalar, differentiable in `synthetic`

@@ -2,8 +2,6 @@
 
 #include <torch/csrc/autograd/autograd.h>
 
-#include "lib/core/error.h"
-#include "lib/core/str.h"
 #include "lib/train/supervised.h"
 
 namespace retort::methods::gradient_matching {
@@ -52,16 +50,6 @@ matching::Loss GradientObjective::loss(const matching::Lens& lens,
     total = total.defined() ? total + distance : distance;
   }
   return {total, {}};
-}
-
-void GradientMatching::initialize(RunContext& run) {
-  MatchingMethod::initialize(run);
-  if (network().has_batch_norm() && untrained_) {
-    throw ConfigError(str("network ", network().name(),
-                          " with --networks fresh: gradients are matched with BatchNorm's running "
-                          "statistics, which an untrained network does not have; take --networks "
-                          "trained, or a network without BatchNorm"));
-  }
 }
 
 MethodInfo info() {

@@ -19,7 +19,6 @@ class ImageOptimizer {
 
   /// @param images updated in place  @param gradient same shape
   void step(const Tensor& images, const Tensor& gradient);
-  const Tensor& velocity() const { return first_; }
   void save_state(storage::StateWriter& out) const;
   void load_state(const storage::StateReader& in);
 

@@ -16,15 +16,31 @@ MatchingMethod::MatchingMethod(MatchingOptions options, std::unique_ptr<Objectiv
       objective_(std::move(objective)),
       optimizer_(options_.image_optimizer, options_.lr_images, options_.image_momentum) {}
 
+void MatchingMethod::check_options() const {
+  if (options_.init == "mosaic" && options_.factor > 1) {
+    throw ConfigError(str("init mosaic with factor ", options_.factor,
+                          ": a mosaic is optimised as plain pixels and needs factor 1; with a "
+                          "larger factor every other init packs real images already"));
+  }
+  if (options_.decode_type == "multi" && options_.factor == 1) {
+    throw ConfigError(
+        "decode-type multi with factor 1: it joins the factors from 1 up to it, so it needs factor "
+        "2 or more");
+  }
+}
+
 void MatchingMethod::prepare(RunContext& run) {
+  check_options();
   dataset_ = &run.dataset;
   ipc_ = run.ipc;
   rng_ = run.rng;
+  const bool mirror_changes_class = run.dataset.info().mirror_changes_class;
   strategy_ =
-      make_strategy(options_.augmentation, options_.augmentation_style, run.dataset.info().name);
+      make_strategy(options_.augmentation, options_.augmentation_style, mirror_changes_class);
   network_ = nn::make_network(options_.net, run.dataset.shape(), run.dataset.num_classes());
   const auto available = run.dataset.smallest_class();
-  if (!network_->per_sample(nn::Mode::Train) && available < options_.batch_real) {
+  objective_->check(*network_);
+  if (objective_->joint(*network_) && available < options_.batch_real) {
     throw ConfigError(str("batch-real ", options_.batch_real, " with the BatchNorm network ",
                           network_->name(),
                           ": every class needs that many images, the smallest has ", available));
@@ -35,8 +51,9 @@ void MatchingMethod::prepare(RunContext& run) {
   training.steps_between = options_.net_steps;
   training.batch_size = options_.net_batch;
   training.lr = options_.net_lr;
-  training.augmentation = make_strategy(options_.net_augmentation, options_.augmentation_style,
-                                        run.dataset.info().name);
+  training.stop = run.stop;
+  training.augmentation =
+      make_strategy(options_.net_augmentation, options_.augmentation_style, mirror_changes_class);
   const Rng networks = rng_.child("networks");
   if (options_.networks == "trained") {
     source_ = train::trained_networks(network_, run.dataset, training, networks);
@@ -57,18 +74,33 @@ std::unique_ptr<synth::ImageDecoder> MatchingMethod::decoder_for(
 void MatchingMethod::initialize(RunContext& run) {
   prepare(run);
   auto decoder = decoder_for(run.dataset);
-  const Tensor start = initial_images(run.dataset, ipc_, options_, *decoder, rng_.child("init"));
+  const Tensor start =
+      initial_images(run.dataset, ipc_, options_, *decoder, rng_.child("init"), run.stop);
   parametrization_ = std::make_unique<synth::Parametrization>(start, run.dataset.num_classes(),
                                                               std::move(decoder));
 }
 
-ClassPair MatchingMethod::sample_pair(const Rng& rng, std::int64_t c, const Tensor& decoded) const {
+Tensor MatchingMethod::real_batch(std::int64_t c, std::int64_t count, Rng rng) const {
   const Tensor& members = dataset_->class_indices(c);
-  Rng batch_rng = rng.child("real", c);
-  const auto picks =
-      batch_rng.sample(members.numel(), std::min(options_.batch_real, members.numel()));
-  const Tensor real =
-      dataset_->batch(data::Split::Train, members.index_select(0, at::tensor(picks, at::kLong)));
+  const auto picks = rng.sample(members.numel(), std::min(count, members.numel()));
+  return dataset_->batch(data::Split::Train, members.index_select(0, at::tensor(picks, at::kLong)));
+}
+
+nn::NetworkState MatchingMethod::with_fresh_statistics(const nn::NetworkState& state,
+                                                       const Rng& rng) const {
+  constexpr std::int64_t kPerClass = 16;
+  const at::NoGradGuard no_grad;
+  Tensors images;
+  for (std::int64_t c = 0; c < dataset_->num_classes(); ++c) {
+    images.push_back(real_batch(c, kPerClass, rng.child("class", c)));
+  }
+  nn::NetworkState refreshed = state.detached_clone();
+  network_->forward(refreshed, at::cat(images), {.mode = nn::Mode::Train, .logits = false});
+  return refreshed;
+}
+
+ClassPair MatchingMethod::sample_pair(const Rng& rng, std::int64_t c, const Tensor& decoded) const {
+  const Tensor real = real_batch(c, options_.batch_real, rng.child("real", c));
   const Tensor synthetic = options_.fyi ? synth::with_flips(decoded) : decoded;
   Rng draw_rng = rng.child("augment", c);
   const auto draw = augment::draw(strategy_, augment::Sharing::Siamese, real.size(0), real.size(2),
@@ -99,7 +131,7 @@ MatchingMethod::Gradient MatchingMethod::class_gradient(const nn::NetworkState& 
 MatchingMethod::Gradient MatchingMethod::full_gradient(const nn::NetworkState& state,
                                                        const Rng& rng) const {
   const std::int64_t classes = dataset_->num_classes();
-  if (!network_->per_sample(nn::Mode::Train)) return class_gradient(state, rng, 0, classes);
+  if (objective_->joint(*network_)) return class_gradient(state, rng, 0, classes);
   std::vector<Gradient> terms(static_cast<std::size_t>(classes));
   parallel_tasks(classes, [&](std::int64_t c) {
     terms[std::size_t(c)] = class_gradient(state, rng, c, c + 1);
@@ -118,8 +150,12 @@ MatchingMethod::Gradient MatchingMethod::full_gradient(const nn::NetworkState& s
 }
 
 UpdateReport MatchingMethod::update(std::int64_t iteration) {
-  const nn::NetworkState& state = source_->at(iteration);
-  const Gradient gradient = full_gradient(state, rng_.child("iteration", iteration));
+  const Rng rng = rng_.child("iteration", iteration);
+  nn::NetworkState state = source_->at(iteration);
+  if (objective_->uses_running_statistics() && network_->has_batch_norm()) {
+    state = with_fresh_statistics(state, rng.child("statistics"));
+  }
+  const Gradient gradient = full_gradient(state, rng);
   optimizer_.step(parametrization_->stored().detach(), gradient.stored);
   UpdateReport report;
   const auto classes = double(dataset_->num_classes());
@@ -157,30 +193,44 @@ Work MatchingMethod::work(const RunContext& run) const {
   const auto network =
       nn::make_network(options_.net, run.dataset.shape(), run.dataset.num_classes());
   const auto classes = double(run.dataset.num_classes());
-  const double decoded =
-      double(run.ipc) *
-      double(decoder_for(run.dataset)->images_per_stored(run.dataset.shape().height)) *
-      (options_.fyi ? 2 : 1);
-  const double forward = 2.0 * double(network->macs());
+  const auto real = double(std::min(options_.batch_real, run.dataset.smallest_class()));
+  const double decoded = double(run.ipc) * double(decoder_for(run.dataset)->images_per_stored()) *
+                         (options_.fyi ? 2 : 1);
+  const LossCost cost = objective_->cost();
   Work work;
-  // Synthetic images: forward and input gradient, about two forward passes' worth each.
-  work.flops_per_iteration =
-      classes * forward *
-      (double(std::min(options_.batch_real, run.dataset.smallest_class())) + 2 * decoded);
+  work.per_iteration =
+      forward_flops(*network, classes * real * cost.real, cost.real_pass) +
+      forward_flops(*network, classes * decoded * cost.synthetic, cost.synthetic_pass);
+  work.setup = feature_flops(run.dataset);
+  // A network's training: forward, input and weight gradients.
+  constexpr double kTraining = 3;
   if (options_.networks == "trained") {
-    work.flops_per_iteration += 3 * forward * double(options_.net_steps * options_.net_batch);
+    const double warmups = double(options_.net_warmup) / double(options_.net_period);
+    work.per_iteration =
+        work.per_iteration + forward_flops(*network, kTraining * double(options_.net_batch) *
+                                                         (double(options_.net_steps) + warmups));
   }
   if (options_.networks == "pool") {
-    work.setup_flops +=
-        1.5 * forward * double(options_.pool_size * options_.pool_steps * options_.net_batch);
+    // Steps spread evenly from none to all: half of them on average.
+    work.setup = work.setup + forward_flops(*network, kTraining / 2 * double(options_.pool_size) *
+                                                          double(options_.pool_steps) *
+                                                          double(options_.net_batch));
   }
-  const bool needs_features =
-      options_.init == "k-means" || options_.init == "k-center" || options_.init == "herding";
-  if (needs_features && options_.features.features == "embedding") {
-    const auto images = double(run.dataset.size(data::Split::Train));
-    work.setup_flops += forward * images * (3 * double(options_.features.epochs) + 1);
-  }
+  const bool joint = objective_->joint(*network);
+  const double at_once = joint ? classes : std::min(classes, double(thread_count()));
+  const double kept = decoded * cost.synthetic / 2 + (joint ? real / 2 : 0);
+  work.memory_bytes = pixel_bytes(run.dataset) + activation_bytes(*network, at_once * kept);
   return work;
+}
+
+Flops MatchingMethod::feature_flops(const data::ImageDataset& dataset) const {
+  const bool needed =
+      options_.init == "k-means" || options_.init == "k-center" || options_.init == "herding";
+  if (!needed || options_.features.features != "embedding") return {};
+  const auto network =
+      nn::make_network(options_.features.net, dataset.shape(), dataset.num_classes());
+  return forward_flops(*network, double(dataset.size(data::Split::Train)) *
+                                     (3 * double(options_.features.epochs) + 1));
 }
 
 }  // namespace retort::methods::matching

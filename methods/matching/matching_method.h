@@ -17,8 +17,8 @@ namespace retort::methods::matching {
 /// the source; per class a real batch and one Siamese augmentation draw for both halves; the
 /// objective's gradient with respect to the stored images; one step of the image optimiser.
 ///
-/// Classes are independent terms where the network treats images one by one, and then run in
-/// parallel, one class a task; with training-mode BatchNorm they share one forward pass.
+/// Classes are independent terms unless the objective is joint() in the network, and then run in
+/// parallel, one class a task; joint ones share one forward pass.
 class MatchingMethod : public DistillationMethod {
  public:
   MatchingMethod(MatchingOptions options, std::unique_ptr<Objective> objective);
@@ -31,9 +31,6 @@ class MatchingMethod : public DistillationMethod {
   void save_state(storage::StateWriter& out) const override;
   void load_state(RunContext& run, const storage::StateReader& in) override;
 
- protected:
-  const nn::Network& network() const { return *network_; }  ///< after initialize or load_state
-
  private:
   struct Gradient {
     Tensor stored;  ///< gradient of the stored images of the classes asked for
@@ -41,11 +38,16 @@ class MatchingMethod : public DistillationMethod {
     std::vector<std::pair<std::string, double>> parts;
   };
 
+  void check_options() const;
+  Flops feature_flops(const data::ImageDataset& dataset) const;
   void prepare(RunContext& run);
   std::unique_ptr<synth::ImageDecoder> decoder_for(const data::ImageDataset& dataset) const;
   Gradient class_gradient(const nn::NetworkState& state, const Rng& rng, std::int64_t first,
                           std::int64_t last) const;
   Gradient full_gradient(const nn::NetworkState& state, const Rng& rng) const;
+  Tensor real_batch(std::int64_t c, std::int64_t count, Rng rng) const;
+  /// A copy whose BatchNorm layers have seen 16 real images of every class.
+  nn::NetworkState with_fresh_statistics(const nn::NetworkState& state, const Rng& rng) const;
   ClassPair sample_pair(const Rng& rng, std::int64_t c, const Tensor& decoded) const;
 
   MatchingOptions options_;
@@ -61,13 +63,14 @@ class MatchingMethod : public DistillationMethod {
 };
 
 /// Stored images at the start: [K*ipc,C,H,W] float32, class-major.
-/// @throws ConfigError when a class has too few images
+/// @throws ConfigError when a class has too few images; Interrupted when `stop` was requested
 Tensor initial_images(const data::ImageDataset& dataset, std::int64_t ipc,
                       const MatchingOptions& options, const synth::ImageDecoder& decoder,
-                      const Rng& rng);
+                      const Rng& rng, const StopFlag* stop = nullptr);
 
-/// The strategy named by `text` in a code base's style; "auto" is the dataset's usual one.
+/// The strategy named by `text` in a code base's style; "auto" is the papers' usual one, which
+/// leaves the flip out where a mirror image is of another class (data::DatasetInfo).
 augment::Strategy make_strategy(const std::string& text, const std::string& style,
-                                const std::string& dataset);
+                                bool mirror_changes_class);
 
 }  // namespace retort::methods::matching

@@ -7,6 +7,7 @@
 
 #include "lib/core/tensor.h"
 #include "lib/nn/network.h"
+#include "methods/prediction.h"
 
 namespace retort::methods::matching {
 
@@ -28,13 +29,31 @@ struct Loss {
   std::vector<std::pair<std::string, double>> parts;  ///< additive, same names in every call
 };
 
-/// A loss between real and synthetic images in a given network, training mode. Knows no optimiser.
-/// Where the network treats images one by one (nn::Network::per_sample) the loss of several
-/// classes is the sum of their losses, and callers may ask class by class; with training-mode
-/// BatchNorm all classes must be given at once, since they share statistics.
+/// Work of one loss and its gradient, in forward passes per image of either half.
+struct LossCost {
+  double real = 1;
+  double synthetic = 2;  ///< forward and input gradient
+  Pass real_pass = Pass::Fused;
+  Pass synthetic_pass = Pass::Fused;
+};
+
+/// A loss between real and synthetic images in a given network. Knows no optimiser.
+/// The loss of several classes is the sum of their losses, and callers may ask class by class,
+/// except where joint() says that classes share something.
 class Objective {
  public:
   virtual ~Objective() = default;
+  /// @throws ConfigError if the loss has no meaning in this network
+  virtual void check(const nn::Network&) const {}
+  virtual LossCost cost() const { return {}; }
+  /// True if all classes must be given at once: they share the statistics of training-mode
+  /// BatchNorm.
+  virtual bool joint(const nn::Network& network) const {
+    return !network.per_sample(nn::Mode::Train);
+  }
+  /// True if BatchNorm looks through its running statistics, which callers then refresh on real
+  /// images before every use.
+  virtual bool uses_running_statistics() const { return false; }
   virtual Loss loss(const Lens& lens, const std::vector<ClassPair>& classes) const = 0;
 };
 

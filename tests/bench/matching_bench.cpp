@@ -81,7 +81,7 @@ class MatchingComparison : public Comparison {
         .of_class = {},
         .batch_real = case_.batch_real,
         .ipc = ipc_,
-        .augmentation = methods::matching::make_strategy("auto", "dsa", dataset_.info().name),
+        .augmentation = methods::matching::make_strategy("auto", "dsa", dataset_.info().mirror_changes_class),
         .lr = lr};
     for (std::int64_t c = 0; c < dataset_.num_classes(); ++c) {
       setting.of_class.push_back(dataset_.class_indices(c));

@@ -39,7 +39,7 @@ class EpochComparison : public Comparison {
         at::arange(workload.dataset.num_classes(), at::kLong).repeat_interleave(wanted.ipc);
     auto protocol = eval::load_protocol("dsa");
     protocol.batch_size = sizes.epoch_batch;
-    options_ = protocol.train_options(workload.dataset.info().name);
+    options_ = protocol.train_options(workload.dataset.info().mirror_changes_class);
     options_.epochs = 1;
     training_.augmentation = options_.augmentation;
     training_.batch_size = options_.batch_size;

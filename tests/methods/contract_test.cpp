@@ -1,4 +1,6 @@
 // What every method in the registry promises, on the generated dataset.
+#include <cstdlib>
+
 #include "lib/core/error.h"
 #include "lib/synth/parametrization.h"
 #include "tests/methods/small.h"
@@ -76,6 +78,25 @@ TEST_CASE("save, load and continue equals never having stopped", "[methods][cont
   }
 }
 
+namespace {
+
+bool is_number(const std::string& text) {
+  char* end = nullptr;
+  std::strtod(text.c_str(), &end);
+  return !text.empty() && *end == '\0';
+}
+
+bool refused(config::OptionTable& table, const std::string& name, const std::string& value) {
+  try {
+    table.set(name, value, config::Origin::Flag);
+    return false;
+  } catch (const ConfigError&) {
+    return true;
+  }
+}
+
+}  // namespace
+
 TEST_CASE("every option has a help text and a range, and values outside it are refused",
           "[methods][contract]") {
   for (const MethodInfo& info : all_methods()) {
@@ -90,6 +111,19 @@ TEST_CASE("every option has a help text and a range, and values outside it are r
         CHECK_FALSE(option.range.empty());
         // What an option prints as its value must be accepted by it again.
         CHECK_NOTHROW(table.set(option.name, option.value(), config::Origin::Flag));
+      }
+      const config::OptionTable names = factory->options();
+      for (const auto& option : names.options()) {
+        if (option.name == "init-set") continue;  // any path, looked at when it is read
+        INFO(option.name << ", range " << option.range);
+        const std::string before = option.value();
+        if (is_number(before)) {
+          // Numbers both, so that it is the range that refuses.
+          CHECK((refused(table, option.name, "-1000000000000") ||
+                 refused(table, option.name, "1000000000000")));
+        }
+        CHECK(refused(table, option.name, "no-such-value"));
+        CHECK(table.find(option.name).value() == before);
       }
       CHECK_THROWS_AS(table.set("no-such-option", "1", config::Origin::Flag), ConfigError);
     }

@@ -2,6 +2,7 @@
 
 #include "lib/core/error.h"
 #include "lib/core/parallel.h"
+#include "lib/eval/evaluator.h"
 #include "lib/storage/set_file.h"
 #include "methods/attention_matching/attention_matching.h"
 #include "methods/distribution_matching/distribution_matching.h"
@@ -79,7 +80,7 @@ Result class_by_class(const Objective& objective, const Setting& s, const Tensor
 
 const distribution_matching::DistributionObjective kDistribution;
 const attention_matching::AttentionObjective kAttention(1.0, 0.01);
-const gradient_matching::GradientObjective kGradient(gradient_matching::Metric::Rows);
+const attention_matching::AttentionObjective kAttention4(4.0, 0.01);
 
 }  // namespace
 
@@ -128,8 +129,9 @@ TEST_CASE("the losses agree with finite differences in float64", "[methods][matc
     const Setting s = setting(net, at::kDouble);
     const Tensor real = noise(9, 5, at::kDouble);
     const Tensor synthetic = noise(6, 6, at::kDouble);
-    for (const Objective* objective : {static_cast<const Objective*>(&kDistribution),
-                                       static_cast<const Objective*>(&kAttention)}) {
+    for (const Objective* objective :
+         {static_cast<const Objective*>(&kDistribution), static_cast<const Objective*>(&kAttention),
+          static_cast<const Objective*>(&kAttention4)}) {
       const auto loss = [&](const Tensor& x) {
         nn::NetworkState state = s.state.detached_clone();
         return objective->loss({*s.network, state}, pairs_of(real, x, 3)).total;
@@ -139,14 +141,21 @@ TEST_CASE("the losses agree with finite differences in float64", "[methods][matc
   }
 }
 
-TEST_CASE("the gradient distance agrees with finite differences through the double backward",
+TEST_CASE("the gradient distances agree with finite differences through the double backward",
           "[methods][matching][gradient]") {
-  const Setting s = setting("ConvNet-2-w8-swish", at::kDouble);
-  const Tensor real = noise(9, 5, at::kDouble);
-  const auto loss = [&](const Tensor& x) {
-    return kGradient.loss({*s.network, s.state}, pairs_of(real, x, 3)).total;
-  };
-  CHECK(retort::testing::direction_error(loss, noise(6, 6, at::kDouble)) < 1e-6);
+  using gradient_matching::Metric;
+  for (const std::string net : {"ConvNet-2-w8-swish", "ConvNet-2-BN-w8-swish"}) {
+    const Setting s = setting(net, at::kDouble);
+    const Tensor real = noise(9, 5, at::kDouble);
+    for (const Metric metric : {Metric::Rows, Metric::Cosine, Metric::Squared}) {
+      INFO(net << ", metric " << int(metric));
+      const gradient_matching::GradientObjective objective(metric);
+      const auto loss = [&](const Tensor& x) {
+        return objective.loss({*s.network, s.state}, pairs_of(real, x, 3)).total;
+      };
+      CHECK(retort::testing::direction_error(loss, noise(6, 6, at::kDouble)) < 1e-6);
+    }
+  }
 }
 
 TEST_CASE("the gradient distance is 0 to itself, twice the rows to its negative, the rows to zero",
@@ -178,13 +187,82 @@ TEST_CASE("the gradient distance is 0 to itself, twice the rows to its negative,
   CHECK(gradient_distance(g, longer, Metric::Cosine).item<double>() == Approx(0).margin(1e-5));
 }
 
-TEST_CASE("gradient matching refuses BatchNorm without running statistics", "[methods][matching]") {
-  auto method = small_method("gm", "1", {{"net", "ConvNet-2-BN-w8"}, {"networks", "fresh"}});
+namespace {
+
+/// Keeps what the loop hands to an objective.
+class Recording : public Objective {
+ public:
+  explicit Recording(Tensors& means) : means_(means) {}
+  bool joint(const nn::Network&) const override { return false; }
+  bool uses_running_statistics() const override { return true; }
+  Loss loss(const Lens& lens, const std::vector<ClassPair>& classes) const override {
+    if (classes[0].class_index == 0) means_.push_back(lens.state.buffers[0].clone());
+    return {classes[0].synthetic.square().sum(), {}};
+  }
+
+ private:
+  Tensors& means_;
+};
+
+}  // namespace
+
+TEST_CASE("running statistics are refreshed on real images before gradients are matched",
+          "[methods][matching]") {
   RunContext run{.dataset = shapes(), .ipc = 1, .rng = Rng(1)};
-  CHECK_THROWS_WITH_TEXT(method->initialize(run), ConfigError, "--networks trained");
-  auto trained = small_method("gm", "2", {{"net", "ConvNet-2-BN-w8"}, {"net-period", "1"}});
-  trained->initialize(run);
-  CHECK(std::isfinite(trained->update(0).loss));
+  const auto run_two_iterations = [&](const std::string& networks) {
+    MatchingOptions options;
+    options.net = "ConvNet-2-BN-w8";
+    options.batch_real = 4;
+    options.networks = networks;
+    options.net_steps = 0;
+    Tensors means;
+    MatchingMethod method(options, std::make_unique<Recording>(means));
+    method.initialize(run);
+    method.update(0);
+    method.update(1);
+    return means;
+  };
+  for (const Tensor& mean : run_two_iterations("fresh")) {
+    CHECK(mean.abs().min().item<double>() > 0);
+  }
+  // One network that takes no steps: each iteration refreshes a copy on images of its own.
+  const Tensors means = run_two_iterations("trained");
+  REQUIRE(means.size() == 2);
+  CHECK_FALSE(at::equal(means[0], means[1]));
+  CHECK((means[0] - means[1]).abs().max().item<double>() <
+        0.5 * means[0].abs().max().item<double>());
+}
+
+TEST_CASE("gradient matching takes BatchNorm networks, and classes smaller than its batch",
+          "[methods][matching]") {
+  RunContext run{.dataset = shapes(), .ipc = 1, .rng = Rng(1)};
+  for (const std::string networks : {"fresh", "trained"}) {
+    auto method = small_method(
+        "gm", "2", {{"net", "ConvNet-2-BN-w8"}, {"networks", networks}, {"batch-real", "5000"}});
+    method->initialize(run);
+    for (std::int64_t i = 0; i < 2; ++i) CHECK(std::isfinite(method->update(i).loss));
+  }
+}
+
+TEST_CASE("attention matching refuses networks with fewer than two activation maps",
+          "[methods][matching]") {
+  RunContext run{.dataset = shapes(), .ipc = 1, .rng = Rng(1)};
+  const std::vector<std::pair<std::string, std::string>> refused{
+      {"ResNet-18", "found 0"}, {"MLP", "found 0"}, {"ConvNet-1-w8", "found 1"}};
+  for (const auto& [net, finding] : refused) {
+    auto method = small_method("datadam", "1", {{"net", net}});
+    CHECK_THROWS_WITH_TEXT(method->initialize(run), ConfigError, "network " + net);
+    CHECK_THROWS_WITH_TEXT(method->initialize(run), ConfigError, finding);
+  }
+}
+
+TEST_CASE("combinations of options without a meaning are refused with the reason",
+          "[methods][matching]") {
+  RunContext run{.dataset = shapes(), .ipc = 1, .rng = Rng(1)};
+  auto mosaic = small_method("dm", "1", {{"init", "mosaic"}, {"factor", "3"}});
+  CHECK_THROWS_WITH_TEXT(mosaic->initialize(run), ConfigError, "init mosaic with factor 3");
+  auto multi = small_method("dm", "1", {{"decode-type", "multi"}});
+  CHECK_THROWS_WITH_TEXT(multi->initialize(run), ConfigError, "decode-type multi with factor 1");
 }
 
 TEST_CASE("attention maps have unit length and keep their pattern for any power",
@@ -228,7 +306,7 @@ TEST_CASE("100 iterations on two threads equal 100 iterations on one", "[methods
   CHECK(at::equal(run_with(2), run_with(1)));
 }
 
-TEST_CASE("matching lowers its own loss on fixed networks", "[methods][matching][learning]") {
+TEST_CASE("matching lowers its own loss in random networks", "[methods][matching][learning]") {
   for (const std::string name : {"dm", "datadam"}) {
     auto method = small_method(name, "40", {{"init", "noise"}, {"augmentation", "none"}});
     RunContext run{.dataset = shapes(), .ipc = 1, .rng = Rng(2)};
@@ -243,6 +321,60 @@ TEST_CASE("matching lowers its own loss on fixed networks", "[methods][matching]
     INFO(name);
     CHECK(late < 0.8 * early);
   }
+}
+
+TEST_CASE("images condensed from noise train a better classifier than the noise they started from",
+          "[methods][matching][learning][slow]") {
+  eval::Protocol protocol;
+  protocol.epochs = 60;
+  protocol.augmentation = "none";
+  const eval::Evaluator evaluator(shapes(), protocol);
+  RunContext run{.dataset = shapes(), .ipc = 5, .rng = Rng(4)};
+  const auto accuracy = [&](data::SyntheticSet set) {
+    set.preprocessing = shapes().preprocessing();
+    return evaluator.evaluate(synth::decode(set), "ConvNet-2-w16", {0, 1}).mean;
+  };
+  auto method = small_method("dm", "200",
+                             {{"init", "noise"}, {"net", "ConvNet-2-w16"}, {"batch-real", "32"}});
+  method->initialize(run);
+  const double noise_accuracy = accuracy(method->snapshot());
+  for (std::int64_t i = 0; i < method->iterations(); ++i) method->update(i);
+  const double condensed = accuracy(method->snapshot());
+  INFO("noise " << noise_accuracy << " %, condensed " << condensed << " %");
+  CHECK(condensed > noise_accuracy + 15);
+}
+
+TEST_CASE("the predicted work counts both halves, warm-up and the path each takes",
+          "[methods][matching][prediction]") {
+  const RunContext run{.dataset = shapes(), .ipc = 2, .rng = Rng(1)};
+  const double classes = double(shapes().num_classes());
+  const auto work = [&](const std::string& name,
+                        const std::vector<std::pair<std::string, std::string>>& more) {
+    return small_method(name, "1", more)->work(run);
+  };
+  const auto network = nn::make_network("ConvNet-2-w8", shapes().shape(), shapes().num_classes());
+  const double forward = 2.0 * double(network->macs());
+
+  const Work dm = work("dm", {});
+  CHECK(dm.per_iteration.fused == Approx(classes * forward * (8 + 2 * 2)));
+  CHECK(dm.per_iteration.plain == 0);
+  CHECK(dm.memory_bytes > 0);
+  CHECK(work("datadam", {}).per_iteration.fused == 0);
+  CHECK(work("datadam", {}).per_iteration.layered > 0);
+  const Work gm = work("gm", {{"networks", "fresh"}});
+  CHECK(gm.per_iteration.fused == Approx(classes * forward * 8 * 2.93));
+  CHECK(gm.per_iteration.plain == Approx(classes * forward * 2 * 7.79));
+  const std::vector<std::pair<std::string, std::string>> trained{
+      {"networks", "trained"}, {"net-steps", "1"}, {"net-batch", "10"}, {"net-period", "5"}};
+  auto warm = trained;
+  warm.emplace_back("net-warmup", "50");
+  CHECK(work("dm", warm).per_iteration.fused - work("dm", trained).per_iteration.fused ==
+        Approx(3 * forward * 10 * 50 / 5));
+  const Work pool = work("dm", {{"networks", "pool"},
+                                {"pool-size", "10000"},
+                                {"pool-steps", "1000000000"},
+                                {"net-batch", "1000000"}});
+  CHECK(pool.setup.fused == Approx(1.5 * forward * 1e19));
 }
 
 TEST_CASE("mirror images, multi-formation and trained networks run under every matching method",
