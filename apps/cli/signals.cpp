@@ -1,5 +1,6 @@
 #include "apps/cli/signals.h"
 
+#include <atomic>
 #include <csignal>
 #include <unistd.h>
 
@@ -7,10 +8,11 @@ namespace retort::cli {
 namespace {
 
 StopFlag stop_flag;
+std::atomic<bool> polled{false};
 
 // Only async-signal-safe calls here.
 void handle(int) {
-  if (stop_flag.requested()) _exit(130);
+  if (stop_flag.requested() || !polled.load(std::memory_order_relaxed)) _exit(130);
   stop_flag.request();
   constexpr char kMessage[] = "\nstopping at the next safe point; once more to leave at once\n";
   [[maybe_unused]] const auto written = write(STDERR_FILENO, kMessage, sizeof kMessage - 1);
@@ -27,5 +29,7 @@ StopFlag& install_signal_handlers() {
   sigaction(SIGTERM, &action, nullptr);
   return stop_flag;
 }
+
+void expect_polling() { polled.store(true, std::memory_order_relaxed); }
 
 }  // namespace retort::cli

@@ -1,6 +1,9 @@
 #pragma once
 
 #include <atomic>
+#include <string>
+
+#include "lib/core/error.h"
 
 namespace retort {
 
@@ -13,5 +16,10 @@ class StopFlag {
  private:
   std::atomic<bool> requested_{false};
 };
+
+/// @throws Interrupted naming `what` was going on, if a stop was requested; a null flag never is
+inline void leave_if_requested(const StopFlag* stop, const std::string& what) {
+  if (stop != nullptr && stop->requested()) throw Interrupted(what + " was interrupted");
+}
 
 }  // namespace retort

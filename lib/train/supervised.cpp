@@ -121,6 +121,7 @@ EpochReport run_epoch(const nn::Network& network, nn::NetworkState& state, Sgd& 
   double loss_sum = 0;
   std::int64_t correct = 0;
   for (std::int64_t begin = 0, step = 0; begin < n; begin += options.batch_size, ++step) {
+    leave_if_requested(options.stop, "training");
     const std::int64_t count = std::min(options.batch_size, n - begin);
     const auto batch = data.batch(order.narrow(0, begin, count));
     const auto report = with_context(str("epoch ", position.epoch, ", step ", step), [&] {

@@ -7,6 +7,7 @@
 
 #include "lib/augment/augment.h"
 #include "lib/core/rng.h"
+#include "lib/core/stop.h"
 #include "lib/core/tensor.h"
 #include "lib/data/image_dataset.h"
 #include "lib/data/synthetic_set.h"
@@ -61,6 +62,7 @@ struct TrainOptions {
   bool shuffle = true;
   augment::Strategy augmentation = {};  ///< one draw per mini-batch, parameters per sample
   double cutmix_probability = 0;        ///< per mini-batch; Beta(1,1), one box, label-mixed loss
+  const StopFlag* stop = nullptr;       ///< polled before every step of `train`
 };
 
 /// E nominal epochs of the DC family: E+1 epochs; after epoch E/2+1 the step size drops to a tenth
@@ -94,7 +96,9 @@ struct EpochReport {
 /// Trains `state` in place. Every epoch draws its order and augmentation from children of `rng`
 /// keyed by the epoch. Stops early when `after_epoch` returns false. For networks without BatchNorm
 /// the result does not depend on the number of threads (see batch_gradient).
-/// @return optimiser steps made  @throws NumericalError when the loss is not finite
+/// @return optimiser steps made
+/// @throws NumericalError when the loss is not finite; Interrupted when `options.stop` was
+/// requested
 std::int64_t train(const nn::Network& network, nn::NetworkState& state, const TrainingData& data,
                    const TrainOptions& options, const Rng& rng,
                    const std::function<bool(const EpochReport&)>& after_epoch = {});
