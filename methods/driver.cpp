@@ -1,15 +1,18 @@
 #include "methods/driver.h"
 
+#include <algorithm>
 #include <cmath>
+
+#include <c10/util/Exception.h>
 
 #include "lib/config/options.h"
 #include "lib/core/clock.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
-#include "lib/core/hash.h"
 #include "lib/core/log.h"
 #include "lib/core/parallel.h"
 #include "lib/core/str.h"
+#include "lib/core/text.h"
 #include "lib/eval/evaluator.h"
 #include "lib/storage/set_file.h"
 #include "lib/synth/parametrization.h"
@@ -35,31 +38,104 @@ class Run {
         options_(options),
         progress_(progress),
         stop_(stop),
-        folder_{options.run_dir} {}
+        folder_{options.run_dir} {
+    context_.stop = &stop;
+  }
 
   RunOutcome execute() {
     if (options_.resume && std::filesystem::exists(folder_.set())) return finished_before();
-    std::filesystem::create_directories(folder_.root);
+    const MadeFolder made(folder_.root);
+    const std::optional<storage::StateReader> saved = saved_state();
+    // Before anything else: a run killed from here on can be resumed by its folder alone.
+    write_text(folder_.config(), options_.config_text);
     const LogFile log_file(folder_.log());
+    try {
+      return condense(saved);
+    } catch (const ConfigError& e) {
+      progress_.finish();
+      log_file.write(log::Level::Error, e.what());
+      // A run that could not even start is not in the way of the next try.
+      if (saved_at_ < 0) made.take_back();
+      throw;
+    } catch (const Interrupted& e) {
+      log_file.write(log::Level::Warn, e.what());
+      throw;
+    } catch (const c10::Error& e) {
+      log_file.write(log::Level::Error, e.what_without_backtrace());
+      throw;
+    } catch (const std::exception& e) {
+      log_file.write(log::Level::Error, e.what());
+      throw;
+    }
+  }
+
+ private:
+  /// While it lives, time counts neither as condensing nor against the budget.
+  class Aside {
+   public:
+    explicit Aside(Run& run) : run_(run), wall_(wall_seconds()), cpu_(cpu_seconds()) {}
+    ~Aside() {
+      run_.start_ += wall_seconds() - wall_;
+      run_.cpu_start_ += cpu_seconds() - cpu_;
+    }
+    Aside(const Aside&) = delete;
+    Aside& operator=(const Aside&) = delete;
+
+   private:
+    Run& run_;
+    double wall_;
+    double cpu_;
+  };
+
+  RunOutcome condense(const std::optional<storage::StateReader>& saved) {
+    announce();
     start_ = wall_seconds();
     cpu_start_ = cpu_seconds();
-    announce();
-    start_or_resume();
-    write_text(folder_.config(), options_.config_text);
+    start_or_resume(saved);
     iterate();
     return finish();
   }
 
- private:
+  /// A kill may have come between the parts of finish(): what is missing of them is made up for.
   RunOutcome finished_before() {
-    log::info(str("this run is finished; nothing to do but write its result"));
     RunOutcome outcome;
     outcome.set = storage::read_set(folder_.set());
+    expect_options_of(outcome.set);
+    log::info(str("this run is finished; nothing to do but write its result"));
     outcome.already_finished = true;
     outcome.iterations = outcome.set.provenance.iterations;
     outcome.wall_seconds = outcome.set.provenance.wall_seconds;
     if (options_.out) storage::write_set(*options_.out, outcome.set);
+    if (!std::filesystem::exists(folder_.grid())) {
+      vision::write_image(folder_.grid(), synth::draw_set(outcome.set).pixels);
+    }
+    write_text(folder_.config(), outcome.set.provenance.config);
+    std::filesystem::remove(folder_.checkpoint());
     return outcome;
+  }
+
+  void expect_options_of(const data::SyntheticSet& finished) const {
+    auto differing = config_differences(finished.provenance.config, options_.config_text);
+    std::erase_if(differing, [&](const ConfigDifference& d) { return cut_by_the_clock(d); });
+    refuse(differing, folder_.set());
+  }
+
+  /// A finished run may have made fewer iterations than planned. That is the clock's work when this
+  /// run has a budget as well, or when a kill left the planned number in config.cfg.
+  bool cut_by_the_clock(const ConfigDifference& difference) const {
+    if (difference.key != "iterations" || difference.theirs.empty()) return false;
+    if (std::stoll(difference.theirs) > method_.iterations()) return false;
+    if (options_.time_budget_seconds > 0) return true;
+    return std::filesystem::exists(folder_.config()) &&
+           config_differences(read_text(folder_.config()), options_.config_text).empty();
+  }
+
+  static void refuse(const std::vector<ConfigDifference>& differing,
+                     const std::filesystem::path& file) {
+    if (differing.empty()) return;
+    throw ConfigError(str("'", file.string(), "' was made with other options (theirs / yours): ",
+                          differences_text(differing),
+                          "; repeat theirs, or choose another --run-dir"));
   }
 
   void announce() {
@@ -73,31 +149,45 @@ class Run {
                       : ""));
   }
 
-  std::string config_digest() const {
-    // The clock's budget may differ between a run and its continuation; nothing else may.
-    return sha256_hex(with_entry(options_.config_text, "time-budget", ""));
+  /// The checkpoint to go on from, if there is one.
+  std::optional<storage::StateReader> saved_state() const {
+    if (!options_.resume) return {};
+    if (std::filesystem::exists(folder_.checkpoint())) {
+      const storage::StateReader state(folder_.checkpoint());
+      refuse(config_differences(state.text("driver/config"), options_.config_text),
+             folder_.checkpoint());
+      return state;
+    }
+    if (std::filesystem::exists(folder_.config())) {
+      refuse(config_differences(read_text(folder_.config()), options_.config_text),
+             folder_.config());
+    }
+    return {};
   }
 
-  void start_or_resume() {
-    if (options_.resume && std::filesystem::exists(folder_.checkpoint())) {
-      const storage::StateReader state(folder_.checkpoint());
-      if (state.text("driver/config_digest") != config_digest()) {
-        throw ConfigError(str("'", folder_.checkpoint().string(),
-                              "' was made with other options than this run's; repeat them, or "
-                              "start from ",
-                              folder_.config().string(), " with --config"));
+  void start_or_resume(const std::optional<storage::StateReader>& saved) {
+    try {
+      if (saved) {
+        load(*saved);
+        log::info(str("resumed at iteration ", next_, " of ", method_.iterations()));
+        return;
       }
-      next_ = state.integer("driver/next_iteration");
-      earlier_wall_ = state.number("driver/wall_seconds");
-      earlier_cpu_ = state.number("driver/cpu_seconds");
-      last_loss_ = state.number("driver/last_loss");
-      saved_at_ = next_;
-      method_.load_state(context_, state);
-      log::info(str("resumed at iteration ", next_, " of ", method_.iterations()));
-      return;
+      if (options_.resume) log::info("no checkpoint yet: starting at iteration 0");
+      method_.initialize(context_);
+    } catch (const Interrupted&) {
+      throw Interrupted(str("stopped while preparing, nothing new was saved; start again with ",
+                            "--resume in ", folder_.root.string()));
     }
-    if (options_.resume) log::info("no checkpoint yet: starting at iteration 0");
-    method_.initialize(context_);
+  }
+
+  void load(const storage::StateReader& state) {
+    next_ = state.integer("driver/next_iteration");
+    earlier_wall_ = state.number("driver/wall_seconds");
+    earlier_cpu_ = state.number("driver/cpu_seconds");
+    last_loss_ = state.number("driver/last_loss");
+    owes_evaluation_ = state.integer("driver/owes_evaluation") != 0;
+    saved_at_ = next_;
+    method_.load_state(context_, state);
   }
 
   double wall() const { return earlier_wall_ + wall_seconds() - start_; }
@@ -107,17 +197,19 @@ class Run {
     CsvLog metrics(folder_.metrics(), next_);
     CsvLog evaluations(folder_.evaluations(), next_ + 1);
     double last_save = wall_seconds();
+    if (owes_evaluation_) evaluate(evaluations);
     while (next_ < method_.iterations()) {
+      if (stop_.requested()) interrupt();
       const double before = wall_seconds();
-      const UpdateReport report = method_.update(next_);
+      const UpdateReport report = update();
       const double seconds = wall_seconds() - before;
-      check_finite(report.loss);
+      check_finite(report);
       write_metrics(metrics, report, seconds);
       last_loss_ = report.loss;
       ++next_;
       show_progress(report.loss, seconds);
-      if (due(options_.eval_every)) evaluate(evaluations);
       if (due(options_.grid_every)) draw(folder_.grid(next_), method_.snapshot());
+      if (due(options_.eval_every)) evaluate(evaluations);
       const bool by_count = due(options_.checkpoint_every);
       const bool by_time =
           options_.checkpoint_every == 0 && wall_seconds() - last_save > kSecondsBetweenCheckpoints;
@@ -125,22 +217,49 @@ class Run {
         save_checkpoint();
         last_save = wall_seconds();
       }
-      if (stop_.requested() && next_ < method_.iterations()) interrupt();
       if (options_.time_budget_seconds > 0 && wall() >= options_.time_budget_seconds) break;
     }
     progress_.finish();
   }
 
+  UpdateReport update() {
+    try {
+      return method_.update(next_);
+    } catch (const Interrupted&) {
+      interrupt();
+    }
+  }
+
   bool due(std::int64_t every) const { return every > 0 && next_ % every == 0; }
 
-  void check_finite(double loss) {
-    if (std::isfinite(loss)) return;
+  void check_finite(const UpdateReport& report) {
+    expect_finite(report.loss, "the loss");
+    for (const auto& [name, value] : report.columns) expect_finite(value, name);
+  }
+
+  void expect_finite(double value, const std::string& what) {
+    if (!std::isfinite(value)) diverged(str(what, " is ", value, " at iteration ", next_));
+  }
+
+  [[noreturn]] void diverged(const std::string& what) {
     progress_.finish();
-    throw NumericalError(str("the loss is ", loss, " at iteration ", next_, "; ",
+    throw NumericalError(str(what, "; ",
                              saved_at_ >= 0 ? str("the checkpoint of iteration ", saved_at_,
                                                   " is kept in ", folder_.root.string())
                                             : "no checkpoint had been made",
-                             ". A smaller --lr-images is the usual remedy"));
+                             ". A step size that is too large is the usual cause"));
+  }
+
+  /// Of the set after `next_` iterations: neither a checkpoint nor a result may hold anything else.
+  void check_finite(const data::SyntheticSet& set) {
+    if (!set.images.isfinite().all().item<bool>()) {
+      diverged(str("the synthetic images are not finite after ", next_, " iterations"));
+    }
+    const auto* soft = std::get_if<data::SoftLabels>(&set.labels);
+    if (soft != nullptr && !soft->values.isfinite().all().item<bool>()) {
+      diverged(str("the labels are not finite after ", next_, " iterations"));
+    }
+    expect_finite(set.learned_lr.value_or(0), "the learned step size");
   }
 
   void write_metrics(CsvLog& metrics, const UpdateReport& report, double seconds) {
@@ -165,19 +284,33 @@ class Run {
                       .seconds_left = left});
   }
 
+  /// Stopped on the way, it is owed: a resumed run begins with it.
   void evaluate(CsvLog& evaluations) {
+    owes_evaluation_ = true;
+    try {
+      const Aside aside(*this);
+      evaluate_set(evaluations);
+    } catch (const Interrupted&) {
+      interrupt();
+    }
+    owes_evaluation_ = false;
+  }
+
+  void evaluate_set(CsvLog& evaluations) {
     data::SyntheticSet set = method_.snapshot();
     set.preprocessing = context_.dataset.preprocessing();
     const eval::Protocol protocol = eval::load_protocol(options_.eval_protocol);
     const eval::Evaluator evaluator(context_.dataset, protocol);
     std::vector<std::uint64_t> seeds;
     for (std::int64_t i = 0; i < protocol.networks; ++i) seeds.push_back(std::uint64_t(i));
-    const auto result = evaluator.evaluate(synth::decode(set), protocol.net, seeds);
+    const auto result =
+        evaluator.evaluate(synth::decode(set), protocol.network_for(context_.dataset.shape()),
+                           seeds, no_progress(), &stop_);
     const std::string split = options_.eval_on_test ? "test" : "held-out training images";
-    log::info(str("iteration ", next_, ": ", std::round(result.mean * 10) / 10, " % on ", split,
-                  " (protocol ", protocol.name, ", ", seeds.size(),
+    log::info(str("after ", next_, " iterations: ", std::round(result.mean * 10) / 10, " % on ",
+                  split, " (protocol ", protocol.name, ", ", seeds.size(),
                   seeds.size() == 1 ? " network)" : " networks)"));
-    evaluations.row({{"iteration", std::to_string(next_)},
+    evaluations.row({{"iterations_done", std::to_string(next_)},
                      {"protocol", protocol.name},
                      {"split", split},
                      {"mean", number_text(result.mean)},
@@ -186,18 +319,22 @@ class Run {
   }
 
   void draw(const std::filesystem::path& path, data::SyntheticSet set) {
+    const Aside aside(*this);
     set.preprocessing = context_.dataset.preprocessing();
     set.provenance.class_names = context_.dataset.info().class_names;
     vision::write_image(path, synth::draw_set(set).pixels);
   }
 
   void save_checkpoint() {
+    // Methods that choose real images have none to show before their first update.
+    if (next_ > 0) check_finite(method_.snapshot());
     storage::StateWriter state;
     state.integer("driver/next_iteration", next_);
     state.number("driver/wall_seconds", wall());
     state.number("driver/cpu_seconds", cpu());
     state.number("driver/last_loss", last_loss_);
-    state.text("driver/config_digest", config_digest());
+    state.integer("driver/owes_evaluation", owes_evaluation_ ? 1 : 0);
+    state.text("driver/config", options_.config_text);
     method_.save_state(state);
     state.save(folder_.checkpoint());
     saved_at_ = next_;
@@ -207,7 +344,10 @@ class Run {
     progress_.finish();
     save_checkpoint();
     throw Interrupted(str("stopped after iteration ", next_, " of ", method_.iterations(),
-                          "; saved in ", folder_.root.string(), ", continue with --resume"));
+                          "; saved in ", folder_.root.string(), ", continue with --resume",
+                          options_.time_budget_seconds > 0
+                              ? " and the same --time-budget: without one all iterations are made"
+                              : ""));
   }
 
   RunOutcome finish() {
@@ -217,6 +357,7 @@ class Run {
     outcome.last_loss = last_loss_;
     outcome.set = method_.snapshot();
     data::SyntheticSet& set = outcome.set;
+    check_finite(set);
     set.preprocessing = context_.dataset.preprocessing();
     set.provenance = options_.provenance;
     set.provenance.dataset_sha256 = context_.dataset.info().sha256;
@@ -228,19 +369,19 @@ class Run {
     set.provenance.processor = processor_name();
     set.provenance.threads = thread_count();
     set.provenance.config = replay_config();
-    write_text(folder_.config(), set.provenance.config);
-    draw(folder_.grid(), set);
+    // The set first: whatever a kill leaves undone of the rest, finished_before() does.
     storage::write_set(folder_.set(), set);
     if (options_.out) storage::write_set(*options_.out, set);
+    draw(folder_.grid(), set);
+    write_text(folder_.config(), set.provenance.config);
     std::filesystem::remove(folder_.checkpoint());
     return outcome;
   }
 
   /// A run cut by the clock is repeated by its number of iterations.
   std::string replay_config() const {
-    if (next_ >= method_.iterations()) return with_entry(options_.config_text, "time-budget", "");
-    return with_entry(with_entry(options_.config_text, "time-budget", ""), "iterations",
-                      std::to_string(next_));
+    if (next_ >= method_.iterations()) return options_.config_text;
+    return with_iterations(options_.config_text, next_);
   }
 
   DistillationMethod& method_;
@@ -250,8 +391,9 @@ class Run {
   const StopFlag& stop_;
   RunFolder folder_;
 
-  std::int64_t next_ = 0;       // iterations done
-  std::int64_t saved_at_ = -1;  // iterations done at the last checkpoint
+  std::int64_t next_ = 0;         // iterations done
+  std::int64_t saved_at_ = -1;    // iterations done at the last checkpoint
+  bool owes_evaluation_ = false;  // the one of `next_` was stopped on the way
   double start_ = 0;
   double cpu_start_ = 0;
   double earlier_wall_ = 0;  // spent before a resume

@@ -17,28 +17,37 @@ namespace retort::methods {
 struct DriverOptions {
   std::filesystem::path run_dir;  ///< config.cfg, metrics.csv, log, checkpoint, grids, set.h5
   std::optional<std::filesystem::path> out;  ///< a copy of set.h5
-  double time_budget_seconds = 0;            ///< 0: none. Counts initialisation
-  std::int64_t checkpoint_every = 0;         ///< iterations; 0: by time, about once a minute
-  std::int64_t eval_every = 0;               ///< iterations; 0: no in-loop evaluation
-  std::int64_t grid_every = 0;               ///< iterations; 0: at the end only
-  bool eval_on_test = false;                 ///< in-loop checks on the test split, and marked so
+  /// 0: none. Initialisation and iterations count, over all sessions of a run; checks and pictures
+  /// do not.
+  double time_budget_seconds = 0;
+  std::int64_t checkpoint_every = 0;  ///< iterations; 0: by time, about once a minute
+  std::int64_t eval_every = 0;        ///< iterations; 0: no in-loop evaluation
+  std::int64_t grid_every = 0;        ///< iterations; 0: at the end only
+  bool eval_on_test = false;          ///< in-loop checks on the test split, and marked so
   std::string eval_protocol = "quick";
   bool resume = false;
-  std::string config_text;      ///< resolved configuration, replays the run
+  /// `key = value` lines that replay the run; a method that iterates has `iterations` among them.
+  std::string config_text;
   data::Provenance provenance;  ///< method, seed, dataset filled in by the caller
 };
 
 struct RunOutcome {
   data::SyntheticSet set;
   std::int64_t iterations = 0;
-  bool already_finished = false;  ///< --resume on a finished run
-  double wall_seconds = 0;
-  double last_loss = 0;
+  bool already_finished = false;    ///< --resume on a finished run
+  double wall_seconds = 0;          ///< of initialisation and iterations
+  std::optional<double> last_loss;  ///< none when the run was finished before
 };
 
 /// Runs `method` to its end, its time budget or an interruption.
-/// @throws Interrupted after saving a checkpoint when `stop` was requested
-/// @throws NumericalError when the loss is not finite; the last good checkpoint is kept
+/// `stop` is handed to the method as `context.stop`. A resumed run must have the options of the one
+/// it continues; only the iterations of a finished run that the clock had cut may be fewer.
+/// @throws Interrupted when `stop` was requested, after saving a checkpoint; during initialisation
+///         there is nothing to save yet
+/// @throws NumericalError when loss, metrics or images are not finite; the last good checkpoint is
+///         kept
+/// @throws ConfigError when options differ from those of the run to be resumed, or do not fit the
+///         data. A folder that this call made or found empty is then removed or emptied again
 RunOutcome run(DistillationMethod& method, RunContext& context, const DriverOptions& options,
                ProgressSink& progress, const StopFlag& stop);
 

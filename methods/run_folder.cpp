@@ -1,16 +1,33 @@
 #include "methods/run_folder.h"
 
+#include <algorithm>
 #include <ctime>
 #include <fstream>
 #include <iomanip>
 #include <memory>
 #include <sstream>
+#include <system_error>
 
+#include "lib/config/options.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/core/str.h"
 
 namespace retort::methods {
+namespace {
+
+void append(std::ofstream& file, log::Level level, const std::string& message) {
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  localtime_r(&now, &local);
+  file << std::put_time(&local, "%F %T ")
+       << (level == log::Level::Info   ? ""
+           : level == log::Level::Warn ? "warning: "
+                                       : "error: ")
+       << message << std::endl;
+}
+
+}  // namespace
 
 std::filesystem::path RunFolder::grid(std::int64_t iteration) const {
   std::ostringstream name;
@@ -54,40 +71,81 @@ void CsvLog::row(const std::vector<std::pair<std::string, std::string>>& columns
   if (!out) throw StorageError(str("'", path_.string(), "': cannot be written"));
 }
 
-LogFile::LogFile(const std::filesystem::path& path) {
-  const auto file = std::make_shared<std::ofstream>(path, std::ios::app);
+MadeFolder::MadeFolder(std::filesystem::path root) : root_(std::move(root)) {
+  namespace fs = std::filesystem;
+  for (fs::path path = root_; !path.empty() && !fs::exists(path); path = path.parent_path()) {
+    made_.push_back(path);
+  }
+  std::error_code error;
+  fs::create_directories(root_, error);
+  if (!fs::is_directory(root_)) {
+    throw StorageError(str("'", root_.string(), "': cannot be created: ", error.message()));
+  }
+  was_empty_ = fs::is_empty(root_);
+}
+
+void MadeFolder::take_back() const {
+  if (!was_empty_) return;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(root_, ignored)) {
+    std::filesystem::remove_all(entry.path(), ignored);
+  }
+  // Parents that somebody else began to use meanwhile are not empty and stay.
+  for (const auto& folder : made_) std::filesystem::remove(folder, ignored);
+}
+
+LogFile::LogFile(const std::filesystem::path& path)
+    : file_(std::make_shared<std::ofstream>(path, std::ios::app)) {
   // The sink in place so far keeps receiving everything.
   previous_ = log::set_sink({});
-  log::set_sink([file, before = previous_](log::Level level, const std::string& message) {
-    const std::time_t now = std::time(nullptr);
-    std::tm local{};
-    localtime_r(&now, &local);
-    *file << std::put_time(&local, "%F %T ")
-          << (level == log::Level::Info   ? ""
-              : level == log::Level::Warn ? "warning: "
-                                          : "error: ")
-          << message << std::endl;
+  log::set_sink([file = file_, before = previous_](log::Level level, const std::string& message) {
+    append(*file, level, message);
     if (before) before(level, message);
   });
 }
 
 LogFile::~LogFile() { log::set_sink(previous_); }
 
-std::string with_entry(const std::string& config, const std::string& key,
-                       const std::string& value) {
+void LogFile::write(log::Level level, const std::string& message) const {
+  append(*file_, level, message);
+}
+
+std::string with_iterations(const std::string& config, std::int64_t iterations) {
   std::istringstream lines(config);
   std::string out;
-  bool found = false;
   for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with(key + " =")) {
-      found = true;
-      if (value.empty()) continue;
-      line = str(key, " = ", value);
-    }
+    if (line.starts_with("iterations =")) line = str("iterations = ", iterations);
     out += line + "\n";
   }
-  if (!found && !value.empty()) out += str(key, " = ", value, "\n");
   return out;
+}
+
+std::vector<ConfigDifference> config_differences(const std::string& theirs,
+                                                 const std::string& mine) {
+  std::vector<ConfigDifference> all;
+  for (const auto& entry : config::parse_config(mine, "this run's configuration")) {
+    all.push_back({entry.key, "", entry.value});
+  }
+  for (const auto& entry : config::parse_config(theirs, "the stored configuration")) {
+    const auto same_key = [&](const ConfigDifference& d) { return d.key == entry.key; };
+    const auto found = std::find_if(all.begin(), all.end(), same_key);
+    if (found == all.end()) {
+      all.push_back({entry.key, entry.value, ""});
+    } else {
+      found->theirs = entry.value;
+    }
+  }
+  std::erase_if(all, [](const ConfigDifference& d) { return d.theirs == d.mine; });
+  return all;
+}
+
+std::string differences_text(const std::vector<ConfigDifference>& differences) {
+  const auto shown = [](const std::string& value) { return value.empty() ? "(none)" : value; };
+  std::vector<std::string> texts;
+  for (const auto& d : differences) {
+    texts.push_back(str(d.key, ": ", shown(d.theirs), " / ", shown(d.mine)));
+  }
+  return join(texts, ", ");
 }
 
 }  // namespace retort::methods

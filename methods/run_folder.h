@@ -2,7 +2,10 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <iosfwd>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lib/core/log.h"
@@ -24,8 +27,9 @@ struct RunFolder {
   std::filesystem::path grid(std::int64_t iteration) const;
 };
 
-/// A CSV file that grows by rows whose first column is the iteration. Opened for a resumed run it
-/// drops the rows from `next_iteration` on: they will be made again.
+/// A CSV file that grows by rows whose first column is the iteration (metrics.csv) or the
+/// iterations done (evaluations.csv). Opened for a resumed run it drops the rows from
+/// `next_iteration` on: they will be made again.
 class CsvLog {
  public:
   CsvLog(std::filesystem::path path, std::int64_t next_iteration);
@@ -37,6 +41,21 @@ class CsvLog {
   bool has_header_ = false;
 };
 
+/// Makes a folder with its parents, and can take that back.
+class MadeFolder {
+ public:
+  /// @throws StorageError
+  explicit MadeFolder(std::filesystem::path root);
+  /// Removes everything in the folder and the folders that were made. Nothing happens to a folder
+  /// that held something before.
+  void take_back() const;
+
+ private:
+  std::filesystem::path root_;
+  std::vector<std::filesystem::path> made_;  ///< the deepest first
+  bool was_empty_ = true;
+};
+
 /// While it lives, every log message is also appended to a file.
 class LogFile {
  public:
@@ -44,12 +63,26 @@ class LogFile {
   ~LogFile();
   LogFile(const LogFile&) = delete;
   LogFile& operator=(const LogFile&) = delete;
+  /// Into the file only: for what somebody else shows.
+  void write(log::Level level, const std::string& message) const;
 
  private:
+  std::shared_ptr<std::ofstream> file_;
   log::Sink previous_;
 };
 
-/// Replaces or appends `key = value` in a text of such lines; an empty value removes the line.
-std::string with_entry(const std::string& config, const std::string& key, const std::string& value);
+/// The configuration text with another value of `iterations`.
+std::string with_iterations(const std::string& config, std::int64_t iterations);
+
+/// A key whose values in two configuration texts differ; empty where it stands in one only.
+struct ConfigDifference {
+  std::string key;
+  std::string theirs;
+  std::string mine;
+};
+std::vector<ConfigDifference> config_differences(const std::string& theirs,
+                                                 const std::string& mine);
+/// "seed: 0 / 5, ipc: 1 / 10"
+std::string differences_text(const std::vector<ConfigDifference>& differences);
 
 }  // namespace retort::methods

@@ -1,14 +1,17 @@
 #include "methods/driver.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <limits>
 
+#include "lib/core/clock.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/storage/set_file.h"
 #include "methods/run_folder.h"
 #include "tests/methods/small.h"
 #include "tests/support/catch.h"
+#include "tests/support/process.h"
 
 using namespace retort;
 using namespace retort::methods;
@@ -17,26 +20,43 @@ using retort::testing::small_method;
 
 namespace {
 
-/// A method whose loss can be scripted and that stops the run at a chosen iteration.
+/// A method whose numbers can be scripted and that stops or fails the run at a chosen moment.
 class Scripted : public DistillationMethod {
  public:
   StopFlag* stop = nullptr;
-  std::int64_t stop_at = -1;
-  std::int64_t nan_at = -1;
+  std::int64_t stop_at = -1;   ///< raised during this update
+  std::int64_t leave_at = -1;  ///< this update notices a stop itself, having done nothing
+  std::int64_t nan_at = -1;    ///< the loss
+  std::int64_t nan_column_at = -1;
+  std::int64_t nan_images_at = -1;
+  bool stop_while_initializing = false;
+  bool refuse_data = false;
 
   std::int64_t iterations() const override { return 6; }
   Work work(const RunContext&) const override { return {}; }
-  void initialize(RunContext& run) override { prepare(run); }
+  void initialize(RunContext& run) override {
+    prepare(run);
+    if (refuse_data) throw ConfigError("the classes are too small");
+    if (stop_while_initializing) stop->request();
+    leave_if_requested(run.stop, "choosing");
+  }
   UpdateReport update(std::int64_t iteration) override {
+    if (iteration == leave_at) {
+      stop->request();
+      throw Interrupted("training a pool was interrupted");
+    }
     sum_ += iteration;
     if (iteration == stop_at) stop->request();
-    const double loss = iteration == nan_at ? std::numeric_limits<double>::quiet_NaN() : 1.0;
-    return {loss, {{"sum", double(sum_)}}};
+    if (iteration == nan_images_at) broken_ = true;
+    const double nan = std::numeric_limits<double>::quiet_NaN();
+    return {iteration == nan_at ? nan : 1.0,
+            {{"sum", iteration == nan_column_at ? nan : double(sum_)}}};
   }
   data::SyntheticSet snapshot() const override {
     data::SyntheticSet set;
     const auto s = shapes().shape();
     set.images = at::full({classes_, s.channels, s.height, s.width}, double(sum_));
+    if (broken_) set.images[0][0][0][0] = std::numeric_limits<double>::infinity();
     set.class_index = at::arange(classes_, at::kLong);
     set.labels = data::HardLabels{set.class_index};
     return set;
@@ -51,23 +71,48 @@ class Scripted : public DistillationMethod {
   void prepare(RunContext& run) { classes_ = run.dataset.num_classes(); }
   std::int64_t classes_ = 0;
   std::int64_t sum_ = 0;
+  bool broken_ = false;
 };
 
+constexpr char kConfig[] = "method = scripted\nipc = 1\nseed = 1\niterations = 6\n";
+
 struct Folder {
-  std::filesystem::path root = std::filesystem::temp_directory_path() / "retort-driver-test";
-  Folder() { std::filesystem::remove_all(root); }
-  ~Folder() { std::filesystem::remove_all(root); }
+  testing::TemporaryFolder temporary{"retort-driver-test"};
+  std::filesystem::path root = temporary.path();
+  RunFolder run{root / "runs" / "run"};
+
   DriverOptions options() const {
     DriverOptions options;
-    options.run_dir = root / "run";
-    options.config_text = "method = scripted\niterations = 6\ntime-budget = 0\n";
+    options.run_dir = run.root;
+    options.config_text = kConfig;
     return options;
   }
+  DriverOptions resuming() const {
+    DriverOptions again = options();
+    again.resume = true;
+    return again;
+  }
 };
+
+float first_pixel(const data::SyntheticSet& set) { return set.images[0][0][0][0].item<float>(); }
+
+std::int64_t rows(const std::filesystem::path& csv) {
+  const std::string text = read_text(csv);
+  return std::count(text.begin(), text.end(), '\n') - 1;
+}
 
 RunOutcome drive(Scripted& method, const DriverOptions& options, StopFlag& stop) {
   RunContext run{.dataset = shapes(), .ipc = 1, .rng = Rng(1)};
   return methods::run(method, run, options, no_progress(), stop);
+}
+
+/// A protocol that trains long enough to be measured.
+std::string own_protocol(const Folder& folder) {
+  const auto path = folder.root / "short.cfg";
+  write_text(path,
+             "source = for tests\nepochs = 20\nschedule = steps\nnetworks = 1\n"
+             "net = ConvNet-2-w8\n");
+  return path.string();
 }
 
 }  // namespace
@@ -78,13 +123,13 @@ TEST_CASE("a run writes its folder: configuration, metrics, log, picture and set
   Scripted method;
   StopFlag stop;
   const RunOutcome outcome = drive(method, folder.options(), stop);
-  const RunFolder run{folder.root / "run"};
+  const RunFolder& run = folder.run;
   CHECK(outcome.iterations == 6);
   CHECK(std::filesystem::exists(run.config()));
   CHECK(std::filesystem::exists(run.grid()));
   CHECK_FALSE(std::filesystem::exists(run.checkpoint()));
   const data::SyntheticSet set = storage::read_set(run.set());
-  CHECK(set.images[0][0][0][0].item<float>() == 15);
+  CHECK(first_pixel(set) == 15);
   CHECK(set.provenance.iterations == 6);
   CHECK(set.provenance.dataset_sha256 == shapes().info().sha256);
   const std::string metrics = read_text(run.metrics());
@@ -97,27 +142,76 @@ TEST_CASE("an interrupted run saves, says so, and goes on where it was", "[metho
   StopFlag stop;
   Scripted first;
   first.stop = &stop;
-  first.stop_at = 2;
+  SECTION("raised during an update, which is finished") { first.stop_at = 2; }
+  SECTION("noticed by an update, which is made again") { first.leave_at = 2; }
   CHECK_THROWS_WITH_TEXT(drive(first, folder.options(), stop), Interrupted, "--resume");
+  CHECK(read_text(folder.run.log()).find("warning: stopped after iteration") != std::string::npos);
   StopFlag go;
   Scripted second;
-  DriverOptions options = folder.options();
-  options.resume = true;
-  const RunOutcome outcome = drive(second, options, go);
-  CHECK(outcome.set.images[0][0][0][0].item<float>() == 15);
-  const std::string metrics = read_text(RunFolder{folder.root / "run"}.metrics());
-  CHECK(std::count(metrics.begin(), metrics.end(), '\n') == 7);
+  const RunOutcome outcome = drive(second, folder.resuming(), go);
+  CHECK(first_pixel(outcome.set) == 15);
+  CHECK(rows(folder.run.metrics()) == 6);
+}
 
-  SECTION("resuming a finished run writes the result again and trains nothing") {
-    Scripted third;
-    options.out = folder.root / "copy.h5";
-    const RunOutcome again = drive(third, options, go);
-    CHECK(again.already_finished);
+TEST_CASE("a stop while preparing leaves a folder that can be resumed", "[methods][resume]") {
+  const Folder folder;
+  StopFlag stop;
+  Scripted first;
+  first.stop = &stop;
+  first.stop_while_initializing = true;
+  CHECK_THROWS_WITH_TEXT(drive(first, folder.options(), stop), Interrupted, "while preparing");
+  CHECK(read_text(folder.run.config()) == kConfig);
+  StopFlag go;
+  Scripted second;
+  DriverOptions other = folder.resuming();
+  other.config_text = "method = scripted\nipc = 1\nseed = 2\niterations = 6\n";
+  CHECK_THROWS_WITH_TEXT(drive(second, other, go), ConfigError, "seed: 1 / 2");
+  CHECK(first_pixel(drive(second, folder.resuming(), go).set) == 15);
+}
+
+TEST_CASE("a stop with a time budget says that the budget must be given again",
+          "[methods][resume]") {
+  const Folder folder;
+  StopFlag stop;
+  Scripted method;
+  method.stop = &stop;
+  method.stop_at = 2;
+  DriverOptions options = folder.options();
+  options.time_budget_seconds = 1000;
+  CHECK_THROWS_WITH_TEXT(drive(method, options, stop), Interrupted, "the same --time-budget");
+}
+
+TEST_CASE("resuming a finished run writes the result again and trains nothing",
+          "[methods][resume]") {
+  const Folder folder;
+  StopFlag stop;
+  Scripted first;
+  const RunOutcome outcome = drive(first, folder.options(), stop);
+  CHECK(outcome.last_loss == 1.0);
+  DriverOptions options = folder.resuming();
+  options.out = folder.root / "copy.h5";
+  Scripted again;
+
+  SECTION("with the same options") {
+    // What a kill between the set and the rest leaves.
+    std::filesystem::remove(folder.run.grid());
+    write_text(folder.run.checkpoint(), "stale");
+    const RunOutcome result = drive(again, options, stop);
+    CHECK(result.already_finished);
+    CHECK_FALSE(result.last_loss.has_value());
     CHECK(at::equal(storage::read_set(*options.out).images, outcome.set.images));
+    CHECK(std::filesystem::exists(folder.run.grid()));
+    CHECK_FALSE(std::filesystem::exists(folder.run.checkpoint()));
+  }
+  SECTION("with others it is refused, and they are named") {
+    options.config_text = "method = scripted\nipc = 10\nseed = 5\niterations = 6\n";
+    CHECK_THROWS_WITH_TEXT(drive(again, options, stop), ConfigError,
+                           "other options (theirs / yours): ipc: 1 / 10, seed: 1 / 5;");
+    CHECK_FALSE(std::filesystem::exists(*options.out));
   }
 }
 
-TEST_CASE("a checkpoint of other options is refused", "[methods][resume]") {
+TEST_CASE("a checkpoint of other options is refused, and they are named", "[methods][resume]") {
   const Folder folder;
   StopFlag stop;
   Scripted first;
@@ -126,23 +220,51 @@ TEST_CASE("a checkpoint of other options is refused", "[methods][resume]") {
   CHECK_THROWS_AS(drive(first, folder.options(), stop), Interrupted);
   StopFlag go;
   Scripted second;
-  DriverOptions options = folder.options();
-  options.resume = true;
-  options.config_text = "method = scripted\niterations = 7\ntime-budget = 0\n";
-  CHECK_THROWS_WITH_TEXT(drive(second, options, go), ConfigError, "other options");
+  DriverOptions options = folder.resuming();
+  options.config_text = with_iterations(kConfig, 7);
+  CHECK_THROWS_WITH_TEXT(drive(second, options, go), ConfigError,
+                         "other options (theirs / yours): iterations: 6 / 7;");
+  CHECK(read_text(folder.run.config()) == kConfig);
 }
 
-TEST_CASE("a loss that is not finite stops the run with what, when and the checkpoint kept",
+TEST_CASE("numbers that are not finite stop the run with what, when and the checkpoint kept",
           "[methods][driver]") {
   const Folder folder;
   StopFlag stop;
   Scripted method;
-  method.nan_at = 3;
   DriverOptions options = folder.options();
   options.checkpoint_every = 2;
-  CHECK_THROWS_WITH_TEXT(drive(method, options, stop), NumericalError,
-                         "the loss is nan at iteration 3; the checkpoint of iteration 2");
-  CHECK(std::filesystem::exists(RunFolder{folder.root / "run"}.checkpoint()));
+  std::string text;
+  SECTION("a loss") {
+    method.nan_at = 3;
+    text = "the loss is nan at iteration 3; the checkpoint of iteration 2";
+  }
+  SECTION("another column of the metrics") {
+    method.nan_column_at = 3;
+    text = "sum is nan at iteration 3; the checkpoint of iteration 2";
+  }
+  SECTION("images at a checkpoint") {
+    method.nan_images_at = 2;
+    text = "the synthetic images are not finite after 4 iterations; the checkpoint of iteration 2";
+  }
+  SECTION("images at the end") {
+    method.nan_images_at = 4;
+    options.checkpoint_every = 4;
+    text = "the synthetic images are not finite after 6 iterations; the checkpoint of iteration 4";
+  }
+  CHECK_THROWS_WITH_TEXT(drive(method, options, stop), NumericalError, text);
+  CHECK(std::filesystem::exists(folder.run.checkpoint()));
+  CHECK_FALSE(std::filesystem::exists(folder.run.set()));
+  CHECK(read_text(folder.run.log()).find("error: " + text) != std::string::npos);
+}
+
+TEST_CASE("a run that the data does not allow leaves no folder behind", "[methods][driver]") {
+  const Folder folder;
+  StopFlag stop;
+  Scripted method;
+  method.refuse_data = true;
+  CHECK_THROWS_WITH_TEXT(drive(method, folder.options(), stop), ConfigError, "too small");
+  CHECK(std::filesystem::is_empty(folder.root));
 }
 
 TEST_CASE("a time budget ends the run properly and the configuration replays the iterations",
@@ -152,8 +274,80 @@ TEST_CASE("a time budget ends the run properly and the configuration replays the
   Scripted method;
   DriverOptions options = folder.options();
   options.time_budget_seconds = 1e-9;
-  options.config_text = with_entry(options.config_text, "time-budget", "1");
   CHECK(drive(method, options, stop).iterations == 1);
-  const std::string config = read_text(RunFolder{folder.root / "run"}.config());
-  CHECK(config == "method = scripted\niterations = 1\n");
+  CHECK(read_text(folder.run.config()) == with_iterations(kConfig, 1));
+
+  Scripted again;
+  SECTION("the same command with --resume finds it finished") {
+    options.resume = true;
+    CHECK(drive(again, options, stop).already_finished);
+  }
+  SECTION("its own configuration finds it finished") {
+    DriverOptions own = folder.resuming();
+    own.config_text = with_iterations(kConfig, 1);
+    CHECK(drive(again, own, stop).already_finished);
+  }
+  SECTION("a kill before config.cfg was rewritten is made up for") {
+    write_text(folder.run.config(), kConfig);
+    CHECK(drive(again, folder.resuming(), stop).already_finished);
+    CHECK(read_text(folder.run.config()) == with_iterations(kConfig, 1));
+  }
+  SECTION("more iterations without a budget are another run") {
+    CHECK_THROWS_WITH_TEXT(drive(again, folder.resuming(), stop), ConfigError, "iterations: 1 / 6");
+  }
+}
+
+TEST_CASE("checks during a run do not use up its time budget", "[methods][driver]") {
+  const Folder folder;
+  StopFlag stop;
+  Scripted method;
+  DriverOptions options = folder.options();
+  options.eval_every = 3;
+  options.eval_protocol = own_protocol(folder);
+  const double before = wall_seconds();
+  const RunOutcome outcome = drive(method, options, stop);
+  const double all = wall_seconds() - before;
+  CHECK(outcome.wall_seconds < 0.5 * all);
+  const std::string table = read_text(folder.run.evaluations());
+  CHECK(table.starts_with("iterations_done,protocol,"));
+  CHECK(table.find("\n3,") != std::string::npos);
+  CHECK(table.find("\n6,") != std::string::npos);
+}
+
+TEST_CASE("a check that was stopped on the way is made first when the run goes on",
+          "[methods][resume]") {
+  const Folder folder;
+  StopFlag stop;
+  Scripted first;
+  first.stop = &stop;
+  first.stop_at = 2;
+  DriverOptions options = folder.options();
+  options.eval_every = 3;
+  options.eval_protocol = own_protocol(folder);
+  CHECK_THROWS_WITH_TEXT(drive(first, options, stop), Interrupted, "stopped after iteration 3");
+  CHECK_FALSE(std::filesystem::exists(folder.run.evaluations()));
+  StopFlag go;
+  Scripted second;
+  options.resume = true;
+  CHECK(first_pixel(drive(second, options, go).set) == 15);
+  CHECK(rows(folder.run.evaluations()) == 2);
+}
+
+TEST_CASE("choosing real images and training networks for the method heed a stop",
+          "[methods][driver]") {
+  StopFlag stop;
+  RunContext run{.dataset = shapes(), .ipc = 1, .rng = Rng(1), .stop = &stop};
+  const auto coreset = small_method("k-means", "1", {{"feature-epochs", "1"}});
+  coreset->initialize(run);
+  const auto trained = small_method("dm", "3", {{"networks", "trained"}, {"net-period", "2"}});
+  trained->initialize(run);
+  const auto pool = small_method("dm", "3", {{"networks", "pool"}, {"pool-size", "2"}});
+  pool->initialize(run);
+  trained->update(0);
+  stop.request();
+  CHECK_THROWS_WITH_TEXT(coreset->update(0), Interrupted, "training was interrupted");
+  CHECK_THROWS_WITH_TEXT(trained->update(1), Interrupted, "networks on real data was interrupted");
+  CHECK_THROWS_WITH_TEXT(pool->update(0), Interrupted, "networks on real data was interrupted");
+  const auto chosen = small_method("dm", "3", {{"init", "random"}});
+  CHECK_THROWS_WITH_TEXT(chosen->initialize(run), Interrupted, "choosing real images");
 }

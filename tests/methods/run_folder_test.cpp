@@ -3,18 +3,20 @@
 #include <filesystem>
 #include <fstream>
 
+#include "lib/core/error.h"
 #include "lib/core/files.h"
+#include "lib/core/log.h"
 #include "methods/prediction.h"
 #include "tests/support/catch.h"
+#include "tests/support/process.h"
 
 using namespace retort;
 using namespace retort::methods;
 
 TEST_CASE("a resumed metrics file loses the rows that will be made again, and half a line",
           "[methods][resume]") {
-  const auto folder = std::filesystem::temp_directory_path() / "retort-csv-test";
-  std::filesystem::remove_all(folder);
-  const auto path = folder / "metrics.csv";
+  const testing::TemporaryFolder folder("retort-csv-test");
+  const auto path = folder.path() / "metrics.csv";
   write_text(path, "iteration,loss\n0,1\n1,2\n2,3\n3");
   CsvLog log(path, 2);
   log.row({{"iteration", "2"}, {"loss", "9"}});
@@ -22,18 +24,56 @@ TEST_CASE("a resumed metrics file loses the rows that will be made again, and ha
   CsvLog fresh(path, 0);
   fresh.row({{"iteration", "0"}, {"loss", "5"}});
   CHECK(read_text(path) == "iteration,loss\n0,5\n");
-  std::filesystem::remove_all(folder);
 }
 
-TEST_CASE("an entry of a configuration text is replaced, added or removed", "[methods]") {
-  CHECK(with_entry("a = 1\nb = 2\n", "b", "3") == "a = 1\nb = 3\n");
-  CHECK(with_entry("a = 1\n", "b", "3") == "a = 1\nb = 3\n");
-  CHECK(with_entry("a = 1\nb = 2\n", "a", "") == "b = 2\n");
+TEST_CASE("a configuration gets another number of iterations and nothing else", "[methods]") {
+  CHECK(with_iterations("a = 1\niterations = 20\niterations-more = 2\n", 3) ==
+        "a = 1\niterations = 3\niterations-more = 2\n");
 }
 
-TEST_CASE("durations read as a person would say them", "[methods]") {
-  CHECK(duration_text(0.44) == "0.4 s");
-  CHECK(duration_text(42.3) == "42 s");
-  CHECK(duration_text(200) == "3 min 20 s");
-  CHECK(duration_text(7530) == "2 h 05 min");
+TEST_CASE("two configurations differ in named keys, whatever their order", "[methods][resume]") {
+  CHECK(config_differences("a = 1\nb = 2\n", "b = 2\na = 1\n").empty());
+  CHECK(
+      differences_text(config_differences("a = 1\nb = 2\nold = x\n", "a = 1\nb = 3\nnew = y\n")) ==
+      "b: 2 / 3, new: (none) / y, old: x / (none)");
+}
+
+TEST_CASE("a folder is taken back unless it held something", "[methods]") {
+  const testing::TemporaryFolder temporary("retort-made-folder-test");
+  const auto& root = temporary.path();
+  const MadeFolder made(root / "runs" / "a");
+  write_text(root / "runs" / "a" / "config.cfg", "x");
+  made.take_back();
+  CHECK_FALSE(std::filesystem::exists(root / "runs"));
+
+  std::filesystem::create_directories(root / "empty");
+  const MadeFolder empty(root / "empty");
+  write_text(root / "empty" / "config.cfg", "x");
+  empty.take_back();
+  CHECK(std::filesystem::is_empty(root / "empty"));
+
+  write_text(root / "mine" / "notes.txt", "x");
+  const MadeFolder mine(root / "mine");
+  write_text(root / "mine" / "config.cfg", "x");
+  mine.take_back();
+  CHECK(std::filesystem::exists(root / "mine" / "notes.txt"));
+  CHECK(std::filesystem::exists(root / "mine" / "config.cfg"));
+
+  write_text(root / "file", "x");
+  CHECK_THROWS_WITH_TEXT(MadeFolder(root / "file"), StorageError, "cannot be created");
+}
+
+TEST_CASE("a log file takes what is logged and what only it shall know", "[methods]") {
+  const testing::TemporaryFolder temporary("retort-log-file-test");
+  const auto path = temporary.path() / "log.txt";
+  {
+    const LogFile file(path);
+    log::info("begun");
+    file.write(log::Level::Error, "failed");
+  }
+  log::info("not here");
+  const std::string text = read_text(path);
+  CHECK(text.find(" begun\n") != std::string::npos);
+  CHECK(text.find(" error: failed\n") != std::string::npos);
+  CHECK(text.find("not here") == std::string::npos);
 }
