@@ -1,5 +1,3 @@
-#include "tests/support/catch.h"
-
 #include <atomic>
 #include <filesystem>
 #include <fstream>
@@ -12,6 +10,8 @@
 #include "lib/core/parallel.h"
 #include "lib/core/rng.h"
 #include "lib/core/shape.h"
+#include "tests/support/catch.h"
+#include "tests/support/process.h"
 
 using namespace retort;
 
@@ -52,7 +52,8 @@ TEST_CASE("uniform, normal and integer draws have the promised distribution", "[
   std::vector<int> values(7);
   for (int i = 0; i < kDraws; ++i) ++values[std::size_t(rng.integer(7))];
   const double expected = kDraws / 7.0;
-  for (const int count : values) CHECK(std::abs(count - expected) < 4 * std::sqrt(expected * 6 / 7));
+  for (const int count : values)
+    CHECK(std::abs(count - expected) < 4 * std::sqrt(expected * 6 / 7));
 }
 
 TEST_CASE("every position of a permutation is uniform, and samples do not repeat", "[core][rng]") {
@@ -85,19 +86,19 @@ TEST_CASE("tasks all run once, in any order, and the first error comes back", "[
 }
 
 TEST_CASE("a failed write leaves the old file and no litter", "[core][files]") {
-  const auto folder = std::filesystem::temp_directory_path() / "retort-files-test";
-  std::filesystem::remove_all(folder);
+  const testing::TemporaryFolder home("retort-files-test");
+  const auto& folder = home.path();
   const auto path = folder / "a.txt";
   write_text(path, "old");
-  CHECK_THROWS_WITH_TEXT(write_atomically(path, [](const auto& temporary) {
-                           std::ofstream(temporary) << "half";
-                           throw StorageError("disk full");
-                         }),
+  CHECK_THROWS_WITH_TEXT(write_atomically(path,
+                                          [](const auto& temporary) {
+                                            std::ofstream(temporary) << "half";
+                                            throw StorageError("disk full");
+                                          }),
                          StorageError, "disk full");
   CHECK(read_text(path) == "old");
   CHECK(std::distance(std::filesystem::directory_iterator(folder), {}) == 1);
   CHECK_THROWS_WITH_TEXT(read_text(folder / "missing"), StorageError, "missing");
-  std::filesystem::remove_all(folder);
 }
 
 TEST_CASE("SHA-256 gives the published digest of abc", "[core][hash]") {
@@ -108,9 +109,9 @@ TEST_CASE("an unknown name is answered with the nearest known one", "[core][name
   const std::vector<std::string> known{"random", "herding", "dm"};
   CHECK(nearest_name("herdng", known) == "herding");
   CHECK(nearest_name("zzzzzzzz", known).empty());
-  CHECK_THAT(unknown_name_message("method", "randm", known),
-             Catch::Matchers::Contains("did you mean 'random'") &&
-                 Catch::Matchers::Contains("herding"));
+  CHECK_THAT(
+      unknown_name_message("method", "randm", known),
+      Catch::Matchers::Contains("did you mean 'random'") && Catch::Matchers::Contains("herding"));
 }
 
 TEST_CASE("a wrong shape is named with both shapes", "[core][shape]") {
