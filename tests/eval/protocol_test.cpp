@@ -5,6 +5,7 @@
 #include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "tests/support/catch.h"
+#include "tests/support/process.h"
 
 using namespace retort;
 using eval::load_protocol;
@@ -18,13 +19,13 @@ bool has_flip(const augment::Strategy& strategy) {
 class TemporaryFile {
  public:
   TemporaryFile(const std::string& name, const std::string& text)
-      : path_(std::filesystem::temp_directory_path() / name) {
+      : folder_("retort-protocol-test"), path_(folder_.path() / name) {
     write_text(path_, text);
   }
-  ~TemporaryFile() { std::filesystem::remove(path_); }
   std::string path() const { return path_.string(); }
 
  private:
+  testing::TemporaryFolder folder_;
   std::filesystem::path path_;
 };
 
@@ -32,21 +33,20 @@ class TemporaryFile {
 
 TEST_CASE("every embedded protocol loads and says where it comes from", "[eval][protocol]") {
   const auto names = eval::protocol_names();
-  for (const char* expected : {"dc", "dsa", "dm", "datadam", "idc", "dsa-300", "quick"}) {
+  for (const char* expected : {"dc", "dsa", "dm", "fyi", "datadam", "idc", "dsa-300", "quick"}) {
     CHECK(std::find(names.begin(), names.end(), expected) != names.end());
   }
   for (const auto& name : names) {
     const auto protocol = load_protocol(name);
     CHECK(protocol.name == name);
     CHECK_FALSE(protocol.source.empty());
-    CHECK_FALSE(has_flip(protocol.train_options("mnist").augmentation));
-    CHECK_FALSE(has_flip(protocol.train_options("svhn").augmentation));
+    CHECK_FALSE(has_flip(protocol.train_options(true).augmentation));
   }
 }
 
 TEST_CASE("the protocols hold the papers' numbers", "[eval][protocol]") {
   const auto dsa = load_protocol("dsa");
-  const auto options = dsa.train_options("cifar10");
+  const auto options = dsa.train_options(false);
   CHECK(options.epochs == 1001);
   CHECK(options.batch_size == 256);
   CHECK(options.augmentation.operations.size() == 6);
@@ -56,17 +56,23 @@ TEST_CASE("the protocols hold the papers' numbers", "[eval][protocol]") {
   CHECK(dsa.sgd_steps(100) == 1001);
   CHECK(dsa.sgd_steps(257) == 2002);
 
-  CHECK(load_protocol("dc").train_options("cifar10").augmentation.operations.empty());
+  CHECK(load_protocol("dc").train_options(false).augmentation.operations.empty());
   CHECK(load_protocol("dsa-300").sgd_steps(400) == 602);
   CHECK(load_protocol("quick").sgd_steps(10) == 101);
   CHECK(load_protocol("quick").networks == 1);
 
   const auto datadam = load_protocol("datadam");
   CHECK(datadam.sgd_steps(65) == 2 * 1801);
-  CHECK(datadam.net == "ConvNet-3-BN");
+  CHECK(datadam.network_for({3, 32, 32}) == "ConvNet-3-BN");
+
+  const auto fyi = load_protocol("fyi").train_options(false);
+  CHECK(fyi.epochs == 1001);
+  CHECK(fyi.augmentation.flip_first);
+  CHECK(fyi.augmentation.align_corners);
+  CHECK(fyi.augmentation.operations.size() == 6);
 
   const auto idc = load_protocol("idc");
-  const auto steps = idc.train_options("cifar10");
+  const auto steps = idc.train_options(false);
   CHECK(steps.epochs == 1000);
   CHECK(idc.test_every == 250);
   CHECK(steps.cutmix_probability == 0.5);
@@ -76,6 +82,18 @@ TEST_CASE("the protocols hold the papers' numbers", "[eval][protocol]") {
   CHECK(steps.drops[1].after_epoch == 832);
   CHECK(steps.drops[0].factor == 0.2);
   CHECK_FALSE(steps.drops[0].reset_optimizer);
+}
+
+TEST_CASE("a ConvNet without a depth is as deep as the images ask, any other network as named",
+          "[eval][protocol]") {
+  eval::Protocol protocol;
+  CHECK(protocol.network_for({3, 64, 64}) == "ConvNet-3");
+  protocol.net = "ConvNet";
+  CHECK(protocol.network_for({3, 32, 32}) == "ConvNet-3");
+  CHECK(protocol.network_for({1, 28, 28}) == "ConvNet-3");
+  CHECK(protocol.network_for({3, 64, 64}) == "ConvNet-4");
+  protocol.net = "ConvNet-BN";
+  CHECK(protocol.network_for({3, 64, 64}) == "ConvNet-4-BN");
 }
 
 TEST_CASE("a protocol can be a file of one's own", "[eval][protocol]") {
