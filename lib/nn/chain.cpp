@@ -54,6 +54,7 @@ class ChainNetwork : public Network {
   std::vector<Block> blocks_;
   /// Set if one kernel can do all blocks at once: the default ConvNet.
   std::optional<kernels::ConvNetShape> fused_;
+  bool fast_convolutions_;
   std::vector<Linear> linears_;
   Activation activation_;
   std::int64_t macs_ = 0;
@@ -65,6 +66,7 @@ ChainNetwork::ChainNetwork(const ChainConfig& config, ImageShape input, std::int
   add_blocks(plan, config);
   add_linears(plan, config);
   fused_ = fused_shape(config, input);
+  fast_convolutions_ = config.fast_convolutions;
   macs_ = plan.macs;
   parameters_ = std::move(plan.parameters);
   buffers_ = std::move(plan.buffers);
@@ -104,7 +106,8 @@ void ChainNetwork::add_linears(Plan& plan, const ChainConfig& config) {
 
 Tensor ChainNetwork::apply_block(const Block& block, const NetworkState& state, const Tensor& x,
                                  const ForwardOptions& options, Tensors& activation_maps) const {
-  Tensor map = apply(block.convolution, state, x);
+  const bool fast = fast_convolutions_ && !options.second_order;
+  Tensor map = apply(block.convolution, state, x, fast ? Arithmetic::Fast : Arithmetic::Plain);
   map = activate(activation_, apply(block.normalization, state, map, options.mode));
   if (options.activation_maps) activation_maps.push_back(map);
   return pool(block.pooling, map);

@@ -77,6 +77,7 @@ std::unique_ptr<Network> make_convnet(const ConvNetConfig& config, ImageShape in
                     .norm = config.norm,
                     .activation = config.activation,
                     .pooling = config.pooling,
+                    .fast_convolutions = true,
                     .hidden = {},
                     .linear_names = {"classifier"}};
   chain.blocks.assign(std::size_t(config.depth), ChainBlock{.channels = config.width});

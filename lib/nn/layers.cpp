@@ -5,6 +5,7 @@
 #include "lib/core/error.h"
 #include "lib/core/shape.h"
 #include "lib/core/str.h"
+#include "lib/kernels/conv3x3.h"
 
 namespace retort::nn {
 namespace {
@@ -131,9 +132,14 @@ Linear add_linear(Plan& plan, const std::string& name, std::int64_t features,
   return layer;
 }
 
-Tensor apply(const Convolution& layer, const NetworkState& state, const Tensor& x) {
+Tensor apply(const Convolution& layer, const NetworkState& state, const Tensor& x,
+             Arithmetic arithmetic) {
   const Tensor& weight = state.parameters[layer.first_parameter];
   const Tensor bias = layer.bias ? state.parameters[layer.first_parameter + 1] : Tensor();
+  const bool fast = arithmetic == Arithmetic::Fast && layer.stride == 1;
+  if (fast && kernels::serves_conv3x3(x, weight, layer.padding)) {
+    return kernels::conv3x3(x, weight, bias, layer.padding);
+  }
   return at::conv2d(x, weight, bias, layer.stride, layer.padding);
 }
 

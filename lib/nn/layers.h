@@ -64,7 +64,12 @@ void add_pooling(Plan& plan, const std::string& name, std::int64_t size);
 /// Reads `features` values: the flattened map, or the output of an earlier linear layer.
 Linear add_linear(Plan& plan, const std::string& name, std::int64_t features, std::int64_t outputs);
 
-Tensor apply(const Convolution& layer, const NetworkState& state, const Tensor& x);
+enum class Arithmetic {
+  Plain,  ///< LibTorch's convolution, differentiable twice
+  Fast,   ///< our kernel where it serves; its rounding adds up over many layers
+};
+Tensor apply(const Convolution& layer, const NetworkState& state, const Tensor& x,
+             Arithmetic arithmetic = Arithmetic::Plain);
 /// @throws ConfigError for BatchNorm in training mode on a single value per channel
 Tensor apply(const Normalization& layer, const NetworkState& state, const Tensor& x, Mode mode);
 Tensor apply(const Linear& layer, const NetworkState& state, const Tensor& x);

@@ -81,7 +81,7 @@ StateReader::StateReader(const std::filesystem::path& path)
     throw StorageError(str(source_, ": expected ", kSchema, " version ", kMajor, ".x, found ",
                            major, "; it needs a newer program"));
   }
-  const std::vector<std::string> findings = file.verify();
+  const std::vector<std::string> findings = file.damage();
   if (!findings.empty()) throw StorageError(str(source_, ": is damaged: ", findings.front()));
 
   const auto tensor_names = file.texts("tensors/names");
