@@ -97,6 +97,10 @@ TEST_CASE("a best accuracy is marked as selected on the test set", "[eval][json]
   const auto table = eval::to_table(report);
   CHECK_THAT(table, Catch::Matchers::Contains("best*") && Catch::Matchers::Contains("86.50") &&
                         Catch::Matchers::Contains("* selected on the test images"));
+  report.tested_on = "held-out training images";
+  CHECK(eval::to_json(report)["results"][0]["best"]["selected_on"] == report.tested_on);
+  CHECK_THAT(eval::to_table(report),
+             Catch::Matchers::Contains("* selected on the held-out training images"));
   CHECK_THAT(eval::to_table(example()), !Catch::Matchers::Contains("best"));
 }
 
