@@ -277,6 +277,7 @@ void check_idc_diffaug(const GoldenFile& file) {
 }
 
 void check_fyi_flip(const GoldenFile& file) {
+  REQUIRE((file.has("batchaug/images") || file.has("aug") || file.has("dm")));
   if (file.has("batchaug/images")) check_fyi_doubling(file);
   for (const auto& name : file.children("aug")) {
     if (name != "weight") check_fyi_augmentation(file, "aug/" + name);

@@ -2,9 +2,11 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <set>
 
 #include "lib/core/error.h"
 #include "tests/support/catch.h"
+#include "tests/support/process.h"
 
 namespace {
 
@@ -17,22 +19,6 @@ std::filesystem::path golden_folder() {
   return chosen != nullptr && *chosen != '\0' ? chosen : RETORT_GOLDEN_SOURCE_DIR;
 }
 
-class TemporaryFolder {
- public:
-  explicit TemporaryFolder(const std::string& name)
-      : path_(std::filesystem::temp_directory_path() / ("retort_golden_" + name)) {
-    std::filesystem::remove_all(path_);
-    std::filesystem::create_directories(path_);
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
-
 }  // namespace
 
 TEST_CASE("the numbers of the papers' own code come out", "[golden]") {
@@ -41,8 +27,19 @@ TEST_CASE("the numbers of the papers' own code come out", "[golden]") {
   }
 }
 
+TEST_CASE("the golden files of the source tree serve every handler", "[golden]") {
+  std::set<std::string> kinds;
+  for (const auto& path : golden_files(RETORT_GOLDEN_SOURCE_DIR)) {
+    kinds.insert(GoldenFile(path).kind());
+  }
+  for (const Handler& handler : handlers()) {
+    INFO(handler.kind);
+    CHECK(kinds.count(handler.kind) == 1);
+  }
+}
+
 TEST_CASE("a missing or empty golden folder is an error, not a success", "[golden]") {
-  const TemporaryFolder folder("empty");
+  const testing::TemporaryFolder folder("retort-golden-empty");
   CHECK_THROWS_WITH_TEXT(golden_files(folder.path()), StorageError,
                          "expected .h5 files, found none");
   CHECK_THROWS_WITH_TEXT(golden_files(folder.path() / "absent"), StorageError,
@@ -50,13 +47,13 @@ TEST_CASE("a missing or empty golden folder is an error, not a success", "[golde
 }
 
 TEST_CASE("an unreadable golden file is an error", "[golden]") {
-  const TemporaryFolder folder("unreadable");
+  const testing::TemporaryFolder folder("retort-golden-unreadable");
   std::ofstream(folder.path() / "noise.h5") << "this is not HDF5";
   CHECK_THROWS_WITH_TEXT(check_file(folder.path() / "noise.h5"), StorageError, "noise.h5");
 }
 
 TEST_CASE("a golden file of a kind without code is reported as skipped", "[golden]") {
-  const TemporaryFolder folder("unknown_kind");
+  const testing::TemporaryFolder folder("retort-golden-unknown-kind");
   const auto path = folder.path() / "made_up.h5";
   storage::H5Writer::create(
       path, [](storage::H5Writer& file) { file.attribute("", "kind", "unheard_of"); });

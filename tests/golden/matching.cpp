@@ -8,6 +8,7 @@
 #include "lib/augment/augment.h"
 #include "lib/core/error.h"
 #include "lib/core/str.h"
+#include "lib/synth/parametrization.h"
 #include "methods/attention_matching/attention_matching.h"
 #include "methods/distribution_matching/distribution_matching.h"
 #include "methods/gradient_matching/gradient_matching.h"
@@ -34,7 +35,7 @@ std::vector<ClassPair> stored_pairs(const GoldenFile& file, const Precision& pre
   std::vector<ClassPair> pairs;
   for (std::int64_t c = 0; c < classes; ++c) {
     ClassPair pair{c, real[c], synthetic.slice(0, c * per_class, (c + 1) * per_class)};
-    if (with_flips) pair.synthetic = at::cat({pair.synthetic, pair.synthetic.flip({3})});
+    if (with_flips) pair.synthetic = synth::with_flips(pair.synthetic);
     const std::string group = str("aug/class", c);
     if (file.has(group)) {
       const augment::Draw draw = read_draw(file, group, file.h5().text_attribute(group, "op"));
@@ -201,10 +202,12 @@ void check_dc(const GoldenFile& file) {
   using methods::gradient_matching::Metric;
   const std::vector<std::pair<std::string, Metric>> metrics{
       {"ours", Metric::Rows}, {"mse", Metric::Squared}, {"cos", Metric::Cosine}};
+  std::int64_t compared = 0;
   for (const Precision& precision : precisions()) {
     const Tensor synthetic = file.tensor("inputs/syn", precision.dtype);
     for (const auto& [name, metric] : metrics) {
       if (!file.has(name)) continue;
+      ++compared;
       INFO(name << ", " << precision.name);
       const GradientObjective objective(metric);
       const Evaluated result = evaluate(file, objective, precision, synthetic, false);
@@ -220,6 +223,7 @@ void check_dc(const GoldenFile& file) {
       }
     }
   }
+  CHECK(compared > 0);
 }
 
 }  // namespace retort::testing::golden

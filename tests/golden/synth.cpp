@@ -95,8 +95,10 @@ void check_idc_decode(const GoldenFile& file) {
 
 void check_herding(const GoldenFile& file) {
   const Tensor labels = file.h5().tensor("herding/labels");
+  std::int64_t compared = 0;
   for (const auto& name : file.children("herding")) {
     if (!name.starts_with("ipc")) continue;
+    ++compared;
     const Tensor stored = file.h5().tensor("herding/" + name).to(at::kLong);  // [K,ipc]
     for (const auto& precision : precisions()) {
       const Tensor features = file.tensor("herding/features", precision.dtype);
@@ -108,6 +110,7 @@ void check_herding(const GoldenFile& file) {
       }
     }
   }
+  CHECK(compared > 0);
 }
 
 }  // namespace retort::testing::golden
