@@ -295,3 +295,17 @@ TEST_CASE("the number of threads does not change the images", "[augment][affine]
     CHECK(at::equal(one, two));
   }
 }
+
+TEST_CASE("a style sets the conventions of its code base", "[augment]") {
+  const std::string text = "color_crop_flip_scale";
+  const Strategy dsa = Strategy::of(text, "dsa");
+  CHECK_FALSE(dsa.align_corners);
+  CHECK_FALSE(dsa.flip_first);
+  CHECK_FALSE(dsa.combined);
+  CHECK(Strategy::of(text, "mtt").align_corners);
+  CHECK_FALSE(Strategy::of(text, "mtt").flip_first);
+  CHECK(Strategy::of(text, "fyi").align_corners);
+  CHECK(Strategy::of(text, "fyi").flip_first);
+  CHECK(Strategy::of(text, "idc").combined);
+  CHECK_THROWS_WITH_TEXT(Strategy::of(text, "fya"), ConfigError, "did you mean 'fyi'");
+}

@@ -186,9 +186,11 @@ TEST_CASE("known IDX datasets bring names and constants, and refuse foreign labe
   write_file(folder / "t10k-labels-idx1-ubyte", idx({1}, {4}));
   const auto mnist = open_dataset("MNIST", at_path(folder));
   CHECK(mnist.info().name == "mnist");
+  CHECK(mnist.info().mirror_changes_class);
   CHECK(mnist.preprocessing().mean() == std::vector<double>{0.1307});
   CHECK(mnist.preprocessing().std() == std::vector<double>{0.3081});
   CHECK(open_dataset("fashion-mnist", at_path(folder)).info().class_names[9] == "Ankle boot");
+  CHECK_FALSE(open_dataset("fashion-mnist", at_path(folder)).info().mirror_changes_class);
 
   labels[7] = 12;
   write_file(folder / "train-labels-idx1-ubyte", idx({10}, labels));
