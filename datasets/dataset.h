@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "lib/core/error.h"
 #include "lib/data/image_dataset.h"
 
 namespace retort::datasets {
@@ -18,8 +20,23 @@ struct OpenOptions {
   std::uint64_t split_seed = 0;       ///< of that split
   std::int64_t memory_limit_bytes = std::int64_t(2) << 30;  ///< decoded size above which image
                                                             ///< files are read as needed
-  bool zca = false;                   ///< ZCA whitening instead of mean and std
+  bool zca = false;  ///< ZCA whitening instead of mean and std
+  bool fit = true;   ///< false: no statistics, the identity; for callers with their own
   std::filesystem::path cache_dir{};  ///< computed statistics by dataset hash; empty: no cache
+};
+
+/// Where a source looked there are no files of the kind it reads; files that are there but bad are
+/// a plain DataError.
+class FilesNotFound : public DataError {
+ public:
+  using DataError::DataError;
+};
+
+/// Of a published dataset, known without its files.
+struct KnownSize {
+  data::ImageShape shape;
+  std::int64_t classes = 0;
+  std::int64_t training_images = 0;
 };
 
 struct DatasetEntry {
@@ -27,6 +44,7 @@ struct DatasetEntry {
   std::vector<std::string> aliases;
   std::string description;  ///< one line: size, classes, layout, where it is looked for
   data::ImageDataset (*open)(const DatasetEntry& entry, const OpenOptions& options);
+  std::optional<KnownSize> size{};  ///< none for layouts and for datasets whose classes differ
 };
 
 /// THE list of datasets (datasets/registry.cpp).

@@ -57,6 +57,33 @@ TEST_CASE("every dataset has a description and answers to its own names only",
   CHECK(datasets::find_dataset("Fashion_MNIST").name == "fashion-mnist");
 }
 
+TEST_CASE("the sizes in the registry are those of the datasets", "[datasets][registry]") {
+  for (const char* name : {"shapes", "shapes-rgb"}) {
+    INFO(name);
+    const auto& size = datasets::find_dataset(name).size;
+    REQUIRE(size.has_value());
+    const auto dataset = open_dataset(name, {});
+    CHECK(dataset.shape() == size->shape);
+    CHECK(dataset.num_classes() == size->classes);
+    CHECK(dataset.size(Split::Train) == size->training_images);
+  }
+  CHECK_FALSE(datasets::find_dataset("folder").size.has_value());
+}
+
+TEST_CASE("a dataset opened without statistics keeps its pixels", "[datasets][registry]") {
+  const auto dataset = open_dataset("shapes", {.zca = true, .fit = false});
+  REQUIRE(dataset.preprocessing().kind() == data::Preprocessing::Kind::MeanStd);
+  CHECK(dataset.preprocessing().mean() == std::vector<double>{0});
+  CHECK(dataset.preprocessing().std() == std::vector<double>{1});
+}
+
+TEST_CASE("files that are not there and files that are bad are told apart",
+          "[datasets][registry]") {
+  const TempFolder folder;
+  CHECK_THROWS_AS(open_dataset("mnist", {.data_path = folder.path()}), datasets::FilesNotFound);
+  CHECK_THROWS_AS(open_dataset("mnist", {.data_path = folder / "none"}), datasets::FilesNotFound);
+}
+
 TEST_CASE("an unknown dataset is answered with the known ones", "[datasets][registry]") {
   CHECK_THROWS_WITH_TEXT(open_dataset("fashion-minst", {}), ConfigError,
                          "did you mean 'fashion-mnist'");
