@@ -102,6 +102,16 @@ TEST_CASE("resuming a finished run writes its result again", "[apps][condense]")
   CHECK(result.exit_code == 0);
   CHECK_THAT(result.err, Contains("finished"));
   CHECK(at::equal(images_of(workspace.path("run/set.h5")), images_of(workspace.path("copy.h5"))));
+  // Only the options that made it: else another set would pass for the one asked for.
+  const auto other = workspace.retort({"condense", "--resume", "--run-dir", "run", "--seed", "5"});
+  CHECK(other.exit_code == 2);
+  CHECK_THAT(other.err, Contains("other options (theirs / yours): seed: 0 / 5;"));
+  const auto json = workspace.retort({"condense", "--resume", "--run-dir", "run", "--json"});
+  REQUIRE(json.exit_code == 0);
+  const auto document = nlohmann::json::parse(json.out);
+  CHECK(document["already_finished"] == true);
+  CHECK(document["method"] == "random");
+  CHECK_FALSE(document.contains("loss"));
 }
 
 TEST_CASE("without --run-dir a readable folder is made, and never one twice", "[apps][condense]") {
