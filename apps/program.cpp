@@ -11,6 +11,7 @@
 #include "lib/core/log.h"
 #include "lib/core/names.h"
 #include "lib/core/str.h"
+#include "lib/core/text.h"
 
 namespace retort {
 namespace {
@@ -26,7 +27,7 @@ std::string overview() {
     rows.push_back({command.name, cli::wrapped(command.summary, 100, 12)});
   }
   return str("Usage: retort COMMAND ...\n\nCondenses image datasets into small synthetic sets.\n\n",
-             "Commands:\n", cli::columns(rows, "  "),
+             "Commands:\n", columns(rows, {.indent = "  "}),
              "\nOptions of a command, with ranges and defaults: retort COMMAND --help\n",
              "Version: retort --version\n");
 }

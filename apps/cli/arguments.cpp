@@ -4,7 +4,6 @@
 #include <cctype>
 #include <charconv>
 #include <cmath>
-#include <cstdio>
 #include <set>
 
 #include <boost/program_options.hpp>
@@ -146,33 +145,6 @@ double parse_duration(const std::string& option, const std::string& text) {
     at = next == end ? end : next + 1;
   }
   return seconds;
-}
-
-std::string short_duration(double seconds) {
-  char buffer[64];
-  const auto whole = static_cast<long long>(std::llround(std::max(seconds, 0.0)));
-  if (seconds < 59.95) {
-    std::snprintf(buffer, sizeof buffer, "%.1fs", std::max(seconds, 0.0));
-  } else if (whole < 3600) {
-    std::snprintf(buffer, sizeof buffer, "%lldm%02llds", whole / 60, whole % 60);
-  } else {
-    std::snprintf(buffer, sizeof buffer, "%lldh%02lldm", whole / 3600, whole % 3600 / 60);
-  }
-  return buffer;
-}
-
-std::string bytes_text(double bytes) {
-  char buffer[64];
-  if (bytes < 1000) {
-    std::snprintf(buffer, sizeof buffer, "%.0f B", bytes);
-  } else if (bytes < 1e6) {
-    std::snprintf(buffer, sizeof buffer, "%.1f kB", bytes / 1e3);
-  } else if (bytes < 1e9) {
-    std::snprintf(buffer, sizeof buffer, "%.1f MB", bytes / 1e6);
-  } else {
-    std::snprintf(buffer, sizeof buffer, "%.2f GB", bytes / 1e9);
-  }
-  return buffer;
 }
 
 }  // namespace retort::cli

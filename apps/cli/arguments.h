@@ -31,10 +31,4 @@ void apply_flags(config::OptionTable& table, const Arguments& arguments);
 /// "90s", "8m", "1h", "1h30m" or plain seconds. @throws ConfigError naming `option`
 double parse_duration(const std::string& option, const std::string& text);
 
-/// "4m10s", "1h05m", "12.3s"
-std::string short_duration(double seconds);
-
-/// "1.2 MB"
-std::string bytes_text(double bytes);
-
 }  // namespace retort::cli

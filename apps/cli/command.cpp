@@ -10,15 +10,21 @@
 
 namespace retort::cli {
 
+void OutputOptions::describe(config::OptionTable& table) {
+  table.add("quiet", quiet, "no progress and no information on stderr");
+  table.add("json", json, "one JSON document on stdout instead of text");
+}
+
+void OutputOptions::apply(Program& program) const { program.terminal.set_quiet(quiet); }
+
 void CommonOptions::describe(config::OptionTable& table) {
   table.add("threads", threads, "threads to compute with; 0: all cores",
             config::in_range(std::int64_t(0), std::int64_t(1024)));
-  table.add("quiet", quiet, "no progress and no information on stderr");
-  table.add("json", json, "one JSON document on stdout instead of a table");
+  OutputOptions::describe(table);
 }
 
 void CommonOptions::apply(Program& program) {
-  program.terminal.set_quiet(quiet);
+  OutputOptions::apply(program);
   set_thread_count(int(threads));
   threads = thread_count();
 }

@@ -23,21 +23,28 @@ struct Command {
   std::string summary;                ///< one line of `retort --help`
   std::string usage;                  ///< "SET [options]"
   std::vector<std::string> examples;  ///< whole command lines
-  /// @return exit code
+  /// @param args what follows the command's name  @return exit code
   int (*run)(const Command& command, const std::vector<std::string>& args, Program& program);
 };
 
-/// Which words (not flags) a command takes: at least `required.size()`, at most `all`.
+/// Which words (not flags) a command takes: at least `required`, at most all of `names`.
 struct Words {
   std::vector<std::string> names;  ///< as in the usage line: "SET"
   std::size_t required = 0;
 };
 
-/// Options of every command that computes.
-struct CommonOptions {
-  std::int64_t threads = 0;
+/// How any command talks.
+struct OutputOptions {
   bool quiet = false;
   bool json = false;
+
+  void describe(config::OptionTable& table);
+  void apply(Program& program) const;
+};
+
+/// Options of every command that computes.
+struct CommonOptions : OutputOptions {
+  std::int64_t threads = 0;
 
   void describe(config::OptionTable& table);
   /// Sets thread count and terminal; `threads` becomes the count in use.

@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "lib/core/str.h"
+#include "lib/core/text.h"
 
 namespace retort::cli {
 namespace {
@@ -34,7 +35,7 @@ std::string wrapped(const std::string& text, std::size_t width, std::size_t inde
   std::string word;
   std::size_t column = indent;
   while (words >> word) {
-    if (column > indent && column + 1 + word.size() > width) {
+    if (column > indent && column + 1 + text_width(word) > width) {
       result += "\n" + std::string(indent, ' ');
       column = indent;
     } else if (column > indent) {
@@ -42,7 +43,7 @@ std::string wrapped(const std::string& text, std::size_t width, std::size_t inde
       ++column;
     }
     result += word;
-    column += word.size();
+    column += text_width(word);
   }
   return result;
 }
@@ -57,24 +58,6 @@ std::string options_help(const std::string& heading, const config::OptionTable& 
       name.resize(kHelpColumn, ' ');
     }
     text += name + wrapped(option.help + details(option), kLineWidth, kHelpColumn) + "\n";
-  }
-  return text;
-}
-
-std::string columns(const std::vector<std::vector<std::string>>& rows, const std::string& indent) {
-  std::vector<std::size_t> widths;
-  for (const auto& row : rows) {
-    widths.resize(std::max(widths.size(), row.size()));
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  std::string text;
-  for (const auto& row : rows) {
-    std::string line = indent;
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      line += row[i];
-      if (i + 1 < row.size()) line += std::string(widths[i] - row[i].size() + 2, ' ');
-    }
-    text += line + "\n";
   }
   return text;
 }

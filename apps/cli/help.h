@@ -1,5 +1,5 @@
 #pragma once
-// Help pages and plain tables, printed from what the code declares.
+// Help pages, printed from what the code declares.
 
 #include <string>
 #include <vector>
@@ -10,10 +10,6 @@ namespace retort::cli {
 
 /// A heading and one entry per option: name, help, range, default.
 std::string options_help(const std::string& heading, const config::OptionTable& table);
-
-/// Columns padded to their widest entry, two blanks between them; the last one is not padded.
-std::string columns(const std::vector<std::vector<std::string>>& rows,
-                    const std::string& indent = "");
 
 /// Breaks `text` at blanks so that no line is longer than `width`; follow-up lines are indented.
 std::string wrapped(const std::string& text, std::size_t width, std::size_t indent);

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "apps/cli/arguments.h"
 #include "lib/core/clock.h"
 #include "lib/core/str.h"
+#include "lib/core/text.h"
 
 namespace retort::cli {
 namespace {
@@ -33,10 +33,10 @@ std::string progress_text(const Progress& progress, double rate) {
   if (progress.loss) text += ", loss " + short_number(*progress.loss);
   if (rate > 0)
     text += rate >= 1 ? str(", ", short_number(rate), "/s")
-                      : str(", ", short_duration(1 / rate), " each");
+                      : str(", ", duration_text(1 / rate), " each");
   double left = progress.seconds_left;
   if (left < 0 && rate > 0) left = double(progress.total - progress.done) / rate;
-  if (left >= 0) text += str(", ", short_duration(left), " left");
+  if (left >= 0) text += str(", ", duration_text(left), " left");
   return text;
 }
 

@@ -39,7 +39,7 @@ class Terminal : public ProgressSink {
   double last_shown_ = 0;
 };
 
-/// "condensing 120/1000, loss 0.1234, 3.4/s, 4m10s left".
+/// "condensing 120/1000, loss 0.1234, 3.4/s, 4 min 10 s left".
 /// @param rate units per second; 0: not known
 std::string progress_text(const Progress& progress, double rate);
 

@@ -2,15 +2,17 @@
 
 #include <nlohmann/json.hpp>
 
-#include "apps/cli/help.h"
+#include "apps/cli/signals.h"
 #include "apps/commands/commands.h"
 #include "apps/commands/condense_options.h"
+#include "apps/commands/document.h"
 #include "lib/config/options.h"
 #include "lib/core/clock.h"
 #include "lib/core/error.h"
 #include "lib/core/log.h"
 #include "lib/core/parallel.h"
 #include "lib/core/str.h"
+#include "lib/core/text.h"
 #include "methods/driver.h"
 #include "methods/prediction.h"
 
@@ -94,15 +96,15 @@ int report_cost(const CondenseOptions& options, const methods::DistillationMetho
         {"schema", "retort.prediction/1"},     {"iterations", method.iterations()},
         {"setup_seconds", cost.setup_seconds}, {"iteration_seconds", cost.iteration_seconds},
         {"total_seconds", cost.total_seconds}, {"memory_loaded_bytes", peak_memory_bytes()}};
-    cli::print(document.dump(2) + "\n");
+    print_document(document);
     return 0;
   }
-  cli::print(cli::columns({
+  cli::print(columns({
       {"iterations", std::to_string(method.iterations())},
-      {"preparation", methods::duration_text(cost.setup_seconds)},
-      {"each iteration", methods::duration_text(cost.iteration_seconds)},
-      {"in all", methods::duration_text(cost.total_seconds)},
-      {"memory with the data loaded", cli::bytes_text(peak_memory_bytes())},
+      {"preparation", duration_text(cost.setup_seconds)},
+      {"each iteration", duration_text(cost.iteration_seconds)},
+      {"in all", duration_text(cost.total_seconds)},
+      {"memory with the data loaded", bytes_text(peak_memory_bytes())},
   }));
   return 0;
 }
@@ -114,27 +116,28 @@ void report_outcome(const CondenseOptions& options, const methods::DriverOptions
     nlohmann::json document = {{"schema", "retort.condense/1"},
                                {"run_dir", driver.run_dir.string()},
                                {"set", set},
-                               {"method", options.method},
-                               {"dataset", options.dataset.dataset},
+                               {"method", outcome.set.provenance.method},
+                               {"dataset", outcome.set.provenance.dataset},
                                {"ipc", options.ipc},
-                               {"seed", options.seed},
+                               {"seed", outcome.set.provenance.seed},
                                {"iterations", outcome.iterations},
                                {"iterations_planned", planned},
-                               {"loss", outcome.last_loss},
                                {"wall_seconds", outcome.wall_seconds},
                                {"already_finished", outcome.already_finished}};
+    if (outcome.last_loss) document["loss"] = *outcome.last_loss;
+    document["kernels"] = kernel_counts();
     if (driver.out) document["out"] = driver.out->string();
-    cli::print(document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    print_document(document);
     return;
   }
   std::vector<std::vector<std::string>> rows = {{"set", set}};
   if (driver.out) rows.push_back({"copy", driver.out->string()});
   rows.push_back({"iterations", str(outcome.iterations, " of ", planned)});
-  if (!outcome.already_finished && planned > 1) {
-    rows.push_back({"last loss", config::number_text(outcome.last_loss)});
+  if (outcome.last_loss && planned > 1) {
+    rows.push_back({"last loss", config::number_text(*outcome.last_loss)});
   }
-  rows.push_back({"time", methods::duration_text(outcome.wall_seconds)});
-  cli::print(cli::columns(rows));
+  rows.push_back({"time", duration_text(outcome.wall_seconds)});
+  cli::print(columns(rows));
 }
 
 int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
@@ -147,6 +150,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   if (!options.time_budget.empty()) cli::parse_duration("time-budget", options.time_budget);
   if (options.eval_every > 0) eval::load_protocol(options.eval_protocol);  // an unknown name
   options.common.apply(program);
+  options.kernels.apply();
 
   const auto seed = std::uint64_t(options.seed);
   const data::ImageDataset full = options.dataset.open(seed);
@@ -160,6 +164,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   log::info(str("condensing ", options.dataset.dataset, " with ", options.method, ", ", options.ipc,
                 options.ipc == 1 ? " image" : " images", " per class, into ",
                 driver.run_dir.string()));
+  cli::expect_polling();
   const methods::RunOutcome outcome =
       methods::run(*method, context, driver, program.terminal, program.stop);
   report_outcome(options, driver, outcome, method->iterations());

@@ -8,6 +8,7 @@
 
 #include "apps/cli/command.h"
 #include "apps/commands/dataset_options.h"
+#include "apps/commands/kernel_options.h"
 #include "methods/driver.h"
 #include "methods/method.h"
 
@@ -25,6 +26,7 @@ class CondenseOptions {
   bool help = false;
   cli::CommonOptions common;
   DatasetOptions dataset;
+  KernelOptions kernels;
 
   // What a run is: recorded in config.cfg.
   std::string method;

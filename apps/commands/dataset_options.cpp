@@ -21,6 +21,7 @@ std::string environment(const char* name) {
 }
 
 /// $RETORT_DATA may hold one dataset, or a folder per dataset name.
+/// @param dataset the registry's spelling
 std::string path_from_environment(const std::string& dataset) {
   const std::string root = environment("RETORT_DATA");
   if (root.empty()) return "";
@@ -74,32 +75,73 @@ void DatasetOptions::adopt(config::OptionTable& table, const data::Provenance& p
   if (data.empty()) data = provenance.data_path;
 }
 
-data::ImageDataset DatasetOptions::open(std::uint64_t seed) {
+data::ImageDataset DatasetOptions::open_where_it_is(const datasets::OpenOptions& options) {
+  const std::string place = path_from_environment(datasets::find_dataset(dataset).name);
+  if (place.empty()) return datasets::open_dataset(dataset, options);
+  datasets::OpenOptions there = options;
+  there.data_path = place;
+  try {
+    data::ImageDataset opened = datasets::open_dataset(dataset, there);
+    data = place;
+    return opened;
+  } catch (const datasets::FilesNotFound& missing) {
+    // The variable may be meant for other datasets; this one may have a place of its own.
+    try {
+      data::ImageDataset opened = datasets::open_dataset(dataset, options);
+      log::info(str("$RETORT_DATA holds no files of '", dataset, "': taken from the usual place"));
+      return opened;
+    } catch (const ConfigError&) {
+      throw missing;
+    } catch (const datasets::FilesNotFound&) {
+      throw missing;
+    }
+  }
+}
+
+data::ImageDataset DatasetOptions::open(std::uint64_t seed, Statistics statistics) {
   if (dataset.empty()) {
     throw ConfigError(str("which dataset? Give --dataset NAME; known: ", known_datasets()));
   }
-  if (data.empty()) data = path_from_environment(dataset);
   const datasets::OpenOptions options{.data_path = data,
                                       .image_size = image_size,
                                       .test_fraction = test_fraction,
                                       .split_seed = 0,
                                       .zca = zca,
+                                      .fit = statistics == Statistics::Fit,
                                       .cache_dir = cache_dir()};
-  data::ImageDataset opened = datasets::open_dataset(dataset, options);
+  data::ImageDataset opened =
+      data.empty() ? open_where_it_is(options) : datasets::open_dataset(dataset, options);
   dataset = opened.info().name;
   if (images_per_class == 0) return opened;
   return opened.images_per_class(images_per_class, Rng(seed).child("images-per-class"));
 }
 
+namespace {
+
+/// The preprocessing belongs to the set; a flag cannot change it, but it may be a mistake to tell.
+void check_zca_flag(const DatasetOptions& options, config::OptionTable& table,
+                    const data::SyntheticSet& set) {
+  if (table.find("zca").origin != config::Origin::Flag) return;
+  const bool whitened = set.preprocessing.kind() == data::Preprocessing::Kind::Zca;
+  if (options.zca == whitened) return;
+  throw ConfigError(str("--zca", options.zca ? "" : "=false",
+                        " does not fit the set, whose images are preprocessed by ",
+                        set.preprocessing.description(), "; leave the option away"));
+}
+
+}  // namespace
+
 data::ImageDataset open_for_set(DatasetOptions& options, config::OptionTable& table,
                                 const data::SyntheticSet& set) {
   const bool chosen = table.find("dataset").origin == config::Origin::Flag ||
                       table.find("data").origin == config::Origin::Flag;
+  check_zca_flag(options, table, set);
   options.adopt(table, set.provenance);
   if (options.dataset.empty()) {
     throw ConfigError("the set does not say which dataset it was made from; give --dataset");
   }
-  data::ImageDataset dataset = options.open(set.provenance.seed);
+  // The set brings its own statistics: ZCA of the whole dataset would be minutes for nothing.
+  data::ImageDataset dataset = options.open(set.provenance.seed, Statistics::None);
   const data::ImageShape have = dataset.shape();
   const data::ImageShape want = set.shape();
   if (!(have == want)) {

@@ -4,11 +4,15 @@
 #include <string>
 #include <vector>
 
+#include "datasets/dataset.h"
 #include "lib/config/options.h"
 #include "lib/data/image_dataset.h"
 #include "lib/data/synthetic_set.h"
 
 namespace retort::commands {
+
+/// Whether a dataset is opened with preprocessing of its own or with the identity.
+enum class Statistics { Fit, None };
 
 /// Which dataset a command works on, and how it is opened.
 struct DatasetOptions {
@@ -26,15 +30,21 @@ struct DatasetOptions {
   /// @param table bound to this object
   void adopt(config::OptionTable& table, const data::Provenance& provenance);
 
-  /// Fills `dataset` (the registry's spelling) and `data` (from $RETORT_DATA) with what was used.
+  /// An explicit `data` is taken as it is; else $RETORT_DATA if the files are there, else the
+  /// source's usual places. Fills `dataset` (the registry's spelling) and `data` (when it came from
+  /// $RETORT_DATA) with what was used.
   /// @param seed of the subset when images_per_class > 0
   /// @throws ConfigError when no dataset is named
-  data::ImageDataset open(std::uint64_t seed);
+  data::ImageDataset open(std::uint64_t seed, Statistics statistics = Statistics::Fit);
+
+ private:
+  data::ImageDataset open_where_it_is(const datasets::OpenOptions& options);
 };
 
 /// The dataset that belongs to a set, with the set's preprocessing: from its provenance unless
 /// flags say otherwise.
-/// @throws ConfigError when shape or classes differ; DataError when the dataset from the provenance
+/// @throws ConfigError when shape or classes differ or --zca contradicts the set; DataError when
+/// the dataset from the provenance
 ///         has changed since
 data::ImageDataset open_for_set(DatasetOptions& options, config::OptionTable& table,
                                 const data::SyntheticSet& set);

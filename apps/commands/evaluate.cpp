@@ -1,10 +1,14 @@
+#include <algorithm>
 #include <filesystem>
 
 #include <nlohmann/json.hpp>
 
+#include "apps/cli/signals.h"
 #include "apps/commands/baselines.h"
 #include "apps/commands/commands.h"
 #include "apps/commands/dataset_options.h"
+#include "apps/commands/document.h"
+#include "apps/commands/kernel_options.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/core/log.h"
@@ -80,6 +84,7 @@ class Evaluation {
     result.label_bytes = bytes.labels;
     result.decoded_images = training.images.size(0);
     result.sgd_steps = report_.protocol.sgd_steps(result.decoded_images);
+    cli::expect_polling();
     for (const auto& net : nets_) {
       log::info(str("training ", net, " on ", name));
       result.networks.push_back(
@@ -96,31 +101,58 @@ class Evaluation {
   cli::Program& program_;
 };
 
-/// The run folder that `set` lies in, or nothing.
-fs::path report_in_run_folder(const fs::path& set) {
-  const fs::path folder = set.parent_path();
-  return fs::exists(folder / "config.cfg") ? folder / "evaluation.json" : fs::path();
+/// What the document at `path` was measured with; "" if it is no such document.
+std::string protocol_of(const fs::path& path) {
+  const nlohmann::json document =
+      nlohmann::json::parse(read_text(path), nullptr, /*allow_exceptions=*/false);
+  return document.is_object() && document.contains("protocol") && document["protocol"].is_string()
+             ? document["protocol"].get<std::string>()
+             : "";
+}
+
+/// In the run folder that the set lies in, or nothing. A result of another protocol there stays:
+/// a quick look must not cost what took an hour.
+fs::path report_in_run_folder(const eval::EvaluationReport& report) {
+  const fs::path folder = fs::path(report.set).parent_path();
+  if (!fs::exists(folder / "config.cfg")) return {};
+  const fs::path usual = folder / "evaluation.json";
+  if (!fs::exists(usual) || protocol_of(usual) == report.protocol.name) return usual;
+  std::string name = report.protocol.name;
+  std::replace(name.begin(), name.end(), '/', '_');
+  const fs::path beside = folder / str("evaluation-", name, ".json");
+  log::info(str(usual.string(), " holds a result of another protocol and is kept"));
+  return beside;
 }
 
 void write_report(const eval::EvaluationReport& report, const EvaluateOptions& options, bool json) {
-  const std::string document =
-      eval::to_json(report).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-  const fs::path out =
-      options.out.empty() ? report_in_run_folder(report.set) : fs::path(options.out);
+  nlohmann::json document = eval::to_json(report);
+  document["kernels"] = kernel_counts();
+  const fs::path out = options.out.empty() ? report_in_run_folder(report) : fs::path(options.out);
   if (!out.empty()) {
-    write_text(out, document);
+    write_text(out, document_text(document));
     log::info(str("written to ", out.string()));
   }
-  cli::print(json ? document : eval::to_table(report));
+  cli::print(json ? document_text(document) : eval::to_table(report));
+}
+
+/// The protocols so far train at steps of their own.
+void warn_of_learned_lr(const data::SyntheticSet& set, const eval::Protocol& protocol) {
+  if (!set.learned_lr) return;
+  log::warn(str("the set has learned a step size, ", config::number_text(*set.learned_lr),
+                ", which protocol '", protocol.name,
+                "' does not use: networks train at the protocol's own and may fall short of what "
+                "the set can do"));
 }
 
 int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
   cli::CommonOptions common;
   DatasetOptions dataset_options;
   EvaluateOptions options;
+  KernelOptions kernels;
   config::OptionTable table;
   options.describe(table);
   dataset_options.describe(table);
+  kernels.describe(table);
   common.describe(table);
   const auto words = cli::parse_command(command, args, table, {{"SET"}, 1});
   if (!words) return 0;
@@ -131,16 +163,19 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   std::vector<Baseline> baselines;
   for (const auto& text : options.baselines) baselines.push_back(parse_baseline(text));
   common.apply(program);
+  kernels.apply();
 
   const data::SyntheticSet set = storage::read_set(words->front());
   for (const auto& baseline : baselines) baseline_title(baseline, set);
+  warn_of_learned_lr(set, report.protocol);
   const data::ImageDataset dataset = open_for_set(dataset_options, table, set);
   std::vector<std::string> nets = options.nets;
-  if (nets.empty()) nets.push_back(report.protocol.net);
+  if (nets.empty()) nets.push_back(report.protocol.network_for(dataset.shape()));
   for (const auto& net : nets) nn::make_network(net, dataset.shape(), dataset.num_classes());
 
   report.set = words->front();
   report.dataset = dataset.info().name;
+  report.mirror_changes_class = dataset.info().mirror_changes_class;
   report.tested_on = "test";
   report.class_names = dataset.info().class_names;
   const Evaluation evaluation(dataset, report, nets, program);

@@ -1,10 +1,13 @@
-#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <utility>
 #include <variant>
 
+#include <nlohmann/json.hpp>
+
+#include "apps/commands/class_folder.h"
 #include "apps/commands/commands.h"
+#include "apps/commands/document.h"
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 #include "lib/storage/exchange.h"
@@ -46,17 +49,12 @@ std::vector<std::pair<std::string, Tensor>> named_tensors(const data::SyntheticS
     tensors.emplace_back("std", at::tensor(set.preprocessing.std(), at::kDouble));
   } else {
     const data::ZcaMatrices& zca = set.preprocessing.zca_matrices();
+    tensors.emplace_back("zca_eps", at::tensor(zca.eps, at::kDouble));
     tensors.emplace_back("zca_mean", zca.mean.contiguous());
+    tensors.emplace_back("zca_whiten", zca.whiten.contiguous());
     tensors.emplace_back("zca_inverse", zca.inverse.contiguous());
   }
   return tensors;
-}
-
-std::string folder_name(const data::SyntheticSet& set, std::int64_t c) {
-  const auto& names = set.provenance.class_names;
-  std::string name = std::size_t(c) < names.size() ? names[std::size_t(c)] : str("class-", c);
-  std::replace(name.begin(), name.end(), '/', '_');
-  return name;
 }
 
 void write_pictures(const fs::path& folder, const data::SyntheticSet& set,
@@ -70,24 +68,27 @@ void write_pictures(const fs::path& folder, const data::SyntheticSet& set,
     const auto c = exported.classes[i].item<std::int64_t>();
     char name[32];
     std::snprintf(name, sizeof name, "%05d.png", next[std::size_t(c)]++);
-    const fs::path path = folder / folder_name(set, c) / name;
+    const fs::path path = folder / class_folder(set.provenance.class_names, c) / name;
     fs::create_directories(path.parent_path());
     vision::write_image(path, pixels[i]);
   }
 }
 
-int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program&) {
+int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
   std::string format = "pt";
   std::string out;
   bool stored = false;
+  cli::OutputOptions output;
   config::OptionTable table;
   table.add("format", format, "pt: torch.load, npz: numpy.load, png: a folder per class",
             config::one_of({"pt", "npz", "png"}));
   table.add("out", out, "file to write, or folder for png", config::any_text());
   table.add("stored", stored,
             "images as stored instead of the decoded ones that networks train on");
+  output.describe(table);
   const auto words = cli::parse_command(command, args, table, {{"SET"}, 1});
   if (!words) return 0;
+  output.apply(program);
   if (out.empty()) throw ConfigError("retort export: give --out, the file or folder to write");
 
   const data::SyntheticSet set = storage::read_set(words->front());
@@ -98,6 +99,15 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
     storage::write_pt(out, named_tensors(set, exported));
   } else {
     storage::write_npz(out, named_tensors(set, exported));
+  }
+  if (output.json) {
+    print_document({{"schema", "retort.export/1"},
+                    {"set", words->front()},
+                    {"out", out},
+                    {"format", format},
+                    {"view", stored ? "stored" : "decoded"},
+                    {"images", exported.images.size(0)}});
+    return 0;
   }
   cli::print(str(out, ": ", exported.images.size(0), stored ? " stored" : " decoded", " images\n"));
   return 0;

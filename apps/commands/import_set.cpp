@@ -1,11 +1,17 @@
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <variant>
 
+#include <nlohmann/json.hpp>
+
+#include "apps/commands/class_folder.h"
 #include "apps/commands/commands.h"
 #include "apps/commands/dataset_options.h"
+#include "apps/commands/document.h"
 #include "lib/core/error.h"
 #include "lib/core/log.h"
 #include "lib/core/shape.h"
@@ -70,9 +76,33 @@ std::vector<double> channel_numbers(const std::string& option, const std::string
   return numbers;
 }
 
+/// The whitening that `retort export` writes beside the images.
+data::Preprocessing whitening(const std::map<std::string, Tensor>& tensors, const fs::path& path,
+                              std::int64_t size) {
+  const auto part = [&](const std::string& name, const std::vector<std::int64_t>& shape) {
+    const auto found = tensors.find(name);
+    if (found == tensors.end()) {
+      throw DataError(str("'", path.string(), "': expected '", name,
+                          "' beside 'zca_mean', found none; export the set again"));
+    }
+    const Tensor values = found->second.detach().to(at::kDouble);
+    const bool fits =
+        shape.empty() ? values.numel() == 1 : values.sizes() == at::IntArrayRef(shape);
+    if (!fits || !at::isfinite(values).all().item<bool>()) {
+      throw DataError(str("'", path.string(), "': expected '", name, "' of finite numbers [",
+                          join(shape), "], found ", shape_text(values)));
+    }
+    return values.contiguous();
+  };
+  return data::Preprocessing::zca({.eps = part("zca_eps", {}).item<double>(),
+                                   .mean = part("zca_mean", {size}),
+                                   .whiten = part("zca_whiten", {size, size}),
+                                   .inverse = part("zca_inverse", {size, size})});
+}
+
 data::Preprocessing file_preprocessing(const ImportOptions& options,
                                        const std::map<std::string, Tensor>& tensors,
-                                       const data::ImageDataset& dataset) {
+                                       const fs::path& path, const data::ImageDataset& dataset) {
   if (options.mean.empty() != options.std.empty()) throw ConfigError("give both --mean and --std");
   const auto numbers = [](const Tensor& tensor) {
     const Tensor values = tensor.to(at::kDouble).flatten().contiguous();
@@ -85,10 +115,35 @@ data::Preprocessing file_preprocessing(const ImportOptions& options,
                                          channel_numbers("std", options.std, channels));
   }
   // `retort export` writes them beside the images.
+  if (tensors.contains("zca_mean")) return whitening(tensors, path, dataset.shape().numel());
   if (tensors.contains("mean") && tensors.contains("std")) {
-    return data::Preprocessing::mean_std(numbers(tensors.at("mean")), numbers(tensors.at("std")));
+    try {
+      return data::Preprocessing::mean_std(numbers(tensors.at("mean")), numbers(tensors.at("std")));
+    } catch (const ConfigError& e) {  // here it is the file that is wrong
+      throw DataError(str("'", path.string(), "': ", e.what()));
+    }
   }
   return dataset.preprocessing();
+}
+
+/// A file that says how its images were preprocessed is not overruled by a guess.
+void check_flags(const config::Option& zca, const data::Preprocessing& own, const fs::path& path) {
+  if (zca.origin != config::Origin::Flag) return;
+  if ((zca.value() == "true") == (own.kind() == data::Preprocessing::Kind::Zca)) return;
+  throw ConfigError(str("--zca=", zca.value(), " does not fit '", path.string(),
+                        "', whose images are preprocessed by ", own.description(),
+                        "; leave the option away"));
+}
+
+std::optional<double> learned_lr(const std::map<std::string, Tensor>& tensors,
+                                 const fs::path& path) {
+  const auto found = tensors.find("lr");
+  if (found == tensors.end() || tensors.size() == 1) return std::nullopt;
+  const Tensor& lr = found->second;
+  const double value = lr.numel() == 1 ? lr.to(at::kDouble).flatten()[0].item<double>() : 0;
+  if (std::isfinite(value) && value > 0) return value;
+  throw DataError(str("'", path.string(), "': expected 'lr' to be one positive number, found ",
+                      lr.numel() == 1 ? str(value) : shape_text(lr)));
 }
 
 /// Finds a tensor by the layouts in use: bare, by name, or the n-th pair of DC's list.
@@ -175,18 +230,23 @@ data::SyntheticSet from_pt(const fs::path& path, const ImportOptions& options,
   const Tensor labels = find_tensor(label_tensors, label_path, name, options.entry, 1).detach();
 
   data::SyntheticSet set;
-  set.preprocessing = file_preprocessing(options, tensors, dataset);
+  set.preprocessing = file_preprocessing(options, tensors, path, dataset);
+  set.learned_lr = learned_lr(tensors, path);
   set.images = (options.values == "unit" ? set.preprocessing.apply(images) : images).contiguous();
   set.labels =
       make_labels(labels, label_path, images.size(0), dataset.num_classes(), options.soft_labels);
   return set;
 }
 
-/// A class folder is called by the class's name or by its number ("3", "00003").
+/// A class folder is called as `retort export` does ("003-cat"), or by the class's name or number
+/// ("cat", "3", "00003").
 std::int64_t class_of_folder(const std::string& folder, const data::ImageDataset& dataset) {
   const auto& names = dataset.info().class_names;
   const auto named = std::find(names.begin(), names.end(), folder);
   if (named != names.end()) return named - names.begin();
+  for (std::int64_t c = 0; c < dataset.num_classes(); ++c) {
+    if (folder == class_folder(names, c)) return c;
+  }
   std::int64_t number = 0;
   const auto [end, error] = std::from_chars(folder.data(), folder.data() + folder.size(), number);
   const bool whole = error == std::errc() && end == folder.data() + folder.size();
@@ -243,32 +303,43 @@ data::SyntheticSet from_folder(const fs::path& root, const data::ImageDataset& d
 }
 
 int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
-  cli::CommonOptions common;
+  cli::OutputOptions output;
   DatasetOptions dataset_options;
   ImportOptions options;
   config::OptionTable table;
   options.describe(table);
   dataset_options.describe(table);
-  table.add("quiet", common.quiet, "no information on stderr");
+  const config::OptionTable recorded = table;
+  output.describe(table);
   const auto words = cli::parse_command(command, args, table, {{"PATH"}, 1});
   if (!words) return 0;
-  common.apply(program);
+  output.apply(program);
 
   const fs::path path = words->front();
   if (!fs::exists(path)) throw ConfigError(str("there is no '", path.string(), "'"));
   const data::ImageDataset dataset = dataset_options.open(0);
   data::SyntheticSet set =
       fs::is_directory(path) ? from_folder(path, dataset) : from_pt(path, options, dataset);
+  check_flags(table.find("zca"), set.preprocessing, path);
   sort_by_class(set);
   set.provenance.program_version = cli::program_version();
   set.provenance.method = "import";
   set.provenance.config =
-      str("imported = ", path.filename().string(), "\n") + config::config_text(table);
+      str("imported = ", path.filename().string(), "\n") + config::config_text(recorded);
   set.provenance.dataset = dataset.info().name;
   set.provenance.dataset_sha256 = dataset.info().sha256;
   set.provenance.data_path = dataset_options.data;
   set.provenance.class_names = dataset.info().class_names;
   storage::write_set(options.out, set);
+  if (output.json) {
+    print_document({{"schema", "retort.import/1"},
+                    {"from", path.string()},
+                    {"set", options.out},
+                    {"images", set.images.size(0)},
+                    {"classes", set.num_classes()},
+                    {"preprocessing", set.preprocessing.description()}});
+    return 0;
+  }
   cli::print(
       str(options.out, ": ", set.images.size(0), " images of ", set.num_classes(), " classes\n"));
   return 0;

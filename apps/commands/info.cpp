@@ -2,18 +2,22 @@
 #include <sstream>
 #include <variant>
 
+#include <nlohmann/json.hpp>
+
 #include "apps/cli/help.h"
 #include "apps/commands/commands.h"
+#include "apps/commands/document.h"
 #include "lib/core/error.h"
 #include "lib/core/str.h"
+#include "lib/core/text.h"
 #include "lib/storage/set_file.h"
 #include "lib/storage/state_file.h"
 #include "lib/synth/parametrization.h"
-#include "methods/prediction.h"
 
 namespace retort::commands {
 namespace {
 
+using nlohmann::json;
 using Rows = std::vector<std::vector<std::string>>;
 
 /// "10", or "3 to 10" when classes differ in size.
@@ -49,10 +53,10 @@ void add_provenance(Rows& rows, const data::Provenance& provenance) {
   add("classes", cli::wrapped(join(provenance.class_names), 100, 18));
   add("iterations", str(provenance.iterations));
   if (provenance.wall_seconds > 0) {
-    add("condensing took", str(methods::duration_text(provenance.wall_seconds), " (processor ",
-                               methods::duration_text(provenance.cpu_seconds), ", ",
-                               provenance.threads, provenance.threads == 1 ? " thread" : " threads",
-                               ", memory ", cli::bytes_text(provenance.peak_memory_bytes), ")"));
+    add("condensing took", str(duration_text(provenance.wall_seconds), " (processor ",
+                               duration_text(provenance.cpu_seconds), ", ", provenance.threads,
+                               provenance.threads == 1 ? " thread" : " threads", ", memory ",
+                               bytes_text(provenance.peak_memory_bytes), ")"));
   }
   add("processor", provenance.processor);
   add("program", provenance.program_version);
@@ -70,19 +74,66 @@ std::string describe_set(const std::string& path) {
            per_class_text(set), " per class, ", set.num_classes(), " classes")},
       {"decoder", str(data::decoder_text(set.decoder), ": ", decoded, " training images")},
       {"labels", labels_text(set.labels)},
-      {"size", str("images ", cli::bytes_text(double(bytes.images)), ", labels ",
-                   cli::bytes_text(double(bytes.labels)), ", the rest ",
-                   cli::bytes_text(double(bytes.other)))},
+      {"size",
+       str("images ", bytes_text(double(bytes.images)), ", labels ",
+           bytes_text(double(bytes.labels)), ", the rest ", bytes_text(double(bytes.other)))},
       {"preprocessing", set.preprocessing.description()},
   };
   if (set.learned_lr) rows.push_back({"learned step size", str(*set.learned_lr)});
   add_provenance(rows, set.provenance);
-  std::string text = cli::columns(rows);
+  std::string text = columns(rows);
   if (set.provenance.config.empty()) return text;
   text += "configuration\n";
   std::istringstream lines(set.provenance.config);
   for (std::string line; std::getline(lines, line);) text += str("  ", line, "\n");
   return text;
+}
+
+json provenance_json(const data::Provenance& provenance) {
+  return {
+      {"program", provenance.program_version}, {"method", provenance.method},
+      {"config", provenance.config},           {"seed", provenance.seed},
+      {"dataset", provenance.dataset},         {"dataset_sha256", provenance.dataset_sha256},
+      {"data_path", provenance.data_path},     {"class_names", provenance.class_names},
+      {"iterations", provenance.iterations},   {"wall_seconds", provenance.wall_seconds},
+      {"cpu_seconds", provenance.cpu_seconds}, {"peak_memory_bytes", provenance.peak_memory_bytes},
+      {"processor", provenance.processor},     {"threads", provenance.threads}};
+}
+
+json labels_json(const data::Labels& labels) {
+  if (std::holds_alternative<data::HardLabels>(labels)) return {{"kind", "hard"}};
+  const auto& soft = std::get<data::SoftLabels>(labels);
+  const bool logit = soft.kind == data::SoftLabels::Kind::Logit;
+  return {{"kind", logit ? "logit" : "probability"}, {"learned", soft.learned}};
+}
+
+json set_json(const std::string& path) {
+  const data::SyntheticSet set = storage::read_set(path);
+  const storage::StoredBytes bytes = storage::stored_bytes(path);
+  const data::ImageShape shape = set.shape();
+  return {{"schema", "retort.set-info/1"},
+          {"file", path},
+          {"stored_images", set.images.size(0)},
+          {"shape", {shape.channels, shape.height, shape.width}},
+          {"classes", set.num_classes()},
+          {"decoder", {{"id", set.decoder.id}, {"config", set.decoder.config}}},
+          {"decoded_images", data::hard_classes(set.labels).numel()},
+          {"labels", labels_json(set.labels)},
+          {"bytes", {{"images", bytes.images}, {"labels", bytes.labels}, {"other", bytes.other}}},
+          {"preprocessing", set.preprocessing.description()},
+          {"learned_lr", set.learned_lr ? json(*set.learned_lr) : json()},
+          {"provenance", provenance_json(set.provenance)}};
+}
+
+json state_json(const std::string& path) {
+  const storage::StateReader state(path);
+  json document = {{"schema", "retort.state-info/1"}, {"file", path}};
+  if (state.has("driver/next_iteration")) {
+    document["iterations_done"] = state.integer("driver/next_iteration");
+    document["wall_seconds"] = state.number("driver/wall_seconds");
+    document["last_loss"] = state.number("driver/last_loss");
+  }
+  return document;
 }
 
 std::string describe_state(const std::string& path) {
@@ -91,25 +142,30 @@ std::string describe_state(const std::string& path) {
   rows.push_back({"file", str(path, ", the saved state of a run")});
   if (state.has("driver/next_iteration")) {
     rows.push_back({"iterations done", str(state.integer("driver/next_iteration"))});
-    rows.push_back({"time so far", methods::duration_text(state.number("driver/wall_seconds"))});
+    rows.push_back({"time so far", duration_text(state.number("driver/wall_seconds"))});
     rows.push_back({"last loss", config::number_text(state.number("driver/last_loss"))});
     rows.push_back({"to go on", str("retort condense --resume --run-dir FOLDER")});
   }
-  return cli::columns(rows);
+  return columns(rows);
 }
 
-int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program&) {
+int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
+  cli::OutputOptions output;
   config::OptionTable table;
+  output.describe(table);
   const auto words = cli::parse_command(command, args, table, {{"FILE"}, 1});
   if (!words) return 0;
+  output.apply(program);
   const std::string& path = words->front();
   const std::string schema = storage::file_schema(path);
-  if (schema == "retort.set") {
-    cli::print(describe_set(path));
-  } else if (schema == "retort.state") {
-    cli::print(describe_state(path));
-  } else {
+  const bool is_set = schema == "retort.set";
+  if (!is_set && schema != "retort.state") {
     throw StorageError(str("'", path, "': the schema '", schema, "' is not known to this program"));
+  }
+  if (output.json) {
+    print_document(is_set ? set_json(path) : state_json(path));
+  } else {
+    cli::print(is_set ? describe_set(path) : describe_state(path));
   }
   return 0;
 }

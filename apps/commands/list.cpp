@@ -1,9 +1,11 @@
-#include <functional>
 #include <optional>
 #include <sstream>
+#include <utility>
 
-#include "apps/cli/help.h"
+#include <nlohmann/json.hpp>
+
 #include "apps/commands/commands.h"
+#include "apps/commands/document.h"
 #include "apps/commands/preset_cost.h"
 #include "datasets/dataset.h"
 #include "lib/config/embedded.h"
@@ -11,49 +13,54 @@
 #include "lib/core/names.h"
 #include "lib/core/parallel.h"
 #include "lib/core/str.h"
+#include "lib/core/text.h"
 #include "lib/eval/protocol.h"
 #include "lib/nn/network.h"
 #include "lib/synth/parametrization.h"
 #include "methods/method.h"
-#include "methods/prediction.h"
 
 namespace retort::commands {
 namespace {
 
-using Rows = std::vector<std::vector<std::string>>;
+using Entries = nlohmann::ordered_json;
+using Row = std::vector<std::string>;
 
-Rows method_rows() {
-  Rows rows;
+/// Entries are objects whose fields stand in the order of the columns.
+Entries method_entries() {
+  Entries entries = Entries::array();
   for (const auto& info : methods::all_methods()) {
-    rows.push_back({info.name, info.title, info.paper, info.summary});
+    entries.push_back({{"name", info.name},
+                       {"title", info.title},
+                       {"paper", info.paper},
+                       {"summary", info.summary}});
   }
-  return rows;
+  return entries;
 }
 
-Rows dataset_rows() {
-  Rows rows;
+Entries dataset_entries() {
+  Entries entries = Entries::array();
   for (const auto& entry : datasets::all_datasets()) {
-    rows.push_back(
-        {entry.name, entry.description +
-                         (entry.aliases.empty() ? "" : str(" (also ", join(entry.aliases), ")"))});
+    entries.push_back(
+        {{"name", entry.name}, {"description", entry.description}, {"aliases", entry.aliases}});
   }
-  return rows;
+  return entries;
 }
 
-Rows network_rows() {
-  Rows rows;
+Entries network_entries() {
+  Entries entries = Entries::array();
   for (const auto& family : nn::network_families()) {
-    rows.push_back({family.name, family.pattern, family.description});
+    entries.push_back(
+        {{"name", family.name}, {"pattern", family.pattern}, {"description", family.description}});
   }
-  return rows;
+  return entries;
 }
 
-Rows protocol_rows() {
-  Rows rows;
+Entries protocol_entries() {
+  Entries entries = Entries::array();
   for (const auto& name : eval::protocol_names()) {
-    rows.push_back({name, eval::load_protocol(name).source});
+    entries.push_back({{"name", name}, {"source", eval::load_protocol(name).source}});
   }
-  return rows;
+  return entries;
 }
 
 /// The comment that a preset file opens with says where its numbers come from.
@@ -65,43 +72,71 @@ std::string first_comment(const std::string& text) {
   return line.substr(std::min(line.size(), line.find_first_not_of("# ")));
 }
 
-Rows preset_rows() {
+Entries preset_entries() {
   set_thread_count(0);  // what a run would use
-  Rows rows;
+  Entries entries = Entries::array();
   for (const auto& file : config::embedded_presets()) {
     const std::optional<double> seconds = predicted_seconds(file);
-    rows.push_back({file.name,
-                    seconds ? str("about ", methods::duration_text(*seconds)) : std::string("-"),
-                    first_comment(file.text)});
+    entries.push_back({{"name", file.name},
+                       {"predicted_seconds", seconds ? Entries(*seconds) : Entries()},
+                       {"source", first_comment(file.text)}});
   }
-  return rows;
+  return entries;
 }
 
-Rows parametrization_rows() {
-  Rows rows;
+Entries parametrization_entries() {
+  Entries entries = Entries::array();
   for (const auto& info : synth::parametrizations()) {
-    rows.push_back({info.name, info.description});
+    entries.push_back({{"name", info.name}, {"description", info.description}});
   }
-  return rows;
+  return entries;
 }
 
-const std::vector<std::pair<std::string, std::function<Rows()>>>& lists() {
-  static const std::vector<std::pair<std::string, std::function<Rows()>>> all = {
-      {"methods", method_rows},   {"datasets", dataset_rows},
-      {"networks", network_rows}, {"protocols", protocol_rows},
-      {"presets", preset_rows},   {"parametrizations", parametrization_rows},
+/// Texts as they are, a number as a time, a list as other names in the column before it.
+Row row_of(const Entries& entry) {
+  Row row;
+  for (const auto& [name, value] : entry.items()) {
+    if (value.is_string()) {
+      row.push_back(value.get<std::string>());
+    } else if (value.is_array()) {
+      if (!value.empty()) row.back() += str(" (also ", join(value.get<Row>()), ")");
+    } else {
+      row.push_back(value.is_null() ? "-" : "about " + duration_text(value.get<double>()));
+    }
+  }
+  return row;
+}
+
+const std::vector<std::pair<std::string, Entries (*)()>>& lists() {
+  static const std::vector<std::pair<std::string, Entries (*)()>> all = {
+      {"methods", method_entries},   {"datasets", dataset_entries},
+      {"networks", network_entries}, {"protocols", protocol_entries},
+      {"presets", preset_entries},   {"parametrizations", parametrization_entries},
   };
   return all;
 }
 
-int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program&) {
+void print_list(const std::string& kind, const Entries& entries, bool json) {
+  if (json) {
+    print_document({{"schema", "retort.list/1"}, {"kind", kind}, {"entries", entries}});
+    return;
+  }
+  std::vector<Row> rows;
+  for (const auto& entry : entries) rows.push_back(row_of(entry));
+  cli::print(columns(rows));
+}
+
+int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
+  cli::OutputOptions output;
   config::OptionTable table;
+  output.describe(table);
   const auto words = cli::parse_command(command, args, table, {{"KIND"}, 1});
   if (!words) return 0;
+  output.apply(program);
   std::vector<std::string> known;
-  for (const auto& [name, rows] : lists()) {
+  for (const auto& [name, entries] : lists()) {
     if (name == words->front()) {
-      cli::print(cli::columns(rows()));
+      print_list(name, entries(), output.json);
       return 0;
     }
     known.push_back(name);

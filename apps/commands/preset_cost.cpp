@@ -1,9 +1,9 @@
 #include "apps/commands/preset_cost.h"
 
-#include <map>
 #include <memory>
 #include <utility>
 
+#include "datasets/dataset.h"
 #include "lib/config/options.h"
 #include "lib/core/str.h"
 #include "lib/data/image_dataset.h"
@@ -28,23 +28,7 @@ class BlankStore : public data::ImageStore {
   data::ImageShape shape_;
 };
 
-struct Size {
-  data::ImageShape shape;
-  std::int64_t classes;
-  std::int64_t training_images;
-};
-
-/// Of the published datasets, which do not change.
-const std::map<std::string, Size>& known_sizes() {
-  static const std::map<std::string, Size> sizes = {
-      {"mnist", {{1, 28, 28}, 10, 60000}},           {"fashion-mnist", {{1, 28, 28}, 10, 60000}},
-      {"cifar10", {{3, 32, 32}, 10, 50000}},         {"cifar100", {{3, 32, 32}, 100, 50000}},
-      {"tiny-imagenet", {{3, 64, 64}, 200, 100000}},
-  };
-  return sizes;
-}
-
-data::ImageDataset blank_dataset(const std::string& name, const Size& size) {
+data::ImageDataset blank_dataset(const std::string& name, const datasets::KnownSize& size) {
   data::DatasetInfo info{.name = name, .class_names = {}, .sha256 = "", .note = "blank"};
   for (std::int64_t c = 0; c < size.classes; ++c) info.class_names.push_back(str(c));
   const auto split = [&](std::int64_t images) {
@@ -69,7 +53,7 @@ std::string take(std::vector<config::ConfigEntry>& entries, const std::string& k
 
 std::optional<double> predicted_seconds(const config::EmbeddedFile& preset) {
   auto entries = config::parse_config(preset.text, preset.name);
-  const auto size = known_sizes().find(take(entries, "dataset"));
+  const std::string name = take(entries, "dataset");
   const auto factory = methods::find_method(take(entries, "method")).factory();
   config::OptionTable options = factory->options();
   std::int64_t ipc = 1;
@@ -80,8 +64,10 @@ std::optional<double> predicted_seconds(const config::EmbeddedFile& preset) {
       options.set(entry.key, entry.value, config::Origin::Preset);
     }
   }
-  if (size == known_sizes().end()) return std::nullopt;
-  const data::ImageDataset dataset = blank_dataset(size->first, size->second);
+  if (name.empty()) return std::nullopt;
+  const std::optional<datasets::KnownSize>& size = datasets::find_dataset(name).size;
+  if (!size) return std::nullopt;
+  const data::ImageDataset dataset = blank_dataset(name, *size);
   const methods::RunContext context{.dataset = dataset, .ipc = ipc, .rng = Rng(0)};
   return methods::predict(*factory->create(), context).total_seconds;
 }

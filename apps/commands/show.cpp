@@ -2,8 +2,11 @@
 #include <cstdio>
 #include <optional>
 
+#include <nlohmann/json.hpp>
+
 #include "apps/commands/commands.h"
 #include "apps/commands/dataset_options.h"
+#include "apps/commands/document.h"
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 #include "lib/storage/set_file.h"
@@ -48,28 +51,31 @@ std::string clipped_text(const std::string& what, double fraction) {
 }
 
 int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
-  cli::CommonOptions common;
+  cli::OutputOptions output;
   DatasetOptions dataset_options;
   ShowOptions options;
   config::OptionTable table;
   options.describe(table);
   dataset_options.describe(table);
-  table.add("quiet", common.quiet, "no information on stderr");
+  output.describe(table);
   const auto words = cli::parse_command(command, args, table, {{"SET"}, 1});
   if (!words) return 0;
-  common.apply(program);
+  output.apply(program);
 
   const data::SyntheticSet set = storage::read_set(words->front());
   std::optional<data::ImageDataset> dataset;
   if (options.real > 0) dataset = open_for_set(dataset_options, table, set);
   std::vector<Tensor> pictures;
   std::string report;
+  nlohmann::json document = {
+      {"schema", "retort.picture/1"}, {"set", words->front()}, {"out", options.out}};
   const auto draw = [&](bool decoded, const std::string& title) {
     const synth::Picture picture = synth::draw_set(
         set,
         {.decoded = decoded, .per_class = options.per_class, .real = options.real, .title = title},
         dataset ? &*dataset : nullptr);
     pictures.push_back(picture.pixels);
+    document["clipped"][decoded ? "decoded" : "stored"] = picture.clipped_fraction;
     report += clipped_text(decoded ? "decoded images" : "stored images", picture.clipped_fraction);
   };
   const bool plain = set.decoder.id == "pixels";
@@ -77,7 +83,11 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   if (both || options.view != "decoded") draw(false, both ? "stored images" : "");
   if (both || options.view == "decoded") draw(true, both ? "decoded images" : "");
   vision::write_image(options.out, stacked(pictures));
-  cli::print(str(options.out, "\n", report));
+  if (output.json) {
+    print_document(document);
+  } else {
+    cli::print(str(options.out, "\n", report));
+  }
   return 0;
 }
 

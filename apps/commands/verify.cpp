@@ -1,4 +1,7 @@
+#include <nlohmann/json.hpp>
+
 #include "apps/commands/commands.h"
+#include "apps/commands/document.h"
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 #include "lib/storage/set_file.h"
@@ -6,18 +9,28 @@
 namespace retort::commands {
 namespace {
 
-int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program&) {
+int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
+  cli::OutputOptions output;
   config::OptionTable table;
+  output.describe(table);
   const auto words = cli::parse_command(command, args, table, {{"FILE"}, 1});
   if (!words) return 0;
+  output.apply(program);
   const std::string& path = words->front();
   const std::vector<std::string> findings = storage::verify_file(path);
-  for (const auto& finding : findings) cli::print(finding + "\n");
+  if (output.json) {
+    print_document({{"schema", "retort.verification/1"},
+                    {"file", path},
+                    {"intact", findings.empty()},
+                    {"findings", findings}});
+  } else {
+    for (const auto& finding : findings) cli::print(finding + "\n");
+  }
   if (!findings.empty()) {
     throw StorageError(str("'", path, "' is damaged: ", findings.size(),
                            findings.size() == 1 ? " mismatch" : " mismatches"));
   }
-  cli::print(str(path, ": every part agrees with its SHA-256\n"));
+  if (!output.json) cli::print(str(path, ": every part agrees with its SHA-256\n"));
   return 0;
 }
 

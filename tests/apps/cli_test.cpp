@@ -81,7 +81,7 @@ TEST_CASE("a flag is found before the others are known", "[apps][cli]") {
   CHECK(parse_arguments({"--help"}, {}).help);
 }
 
-TEST_CASE("durations are read and printed", "[apps][cli]") {
+TEST_CASE("durations are read", "[apps][cli]") {
   CHECK(parse_duration("t", "90") == 90);
   CHECK(parse_duration("t", "90s") == 90);
   CHECK(parse_duration("t", "1.5m") == 90);
@@ -91,20 +91,13 @@ TEST_CASE("durations are read and printed", "[apps][cli]") {
     CHECK_THROWS_WITH_TEXT(parse_duration("time-budget", text), ConfigError,
                            "option 'time-budget': expected a duration");
   }
-  CHECK(short_duration(12.34) == "12.3s");
-  CHECK(short_duration(59.99) == "1m00s");
-  CHECK(short_duration(250) == "4m10s");
-  CHECK(short_duration(3900) == "1h05m");
-  CHECK(bytes_text(999) == "999 B");
-  CHECK(bytes_text(31360) == "31.4 kB");
-  CHECK(bytes_text(2.5e9) == "2.50 GB");
 }
 
 TEST_CASE("progress names loss, rate and time left", "[apps][cli]") {
   Progress progress{.phase = "condensing", .done = 20, .total = 100, .loss = 0.25};
-  CHECK(progress_text(progress, 2) == "condensing 20/100, loss 0.25, 2/s, 40.0s left");
+  CHECK(progress_text(progress, 2) == "condensing 20/100, loss 0.25, 2/s, 40 s left");
   progress.seconds_left = 90;
-  CHECK(progress_text(progress, 0.5) == "condensing 20/100, loss 0.25, 2.0s each, 1m30s left");
+  CHECK(progress_text(progress, 0.5) == "condensing 20/100, loss 0.25, 2 s each, 1 min 30 s left");
   CHECK(progress_text({.phase = "training", .done = 0, .total = 5, .loss = {}}, 0) ==
         "training 0/5");
 }
@@ -117,7 +110,6 @@ TEST_CASE("a help page shows ranges, defaults and aliases", "[apps][cli]") {
                        Catch::Matchers::Contains("(> 0; default 0.5; also --lr-img)") &&
                        Catch::Matchers::Contains("--zca "));
   CHECK(wrapped("one two three", 8, 0) == "one two\nthree");
-  CHECK(columns({{"a", "b"}, {"long", "c"}}) == "a     b\nlong  c\n");
 }
 
 TEST_CASE("missing and surplus words are refused with the usage", "[apps][cli]") {

@@ -3,8 +3,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include "apps/commands/class_folder.h"
+#include "apps/commands/dataset_options.h"
+#include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/storage/set_file.h"
+#include "lib/storage/state_file.h"
 #include "tests/apps/program.h"
 #include "tests/support/catch.h"
 
@@ -140,8 +144,8 @@ TEST_CASE("pictures come back within half a gray level", "[apps][exchange]") {
   const auto after = storage::read_set(workspace.path("from.h5"));
   // Real images hold whole gray levels, so nothing is lost.
   CHECK_CLOSE(after.images, before.images, 1e-5);
-  fs::rename(workspace.path("pictures/" + before.provenance.class_names[0]),
-             workspace.path("pictures/unheard-of"));
+  const std::string first = "000-" + before.provenance.class_names[0];
+  fs::rename(workspace.path("pictures/" + first), workspace.path("pictures/unheard-of"));
   const auto wrong = workspace.retort({"import", "pictures", "--dataset", "shapes"});
   CHECK(wrong.exit_code == 1);
   CHECK_THAT(wrong.err, Contains("folder 'unheard-of' is no class of dataset 'shapes'"));
@@ -186,4 +190,181 @@ TEST_CASE("tensors of other programs are imported by layout and checked", "[apps
   check({"images.pt", "--labels", "short.pt"}, 1, "expected labels [4]");
   storage::write_pt(workspace.path("other.pt"), {{"x", images}, {"y", classes}});
   check({"other.pt"}, 1, "found x, y");
+  const auto with = [&](const std::vector<std::pair<std::string, Tensor>>& more) {
+    std::vector<std::pair<std::string, Tensor>> tensors = {{"images", images}, {"labels", classes}};
+    tensors.insert(tensors.end(), more.begin(), more.end());
+    storage::write_pt(workspace.path("more.pt"), tensors);
+  };
+  with({{"lr", at::tensor(-0.5, at::kDouble)}});
+  check({"more.pt"}, 1, "expected 'lr' to be one positive number, found -0.5");
+  with({{"mean", at::tensor({0.5})}, {"std", at::tensor({0.0})}});
+  check({"more.pt"}, 1, "'more.pt'");
+  with({{"mean", at::tensor({0.5})}, {"std", at::tensor({0.5})}});
+  check({"more.pt", "--zca"}, 2, "--zca=true does not fit 'more.pt'");
+  with({{"zca_mean", at::zeros({256}, at::kDouble)}, {"zca_eps", at::tensor({0.1})}});
+  check({"more.pt"}, 1, "expected 'zca_whiten' beside 'zca_mean', found none");
+  with({{"zca_mean", at::zeros({9}, at::kDouble)}, {"zca_eps", at::tensor({0.1})}});
+  check({"more.pt"}, 1, "expected 'zca_mean' of finite numbers [256], found [9]");
+}
+
+TEST_CASE("whitening and a learned step size survive export and import", "[apps][exchange]") {
+  const Workspace workspace;
+  const auto made = workspace.retort({"condense", "--method", "random", "--dataset", "shapes",
+                                      "--zca", "--run-dir", "run", "--out", "zca.h5"});
+  INFO(made.err);
+  REQUIRE(made.exit_code == 0);
+  auto before = storage::read_set(workspace.path("zca.h5"));
+  before.learned_lr = 0.0375;
+  storage::write_set(workspace.path("zca.h5"), before);
+  REQUIRE(workspace.retort({"export", "zca.h5", "--out", "zca.pt"}).exit_code == 0);
+  const auto imported =
+      workspace.retort({"import", "zca.pt", "--dataset", "shapes", "--out", "again.h5"});
+  INFO(imported.err);
+  REQUIRE(imported.exit_code == 0);
+  const auto after = storage::read_set(workspace.path("again.h5"));
+  REQUIRE(after.preprocessing.kind() == data::Preprocessing::Kind::Zca);
+  const data::ZcaMatrices& theirs = before.preprocessing.zca_matrices();
+  const data::ZcaMatrices& ours = after.preprocessing.zca_matrices();
+  CHECK(ours.eps == theirs.eps);
+  CHECK(at::equal(ours.mean, theirs.mean));
+  CHECK(at::equal(ours.whiten, theirs.whiten));
+  CHECK(at::equal(ours.inverse, theirs.inverse));
+  CHECK(after.learned_lr == 0.0375);
+
+  const auto judged = workspace.retort(
+      {"evaluate", "again.h5", "--protocol", tiny_protocol(workspace), "--runs", "1"});
+  INFO(judged.err);
+  CHECK(judged.exit_code == 0);
+  CHECK_THAT(judged.err, Contains("warning: the set has learned a step size, 0.0375"));
+  const auto refused = workspace.retort({"evaluate", "zca.h5", "--zca=false"});
+  CHECK(refused.exit_code == 2);
+  CHECK_THAT(refused.err, Contains("--zca=false does not fit the set") && Contains("zca eps 0.1"));
+}
+
+TEST_CASE("class names cannot leave the folder of exported pictures", "[apps][exchange]") {
+  using commands::class_folder;
+  const std::vector<std::string> names = {
+      "..", "T-shirt/top", "T-shirt_top", "../../etc",
+      "",   "caf\xc3\xa9", "a\nb. ",      std::string(300, 'x')};
+  CHECK(class_folder(names, 0) == "000");
+  CHECK(class_folder(names, 1) == "001-T-shirt_top");
+  CHECK(class_folder(names, 2) == "002-T-shirt_top");
+  CHECK(class_folder(names, 3) == "003-.._.._etc");
+  CHECK(class_folder(names, 4) == "004");
+  CHECK(class_folder(names, 5) == "005-caf\xc3\xa9");
+  CHECK(class_folder(names, 6) == "006-a_b");
+  CHECK(class_folder(names, 7).size() == 104);
+  CHECK(class_folder(names, 1234) == "1234");
+  const Workspace& workspace = condensed_shapes();
+  data::SyntheticSet set = storage::read_set(workspace.path("set.h5"));
+  set.provenance.class_names = {"..", "same", "same", "../up"};
+  storage::write_set(workspace.path("odd.h5"), set);
+  REQUIRE(workspace.retort({"export", "odd.h5", "--format", "png", "--out", "odd"}).exit_code == 0);
+  for (const char* folder : {"000", "001-same", "002-same", "003-.._up"}) {
+    CHECK(fs::exists(workspace.path("odd") / folder / "00001.png"));
+  }
+}
+
+TEST_CASE("a result of another protocol in the run folder is kept", "[apps][evaluate]") {
+  const Workspace workspace;
+  REQUIRE(workspace
+              .retort({"condense", "--method", "random", "--dataset", "shapes", "--run-dir", "run"})
+              .exit_code == 0);
+  const fs::path usual = workspace.path("run/evaluation.json");
+  write_text(usual, R"({"protocol": "dsa"})");
+  const auto evaluate = [&] {
+    return workspace.retort(
+        {"evaluate", "run/set.h5", "--protocol", tiny_protocol(workspace), "--runs", "1"});
+  };
+  const auto beside = evaluate();
+  INFO(beside.err);
+  REQUIRE(beside.exit_code == 0);
+  CHECK_THAT(beside.err, Contains("another protocol and is kept") &&
+                             Contains("written to run/evaluation-tiny.json"));
+  CHECK(read_text(usual) == R"({"protocol": "dsa"})");
+  const auto document =
+      nlohmann::json::parse(read_text(workspace.path("run/evaluation-tiny.json")));
+  CHECK(document["protocol"] == "tiny");
+  fs::remove(usual);
+  CHECK_THAT(evaluate().err, Contains("written to run/evaluation.json"));
+  CHECK_THAT(evaluate().err, Contains("written to run/evaluation.json"));
+}
+
+TEST_CASE("the reference kernels compute when asked for, and the document says so",
+          "[apps][evaluate]") {
+  const Workspace& workspace = condensed_shapes();
+  const auto kernels = [&](const std::string& choice) {
+    const auto result =
+        workspace.retort({"evaluate", "set.h5", "--protocol", tiny_protocol(workspace), "--runs",
+                          "1", "--threads", "1", "--json", "--kernels", choice});
+    INFO(result.err);
+    REQUIRE(result.exit_code == 0);
+    return nlohmann::json::parse(result.out)["kernels"];
+  };
+  const auto reference = kernels("reference");
+  CHECK(reference["policy"] == "reference");
+  for (const char* name : {"conv_fast", "convnet_fast", "norm_pool_fast"}) {
+    CHECK(reference[name] == 0);
+  }
+  const auto fast = kernels("fast");
+  CHECK(fast["policy"] == "fast");
+  CHECK(workspace.retort({"evaluate", "set.h5", "--kernels", "quick"}).exit_code == 2);
+}
+
+TEST_CASE("a dataset outside of $RETORT_DATA is still found where it usually is",
+          "[apps][dataset]") {
+  const TemporaryFolder folder("retort-data");
+  setenv("RETORT_DATA", folder.path().c_str(), 1);
+  // Nothing there and no usual place: the variable's own message.
+  commands::DatasetOptions mnist;
+  mnist.dataset = "mnist";
+  CHECK_THROWS_WITH_TEXT(mnist.open(0), DataError, "looked for");
+  if (fs::exists("/usr/share/datasets/fashion-mnist")) {
+    commands::DatasetOptions packaged;
+    packaged.dataset = "FashionMNIST";
+    CHECK(packaged.open(0, commands::Statistics::None).info().name == "fashion-mnist");
+    CHECK(packaged.data.empty());
+    // What is named is not replaced.
+    packaged.data = folder.path();
+    CHECK_THROWS_WITH_TEXT(packaged.open(0), DataError, "looked for");
+  }
+  unsetenv("RETORT_DATA");
+}
+
+TEST_CASE("every command that reports has a document for programs", "[apps][json]") {
+  const Workspace& workspace = condensed_shapes();
+  const auto document = [&](std::vector<std::string> words) {
+    words.emplace_back("--json");
+    const auto result = workspace.retort(words);
+    INFO(result.err);
+    REQUIRE(result.exit_code == 0);
+    return nlohmann::json::parse(result.out);
+  };
+  CHECK(document({"export", "set.h5", "--out", "json.pt"})["schema"] == "retort.export/1");
+  const auto imported = document({"import", "json.pt", "--dataset", "shapes", "--out", "json.h5"});
+  CHECK(imported["schema"] == "retort.import/1");
+  CHECK(imported["images"] == 8);
+  const auto shown = document({"show", "set.h5", "--out", "json.png"});
+  CHECK(shown["schema"] == "retort.picture/1");
+  CHECK(shown["clipped"]["stored"] == 0.0);
+  const auto verified = document({"verify", "set.h5"});
+  CHECK(verified["schema"] == "retort.verification/1");
+  CHECK(verified["intact"] == true);
+  const auto info = document({"info", "set.h5"});
+  CHECK(info["schema"] == "retort.set-info/1");
+  CHECK(info["stored_images"] == 8);
+  CHECK(info["provenance"]["method"] == "random");
+  storage::StateWriter state;
+  state.integer("driver/next_iteration", 7);
+  state.number("driver/wall_seconds", 1.5);
+  state.number("driver/last_loss", 0.25);
+  state.save(workspace.path("state.h5"));
+  const auto checkpoint = document({"info", "state.h5"});
+  CHECK(checkpoint["schema"] == "retort.state-info/1");
+  CHECK(checkpoint["iterations_done"] == 7);
+  const auto list = document({"list", "datasets"});
+  CHECK(list["schema"] == "retort.list/1");
+  CHECK(list["kind"] == "datasets");
+  CHECK(list["entries"].size() > 10);
+  CHECK(list["entries"][0]["name"] == "fashion-mnist");
 }
