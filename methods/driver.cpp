@@ -43,8 +43,13 @@ class Run {
   }
 
   RunOutcome execute() {
-    if (options_.resume && std::filesystem::exists(folder_.set())) return finished_before();
+    if (options_.out) expect_writable(*options_.out);
+    if (options_.resume && std::filesystem::exists(folder_.set())) {
+      const RunLock lock(folder_.root);
+      return finished_before();
+    }
     const MadeFolder made(folder_.root);
+    const RunLock lock(folder_.root);
     const std::optional<storage::StateReader> saved = saved_state();
     // Before anything else: a run killed from here on can be resumed by its folder alone.
     write_text(folder_.config(), options_.config_text);

@@ -1,12 +1,17 @@
 #include "methods/run_folder.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <ctime>
+#include <fcntl.h>
 #include <fstream>
 #include <iomanip>
 #include <memory>
 #include <sstream>
+#include <sys/file.h>
 #include <system_error>
+#include <unistd.h>
 
 #include "lib/config/options.h"
 #include "lib/core/error.h"
@@ -93,6 +98,21 @@ void MadeFolder::take_back() const {
   // Parents that somebody else began to use meanwhile are not empty and stay.
   for (const auto& folder : made_) std::filesystem::remove(folder, ignored);
 }
+
+RunLock::RunLock(const std::filesystem::path& root) {
+  // The kernel drops the lock with the process, however that ends; the file itself may stay.
+  const std::filesystem::path path = root / ".lock";
+  file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (file_ < 0) {
+    throw StorageError(str("'", path.string(), "': cannot be opened: ", std::strerror(errno)));
+  }
+  if (::flock(file_, LOCK_EX | LOCK_NB) != 0) {
+    ::close(file_);
+    throw ConfigError(str("run folder '", root.string(), "' is in use by another process"));
+  }
+}
+
+RunLock::~RunLock() { ::close(file_); }
 
 LogFile::LogFile(const std::filesystem::path& path)
     : file_(std::make_shared<std::ofstream>(path, std::ios::app)) {

@@ -56,6 +56,19 @@ class MadeFolder {
   bool was_empty_ = true;
 };
 
+/// While it lives, no other process can work in the run folder.
+class RunLock {
+ public:
+  /// @throws ConfigError if another process holds it  @throws StorageError
+  explicit RunLock(const std::filesystem::path& root);
+  ~RunLock();
+  RunLock(const RunLock&) = delete;
+  RunLock& operator=(const RunLock&) = delete;
+
+ private:
+  int file_ = -1;
+};
+
 /// While it lives, every log message is also appended to a file.
 class LogFile {
  public:

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <charconv>
 #include <cmath>
+#include <filesystem>
 #include <set>
 
 #include <boost/program_options.hpp>
@@ -124,6 +125,15 @@ std::string peek_flag(const std::vector<std::string>& args, const std::string& n
 
 void apply_flags(config::OptionTable& table, const Arguments& arguments) {
   for (const auto& [name, value] : arguments.flags) table.set(name, value, config::Origin::Flag);
+}
+
+void expect_other_file(const std::string& option, const std::string& output,
+                       const std::string& input) {
+  std::error_code ec;
+  if (std::filesystem::equivalent(output, input, ec)) {
+    throw ConfigError(str("option '", option, "': '", output, "' is the file that is read; '",
+                          input, "' would be lost"));
+  }
 }
 
 double parse_duration(const std::string& option, const std::string& text) {

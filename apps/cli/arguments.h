@@ -28,6 +28,10 @@ std::string peek_flag(const std::vector<std::string>& args, const std::string& n
 /// Sets all flags.
 void apply_flags(config::OptionTable& table, const Arguments& arguments);
 
+/// An output must not overwrite the command's own input. @throws ConfigError naming both
+void expect_other_file(const std::string& option, const std::string& output,
+                       const std::string& input);
+
 /// "90s", "8m", "1h", "1h30m" or plain seconds. @throws ConfigError naming `option`
 double parse_duration(const std::string& option, const std::string& text);
 

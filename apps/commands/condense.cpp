@@ -95,7 +95,8 @@ int report_cost(const CondenseOptions& options, const methods::DistillationMetho
     const nlohmann::json document = {
         {"schema", "retort.prediction/1"},     {"iterations", method.iterations()},
         {"setup_seconds", cost.setup_seconds}, {"iteration_seconds", cost.iteration_seconds},
-        {"total_seconds", cost.total_seconds}, {"memory_loaded_bytes", peak_memory_bytes()}};
+        {"total_seconds", cost.total_seconds}, {"memory_loaded_bytes", peak_memory_bytes()},
+        {"memory_bytes", cost.memory_bytes}};
     print_document(document);
     return 0;
   }
@@ -105,6 +106,7 @@ int report_cost(const CondenseOptions& options, const methods::DistillationMetho
       {"each iteration", duration_text(cost.iteration_seconds)},
       {"in all", duration_text(cost.total_seconds)},
       {"memory with the data loaded", bytes_text(peak_memory_bytes())},
+      {"memory in all, roughly", bytes_text(cost.memory_bytes)},
   }));
   return 0;
 }

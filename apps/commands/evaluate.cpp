@@ -166,6 +166,10 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   kernels.apply();
 
   const data::SyntheticSet set = storage::read_set(words->front());
+  if (!options.out.empty()) {
+    cli::expect_other_file("out", options.out, words->front());
+    expect_writable(options.out);
+  }
   for (const auto& baseline : baselines) baseline_title(baseline, set);
   warn_of_learned_lr(set, report.protocol);
   const data::ImageDataset dataset = open_for_set(dataset_options, table, set);

@@ -90,6 +90,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   if (!words) return 0;
   output.apply(program);
   if (out.empty()) throw ConfigError("retort export: give --out, the file or folder to write");
+  cli::expect_other_file("out", out, words->front());
 
   const data::SyntheticSet set = storage::read_set(words->front());
   const Exported exported = choose_images(set, stored);

@@ -62,6 +62,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   if (!words) return 0;
   output.apply(program);
 
+  cli::expect_other_file("out", options.out, words->front());
   const data::SyntheticSet set = storage::read_set(words->front());
   std::optional<data::ImageDataset> dataset;
   if (options.real > 0) dataset = open_for_set(dataset_options, table, set);

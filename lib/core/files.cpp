@@ -1,13 +1,12 @@
 #include "lib/core/files.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <fstream>
 #include <sstream>
 #include <system_error>
+#include <unistd.h>
 
 #include "lib/core/error.h"
 #include "lib/core/str.h"
@@ -59,6 +58,23 @@ void write_text(const fs::path& path, std::string_view text) {
     out.close();
     if (!out) throw StorageError(str("'", path.string(), "': cannot be written"));
   });
+}
+
+void expect_writable(const fs::path& path) {
+  if (fs::is_directory(path)) {
+    throw StorageError(str("'", path.string(), "': is a folder, not a file to write"));
+  }
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  std::error_code ec;
+  fs::create_directories(folder, ec);
+  const fs::path probe = str(path.string(), ".tmp.", ::getpid());
+  const int fd = ec ? -1 : ::open(probe.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) {
+    throw StorageError(str("'", path.string(), "': cannot be written: ",
+                           ec ? ec.message() : std::string(std::strerror(errno))));
+  }
+  ::close(fd);
+  fs::remove(probe, ec);
 }
 
 std::string read_text(const fs::path& path) {

@@ -16,6 +16,11 @@ void write_atomically(const std::filesystem::path& path,
 /// The same for a text that is at hand.
 void write_text(const std::filesystem::path& path, std::string_view text);
 
+/// Fails now rather than after hours of work: creates the parent folders and a file beside `path`,
+/// and removes that file again.
+/// @throws StorageError naming `path` if it is a folder or nothing can be created there
+void expect_writable(const std::filesystem::path& path);
+
 /// Whole file as a string. @throws StorageError
 std::string read_text(const std::filesystem::path& path);
 

@@ -241,6 +241,40 @@ TEST_CASE("whitening and a learned step size survive export and import", "[apps]
   CHECK_THAT(refused.err, Contains("--zca=false does not fit the set") && Contains("zca eps 0.1"));
 }
 
+TEST_CASE("an output never overwrites the set it is made from", "[apps][exchange]") {
+  const Workspace workspace;
+  fs::copy_file(condensed_shapes().path("set.h5"), workspace.path("set.h5"));
+  const std::string before = read_text(workspace.path("set.h5"));
+  const std::vector<std::vector<std::string>> commands{
+      {"export", "set.h5", "--format", "npz", "--out", "set.h5"},
+      {"show", "set.h5", "--out", "./set.h5"},
+      {"evaluate", "set.h5", "--protocol", tiny_protocol(workspace), "--out", "set.h5"}};
+  for (const auto& command : commands) {
+    INFO(command.front());
+    const ProcessResult result = workspace.retort(command);
+    CHECK(result.exit_code == 2);
+    CHECK_THAT(result.err, Contains("is the file that is read"));
+    CHECK(read_text(workspace.path("set.h5")) == before);
+  }
+}
+
+TEST_CASE("an output that cannot be written is refused before anything is trained",
+          "[apps][evaluate]") {
+  const Workspace workspace;
+  fs::copy_file(condensed_shapes().path("set.h5"), workspace.path("set.h5"));
+  fs::create_directory(workspace.path("folder"));
+  const ProcessResult evaluated = workspace.retort(
+      {"evaluate", "set.h5", "--protocol", tiny_protocol(workspace), "--out", "folder"});
+  CHECK(evaluated.exit_code == 1);
+  CHECK_THAT(evaluated.err, Contains("'folder': is a folder"));
+  CHECK(evaluated.out.empty());
+  const ProcessResult condensed = workspace.retort({"condense", "--method", "random", "--dataset",
+                                                    "shapes", "--run-dir", "r", "--out", "folder"});
+  CHECK(condensed.exit_code == 1);
+  CHECK_THAT(condensed.err, Contains("'folder': is a folder"));
+  CHECK_FALSE(fs::exists(workspace.path("r") / "set.h5"));
+}
+
 TEST_CASE("class names cannot leave the folder of exported pictures", "[apps][exchange]") {
   using commands::class_folder;
   const std::vector<std::string> names = {

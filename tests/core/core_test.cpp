@@ -101,6 +101,17 @@ TEST_CASE("a failed write leaves the old file and no litter", "[core][files]") {
   CHECK_THROWS_WITH_TEXT(read_text(folder / "missing"), StorageError, "missing");
 }
 
+TEST_CASE("a path that cannot be written is found out at once and leaves nothing",
+          "[core][files]") {
+  const retort::testing::TemporaryFolder folder("retort-writable-test");
+  CHECK_NOTHROW(expect_writable(folder.path() / "new" / "a.txt"));
+  CHECK(std::filesystem::is_empty(folder.path() / "new"));
+  CHECK_THROWS_WITH_TEXT(expect_writable(folder.path()), StorageError, "is a folder");
+  write_text(folder.path() / "file", "x");
+  CHECK_THROWS_WITH_TEXT(expect_writable(folder.path() / "file" / "b"), StorageError,
+                         "cannot be written");
+}
+
 TEST_CASE("SHA-256 gives the published digest of abc", "[core][hash]") {
   CHECK(sha256_hex("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }

@@ -77,3 +77,13 @@ TEST_CASE("a log file takes what is logged and what only it shall know", "[metho
   CHECK(text.find(" error: failed\n") != std::string::npos);
   CHECK(text.find("not here") == std::string::npos);
 }
+
+TEST_CASE("one process at a time works in a run folder", "[methods][driver]") {
+  const retort::testing::TemporaryFolder folder("retort-lock-test");
+  {
+    const RunLock first(folder.path());
+    // A lock belongs to the open file, so a second one in this process stands for another process.
+    CHECK_THROWS_WITH_TEXT(RunLock(folder.path()), ConfigError, "is in use by another process");
+  }
+  CHECK_NOTHROW(RunLock(folder.path()));
+}
