@@ -60,7 +60,6 @@ class CondenseOptions {
   config::OptionTable flag_options();      ///< around it, flags only
   config::OptionTable file_options();      ///< everything that may stand in a file
   void choose_method(const std::vector<std::string>& args);
-  void apply_files(config::OptionTable& table);
   void check_method_agrees(const std::string& source,
                            const std::vector<config::ConfigEntry>& entries) const;
 
