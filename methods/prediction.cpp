@@ -53,11 +53,12 @@ const Flops& measured_rates() {
 Flops forward_flops(const nn::Network& network, double images, Pass pass) {
   const double flops = 2.0 * double(network.macs()) * images;
   const std::string& name = network.name();
-  if (!name.starts_with("ConvNet") || pass == Pass::SecondOrder) return {.plain = flops};
+  if (!name.starts_with("ConvNet")) return {.plain = flops};
   // "ConvNet-3", "ConvNet-3-w64": the default norm, activation and pooling.
   const auto variant = name.find_first_not_of("-w0123456789", std::string("ConvNet").size());
-  if (variant != std::string::npos || pass == Pass::Layered) return {.layered = flops};
-  return {.fused = flops};
+  if (variant == std::string::npos && pass != Pass::Layered) return {.fused = flops};
+  if (pass == Pass::SecondOrder) return {.plain = flops};
+  return {.layered = flops};
 }
 
 Flops operator+(const Flops& a, const Flops& b) {

@@ -20,7 +20,7 @@ const Flops& measured_rates();
 enum class Pass {
   Fused,       ///< may take whatever is fastest
   Layered,     ///< needs activation maps
-  SecondOrder  ///< plain operations
+  SecondOrder  ///< differentiates a gradient: fast for the default ConvNet only
 };
 /// Forward passes of `images` images in `network`, filed under the path they take.
 Flops forward_flops(const nn::Network& network, double images, Pass pass = Pass::Fused);

@@ -28,6 +28,8 @@ nlohmann::json kernel_counts() {
           {"conv_fallback", counters.conv_fallback},
           {"convnet_fast", counters.convnet_fast},
           {"convnet_fallback", counters.convnet_fallback},
+          {"gradient_fast", counters.gradient_fast},
+          {"gradient_fallback", counters.gradient_fallback},
           {"second_order", counters.second_order}};
 }
 

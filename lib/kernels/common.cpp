@@ -21,7 +21,8 @@ constexpr std::size_t kCacheLine = 64;
 struct State {
   std::atomic<Policy> policy{Policy::Fast};
   std::atomic<std::int64_t> norm_pool_fast{0}, norm_pool_fallback{0}, conv_fast{0},
-      conv_fallback{0}, convnet_fast{0}, convnet_fallback{0}, second_order{0};
+      conv_fallback{0}, convnet_fast{0}, convnet_fallback{0}, gradient_fast{0},
+      gradient_fallback{0}, second_order{0};
 };
 
 State& state() {
@@ -39,6 +40,8 @@ void for_each_counter(const Visit& visit) {
   visit(&Counters::conv_fallback, s.conv_fallback);
   visit(&Counters::convnet_fast, s.convnet_fast);
   visit(&Counters::convnet_fallback, s.convnet_fallback);
+  visit(&Counters::gradient_fast, s.gradient_fast);
+  visit(&Counters::gradient_fallback, s.gradient_fallback);
   visit(&Counters::second_order, s.second_order);
 }
 

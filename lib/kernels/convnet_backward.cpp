@@ -66,7 +66,13 @@ void ConvNetPlan::backward_group(std::int64_t first, std::int64_t count,
                                  std::int64_t range) const {
   const Block& last = blocks_.back();
   Slot slot = Slot::Even;
-  float* gout = scratch(slot, count * last.out.image_size());
+  // Where the cotangent of the output of block b is to be written.
+  const auto cotangent_of = [&](std::size_t b) {
+    slot = slot == Slot::Even ? Slot::Odd : Slot::Even;
+    return saved[b].gout.defined() ? at_image(saved[b].gout, first)
+                                   : scratch(slot, count * blocks_[b].out.image_size());
+  };
+  float* gout = cotangent_of(blocks_.size() - 1);
   for (std::int64_t i = 0; i < count; ++i) {
     loops_.to_channels_last(gy + i * last.out_channels * last.out.pixels(), last.out_channels,
                             last.out.pixels(), last.out.channels, gout + i * last.out.image_size());
@@ -76,9 +82,12 @@ void ConvNetPlan::backward_group(std::int64_t first, std::int64_t count,
       backward_direct(first, count, saved[b], gout, pass, range);
       return;
     }
-    slot = slot == Slot::Even ? Slot::Odd : Slot::Even;
-    const MapShape in = blocks_[b].in();
-    float* const gin = pass.adjoint[b].defined() ? scratch(slot, count * in.image_size()) : nullptr;
+    float* gin = nullptr;
+    if (pass.adjoint[b].defined()) {
+      gin = b > 0 ? cotangent_of(b - 1)
+                  : scratch(slot == Slot::Even ? Slot::Odd : Slot::Even,
+                            count * blocks_[0].in().image_size());
+    }
     backward_block(b, first, count, saved[b], gout, pass, range, gin);
     gout = gin;
   }

@@ -79,6 +79,14 @@ std::vector<SavedBlock> ConvNetPlan::allocate_saved(bool inputs) const {
   return saved;
 }
 
+void ConvNetPlan::allocate_cotangents(std::vector<SavedBlock>& saved) const {
+  const auto options = x_.options().requires_grad(false);
+  for (std::size_t b = 0; b < blocks_.size(); ++b) {
+    const MapShape& out = blocks_[b].out;
+    saved[b].gout = at::empty({x_.size(0), out.height, out.width, out.channels}, options);
+  }
+}
+
 Tensor ConvNetPlan::forward(std::vector<SavedBlock>* saved, bool inputs) const {
   if (saved) *saved = allocate_saved(inputs);
   Tensors weights;

@@ -15,10 +15,11 @@ namespace retort::kernels {
 
 /// What the backward pass needs of one block. Maps are channels-last with padded channels.
 struct SavedBlock {
-  Tensor input;  ///< [N,h,w,c]; undefined if no weight gradient will be asked for
-  Tensor map;    ///< [N,h,w,c] output of the convolution; undefined for a direct first block
-  Tensor mean;   ///< [N,c]
-  Tensor rstd;   ///< [N,c]
+  Tensor input;      ///< [N,h,w,c]; undefined if no weight gradient will be asked for
+  Tensor map;        ///< [N,h,w,c] output of the convolution; undefined for a direct first block
+  Tensor mean;       ///< [N,c]
+  Tensor rstd;       ///< [N,c]
+  Tensor gout = {};  ///< [N,h/2,w/2,c] cotangent of the output; where defined, `backward` fills it
 };
 
 /// Which gradients to compute.
@@ -34,6 +35,17 @@ struct ConvNetGradients {
 
 class ConvNetPlan {
  public:
+  struct Block {
+    std::int64_t in_channels = 0;         // real
+    std::int64_t out_channels = 0;        // real
+    MapShape map;                         // output of the convolution
+    MapShape out;                         // after pooling
+    Tensor bias, norm_weight, norm_bias;  // padded
+    std::int64_t step = 1;                // images per convolution call: fills the tile blocks
+
+    MapShape in() const { return {1, map.height, map.width, padded_channels(in_channels)}; }
+  };
+
   /// @param x [N,C,H,W] @param parameters 4 per block; both contiguous
   ConvNetPlan(const Tensor& x, const Tensors& parameters, const ConvNetShape& shape);
 
@@ -46,17 +58,17 @@ class ConvNetPlan {
   ConvNetGradients backward(const std::vector<SavedBlock>& saved, const Tensor& gy,
                             const WantedGradients& wanted) const;
 
- private:
-  struct Block {
-    std::int64_t in_channels = 0;         // real
-    std::int64_t out_channels = 0;        // real
-    MapShape map;                         // output of the convolution
-    MapShape out;                         // after pooling
-    Tensor bias, norm_weight, norm_bias;  // padded
-    std::int64_t step = 1;                // images per convolution call: fills the tile blocks
+  const Tensor& images() const { return x_; }
+  const std::vector<Block>& blocks() const { return blocks_; }
+  bool first_is_direct() const { return direct_.has_value(); }
+  const DirectConvolution& direct() const { return *direct_; }  ///< of the first block, if direct
+  std::int64_t first_padding() const { return shape_.first_padding; }
+  std::int64_t group() const { return group_; }
+  const Tensor& weight(std::size_t block) const { return parameters_[4 * block]; }
+  /// Undefined `gout` of every block allocated, for a backward pass that keeps them.
+  void allocate_cotangents(std::vector<SavedBlock>& saved) const;
 
-    MapShape in() const { return {1, map.height, map.width, padded_channels(in_channels)}; }
-  };
+ private:
   struct Pass;  // one backward pass: transformed weights and the sums of gradients
 
   Tensor transformed_weight(std::size_t block, bool adjoint) const;

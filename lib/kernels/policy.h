@@ -24,6 +24,8 @@ struct Counters {
   std::int64_t conv_fallback = 0;
   std::int64_t convnet_fast = 0;
   std::int64_t convnet_fallback = 0;
+  std::int64_t gradient_fast = 0;
+  std::int64_t gradient_fallback = 0;
   std::int64_t second_order = 0;
 };
 

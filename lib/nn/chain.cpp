@@ -6,6 +6,7 @@
 
 #include "lib/core/str.h"
 #include "lib/kernels/convnet_forward.h"
+#include "lib/kernels/convnet_gradient.h"
 #include "lib/nn/layers.h"
 
 namespace retort::nn {
@@ -34,6 +35,8 @@ class ChainNetwork : public Network {
 
   ForwardResult forward(const NetworkState& state, const Tensor& x,
                         const ForwardOptions& options) const override;
+  Tensors loss_gradients(const NetworkState& state, const Tensor& x,
+                         const Tensor& targets) const override;
   std::int64_t macs() const override { return macs_; }
 
  private:
@@ -137,6 +140,16 @@ ForwardResult ChainNetwork::forward(const NetworkState& state, const Tensor& x,
   result.embedding = hidden;
   if (options.logits) result.logits = apply(linears_.back(), state, hidden);
   return result;
+}
+
+Tensors ChainNetwork::loss_gradients(const NetworkState& state, const Tensor& x,
+                                     const Tensor& targets) const {
+  expect_matching(state, x);
+  const bool fused = fused_.has_value() && linears_.size() == 1;
+  if (fused && kernels::serves_convnet_loss_gradients(x, state.parameters, *fused_)) {
+    return kernels::convnet_loss_gradients(x, targets, state.parameters, *fused_);
+  }
+  return Network::loss_gradients(state, x, targets);
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 #include <numeric>
 #include <utility>
 
+#include <torch/csrc/autograd/autograd.h>
+
 #include "lib/core/error.h"
 #include "lib/core/shape.h"
 #include "lib/core/str.h"
@@ -70,6 +72,23 @@ NetworkState Network::initialize(const Rng& rng) const {
     state.buffers.push_back(at::full(info.shape, info.initial, at::kFloat));
   }
   return state;
+}
+
+Tensors Network::loss_gradients(const NetworkState& state, const Tensor& x,
+                                const Tensor& targets) const {
+  const at::AutoGradMode gradients(true);
+  bool again = x.requires_grad() || targets.requires_grad();
+  NetworkState leaves = state;
+  for (Tensor& p : leaves.parameters) {
+    if (p.requires_grad()) {
+      again = true;
+    } else {
+      p = p.detach().requires_grad_();
+    }
+  }
+  const Tensor logits = forward(leaves, x, {.second_order = again}).logits;
+  const Tensor loss = -(targets * logits.log_softmax(1)).sum() / double(x.size(0));
+  return torch::autograd::grad({loss}, leaves.parameters, {}, again, again);
 }
 
 void Network::expect_matching(const NetworkState& state, const Tensor& x) const {

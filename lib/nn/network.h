@@ -81,6 +81,12 @@ class Network {
   /// @param x [N,C,H,W], dtype of the parameters; differentiable in parameters and x
   virtual ForwardResult forward(const NetworkState& state, const Tensor& x,
                                 const ForwardOptions& options = {}) const = 0;
+  /// Gradients of the mean cross-entropy  -1/N sum_nk targets_nk log softmax(logits)_nk  with
+  /// respect to every parameter, BatchNorm on its running statistics. Differentiable in whatever of
+  /// x, targets and parameters requires a gradient.
+  /// @param targets [N,K], dtype of the parameters  @return shaped like the parameters
+  virtual Tensors loss_gradients(const NetworkState& state, const Tensor& x,
+                                 const Tensor& targets) const;
   /// Multiply-accumulates of one image's forward pass.
   virtual std::int64_t macs() const = 0;
 

@@ -17,21 +17,18 @@ void Options::describe(config::OptionTable& table) {
 
 namespace {
 
-/// Gradients of the mean cross-entropy of images of one class with the graph to the images, plain
-/// operations. BatchNorm uses its running statistics, as in the released code.
-Tensors differentiable_gradients(const matching::Lens& lens, const Tensor& images,
-                                 std::int64_t label, bool keep_graph) {
-  nn::NetworkState state = lens.state;
-  for (Tensor& p : state.parameters) p = p.detach().requires_grad_();
-  const auto result =
-      lens.network.forward(state, images, {.mode = nn::Mode::Eval, .second_order = keep_graph});
-  const Tensor loss = -result.logits.log_softmax(1).select(1, label).mean();
-  return torch::autograd::grad({loss}, state.parameters, {}, keep_graph, keep_graph);
+/// Gradients of the mean cross-entropy of images of one class, with a graph to the images if they
+/// carry one. BatchNorm uses its running statistics, as in the released code.
+Tensors loss_gradients(const matching::Lens& lens, const Tensor& images, std::int64_t label) {
+  const Tensor targets =
+      at::one_hot(at::full({images.size(0)}, label, at::kLong), lens.network.num_classes())
+          .to(images.scalar_type());
+  return lens.network.loss_gradients(lens.state, images, targets);
 }
 
 Tensors real_gradients(const matching::Lens& lens, const matching::ClassPair& pair) {
   if (lens.network.has_batch_norm()) {
-    return differentiable_gradients(lens, pair.real, pair.class_index, false);
+    return loss_gradients(lens, pair.real, pair.class_index);
   }
   const Tensor labels = at::full({pair.real.size(0)}, pair.class_index, at::kLong);
   return train::batch_gradient(lens.network, lens.state, pair.real, data::HardLabels{labels})
@@ -44,8 +41,7 @@ matching::Loss GradientObjective::loss(const matching::Lens& lens,
                                        const std::vector<matching::ClassPair>& classes) const {
   Tensor total;
   for (const matching::ClassPair& pair : classes) {
-    const Tensors synthetic =
-        differentiable_gradients(lens, pair.synthetic, pair.class_index, true);
+    const Tensors synthetic = loss_gradients(lens, pair.synthetic, pair.class_index);
     const Tensor distance = gradient_distance(real_gradients(lens, pair), synthetic, metric_);
     total = total.defined() ? total + distance : distance;
   }

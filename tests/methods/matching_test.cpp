@@ -362,8 +362,11 @@ TEST_CASE("the predicted work counts both halves, warm-up and the path each take
   CHECK(work("datadam", {}).per_iteration.fused == 0);
   CHECK(work("datadam", {}).per_iteration.layered > 0);
   const Work gm = work("gm", {{"networks", "fresh"}});
-  CHECK(gm.per_iteration.fused == Approx(classes * forward * 8 * 2.93));
-  CHECK(gm.per_iteration.plain == Approx(classes * forward * 2 * 7.79));
+  CHECK(gm.per_iteration.fused == Approx(classes * forward * (8 * 2.93 + 2 * 7.79)));
+  CHECK(gm.per_iteration.plain == 0);
+  // Only the default ConvNet has fused second order.
+  const Work layer_norm = work("gm", {{"networks", "fresh"}, {"net", "ConvNet-2-w8-LN"}});
+  CHECK(layer_norm.per_iteration.plain == Approx(classes * forward * 2 * 7.79));
   const std::vector<std::pair<std::string, std::string>> trained{
       {"networks", "trained"}, {"net-steps", "1"}, {"net-batch", "10"}, {"net-period", "5"}};
   auto warm = trained;

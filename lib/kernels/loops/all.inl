@@ -8,6 +8,7 @@ namespace {
 #include "lib/kernels/loops/product.inl"
 #include "lib/kernels/loops/winograd.inl"
 #include "lib/kernels/loops/norm.inl"
+#include "lib/kernels/loops/tangent.inl"
 
 }  // namespace
 
@@ -25,6 +26,8 @@ const Loops& RETORT_LOOPS() {
       finish_weight_gradient,
       norm_relu_pool,
       norm_relu_pool_gradient,
+      norm_relu_pool_tangent,
+      norm_relu_pool_gradient_tangent,
   };
   return kTable;
 }

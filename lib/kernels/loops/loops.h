@@ -26,6 +26,18 @@ struct MapShape {
   std::int64_t size() const { return count * image_size(); }
 };
 
+/// One map [height][width][channels] and its derivative along a direction (the tangent), with what
+/// its instance norm needs. A pixel of z begins z_stride floats after the one before it.
+struct NormTangent {
+  std::int64_t height, width, channels;
+  const float* z;
+  std::int64_t z_stride;
+  const float* tz;  ///< the tangent
+  std::int64_t tz_stride;
+  const float *weight, *bias, *tweight, *tbias;  ///< [channels]
+  const float *mean, *rstd;                      ///< [channels], as norm_relu_pool wrote them
+};
+
 struct Loops {
   const char* name;
 
@@ -74,6 +86,17 @@ struct Loops {
   void (*norm_relu_pool_gradient)(const float* z, const MapShape& shape, const float* weight,
                                   const float* bias, const float* mean, const float* rstd,
                                   const float* gy, float* gz, float* gweight, float* gbias);
+
+  /// norm_relu_pool of a map and its tangent.
+  /// @param y [height/2][width/2][2 channels], of each pixel the value and then the tangent
+  /// @param tmean,trstd [channels], written
+  void (*norm_relu_pool_tangent)(const NormTangent& in, float* y, float* tmean, float* trstd);
+  /// norm_relu_pool_gradient and its derivative along the same direction.
+  /// @param gy,tgy [height/2][width/2][channels], cotangent of the value and its derivative
+  /// @param gz [height][width][2 channels], of each pixel the gradient and then its derivative
+  void (*norm_relu_pool_gradient_tangent)(const NormTangent& in, const float* tmean,
+                                          const float* trstd, const float* gy, const float* tgy,
+                                          float* gz);
 };
 
 #if defined(__x86_64__)

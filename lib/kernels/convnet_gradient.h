@@ -1,0 +1,38 @@
+#pragma once
+// The gradient of a ConvNet's loss with respect to its parameters, as a function of the images that
+// can itself be differentiated: the inner half of gradient matching.
+
+#include <span>
+
+#include "lib/core/tensor.h"
+#include "lib/kernels/convnet_forward.h"
+
+namespace retort::kernels {
+
+/// Whether the fused path serves this input: that of convnet_features does, the parameters are
+/// those of the blocks followed by weight [K,F] and bias [K] of one linear classifier, and none of
+/// them requires a gradient.
+bool serves_convnet_loss_gradients(const Tensor& x, std::span<const Tensor> parameters,
+                                   const ConvNetShape& shape);
+
+/// Gradients of the mean cross-entropy  L = -1/N sum_nk targets_nk log softmax(logits)_nk  with
+/// respect to every parameter. Goes to the reference where the fused path does not serve.
+///
+/// Differentiable once in x and targets. The cotangent v of the gradients is a direction of the
+/// parameters, and what comes back is d/de of dL/dx and dL/dtargets at theta + e v (Pearlmutter
+/// 1994): one pass forwards and one backwards with tangents, no graph. Under create_graph that pass
+/// is the reference's.
+/// @param x           [N,C,H,W]
+/// @param targets     [N,K], dtype of x; rows need not sum to one
+/// @param parameters  4 per block, then the classifier's 2
+/// @return as many tensors, shaped like the parameters; a convolution's bias has gradient zero
+Tensors convnet_loss_gradients(const Tensor& x, const Tensor& targets,
+                               std::span<const Tensor> parameters, const ConvNetShape& shape);
+
+/// The same in plain LibTorch operations, any dtype, differentiable further in x, targets and
+/// parameters: the reference.
+Tensors convnet_loss_gradients_reference(const Tensor& x, const Tensor& targets,
+                                         std::span<const Tensor> parameters,
+                                         const ConvNetShape& shape);
+
+}  // namespace retort::kernels
