@@ -136,79 +136,118 @@ Tensor direct_forward(const Tensor& x, const Tensor& weight, const Tensor& bias,
   return out.images;
 }
 
-struct Gradients {
-  Tensor x, weight;
-};
-
-Gradients direct_backward(const Tensor& x, const Tensor& weight, const Tensor& gy,
-                          std::int64_t padding, bool want_x, bool want_weight) {
-  const DirectConvolution direct = direct_for(x, weight, padding);
+Tensor direct_data_gradient(const Tensor& gy, const Tensor& weight, std::int64_t padding) {
+  const std::int64_t grow = 2 * padding - 2;
+  const Tensor gx =
+      at::empty({gy.size(0), weight.size(1), gy.size(2) - grow, gy.size(3) - grow}, gy.options());
+  const DirectConvolution direct = direct_for(gx, weight, padding);
   const Planes out(*best_loops(), gy);
-  Gradients result;
-  Tensor adjoint;
-  Tensor sums;
-  if (want_x) {
-    result.x = at::empty_like(x);
-    adjoint = direct.pack_adjoint(weight);
-  }
-  if (want_weight) {
-    sums = at::zeros({range_count(x.size(0)), direct.taps(), direct.map().channels}, x.options());
-  }
-  for_ranges(x.size(0), [&](std::int64_t range, std::int64_t first, std::int64_t end) {
+  const Tensor adjoint = direct.pack_adjoint(weight);
+  for_ranges(gy.size(0), [&](std::int64_t, std::int64_t first, std::int64_t end) {
     for (std::int64_t i = first; i < end; ++i) {
-      const float* const gmap = out.turned(i, 1, Slot::Odd);
-      if (want_weight) {
-        direct.weight_gradient(direct.gather(at_image(x, i)), gmap, at_image(sums, range));
-      }
-      if (want_x) {
-        direct.input_gradient(gmap, adjoint.const_data_ptr<float>(), at_image(result.x, i));
-      }
+      direct.input_gradient(out.turned(i, 1, Slot::Odd), adjoint.const_data_ptr<float>(),
+                            at_image(gx, i));
     }
   });
-  if (want_weight) result.weight = direct.unpack(sums.sum(0));
-  return result;
+  return gx;
 }
 
-struct Conv3x3 : torch::autograd::Function<Conv3x3> {
+Tensor direct_weight_gradient(const Tensor& gy, const Tensor& x, std::int64_t padding) {
+  const DirectConvolution direct(*best_loops(), x.size(1), x.size(2), x.size(3), padding,
+                                 gy.size(1));
+  const Planes out(*best_loops(), gy);
+  const Tensor sums =
+      at::zeros({range_count(x.size(0)), direct.taps(), direct.map().channels}, x.options());
+  for_ranges(x.size(0), [&](std::int64_t range, std::int64_t first, std::int64_t end) {
+    for (std::int64_t i = first; i < end; ++i) {
+      direct.weight_gradient(direct.gather(at_image(x, i)), out.turned(i, 1, Slot::Odd),
+                             at_image(sums, range));
+    }
+  });
+  return direct.unpack(sums.sum(0));
+}
+
+Tensor planes(const Tensor& t) { return t.detach().contiguous(); }
+
+// The convolution C(x, w), its data gradient D(gy, w) and its weight gradient K(gy, x) are
+// bilinear, and the gradients of each are the other two: with a cotangent c of the result,
+//   C(x, w):  D(c, w), K(c, x)     D(gy, w):  C(c, w), K(gy, c)     K(gy, x):  C(x, c), D(gy, c)
+// So every order of differentiation runs on the same three kernels.
+Tensor data_gradient(const Tensor& gy, const Tensor& weight, std::int64_t padding);
+Tensor weight_gradient(const Tensor& gy, const Tensor& x, std::int64_t padding);
+
+struct Convolution : torch::autograd::Function<Convolution> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight,
                         const Tensor& bias, std::int64_t padding) {
-    ctx->save_for_backward({x, weight, bias});
+    ctx->save_for_backward({x, weight});
     ctx->saved_data["padding"] = padding;
-    const Tensor planes = x.detach().contiguous();
-    const Tensor taps = weight.detach().contiguous();
-    return x.size(1) <= kMostDirectChannels ? direct_forward(planes, taps, bias, padding)
-                                            : winograd(planes, taps, bias, false);
+    return x.size(1) <= kMostDirectChannels
+               ? direct_forward(planes(x), planes(weight), bias, padding)
+               : winograd(planes(x), planes(weight), bias, false);
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const Tensor& gy = gradients[0];
     const std::int64_t padding = ctx->saved_data["padding"].toInt();
     const variable_list saved = ctx->get_saved_variables();
-    if (at::GradMode::is_enabled()) {
-      variable_list result = differentiable_gradients(
-          [padding](const Tensors& in) { return conv3x3_reference(in[0], in[1], in[2], padding); },
-          saved, gy);
-      result.emplace_back();
-      return result;
-    }
-    const bool want_x = ctx->needs_input_grad(0);
-    const bool want_weight = ctx->needs_input_grad(1);
-    const Tensor x = saved[0].detach().contiguous();
-    const Tensor weight = saved[1].detach().contiguous();
-    const Tensor planes = gy.contiguous();
-    Gradients result;
-    if (x.size(1) <= kMostDirectChannels) {
-      if (want_x || want_weight) {
-        result = direct_backward(x, weight, planes, padding, want_x, want_weight);
-      }
-    } else {
-      if (want_x) result.x = winograd(planes, weight, {}, true);
-      if (want_weight) result.weight = winograd_weight_gradient(x, planes);
-    }
-    const bool want_bias = ctx->needs_input_grad(2);
-    return {result.x, result.weight, want_bias ? planes.sum({0, 2, 3}) : Tensor(), Tensor()};
+    variable_list result(4);
+    if (ctx->needs_input_grad(0)) result[0] = data_gradient(gy, saved[1], padding);
+    if (ctx->needs_input_grad(1)) result[1] = weight_gradient(gy, saved[0], padding);
+    if (ctx->needs_input_grad(2)) result[2] = gy.sum({0, 2, 3});
+    return result;
   }
 };
+
+Tensor convolution(const Tensor& x, const Tensor& weight, std::int64_t padding) {
+  return Convolution::apply(x, weight, at::zeros({weight.size(0)}), padding);
+}
+
+struct DataGradient : torch::autograd::Function<DataGradient> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& gy, const Tensor& weight,
+                        std::int64_t padding) {
+    ctx->save_for_backward({gy, weight});
+    ctx->saved_data["padding"] = padding;
+    return weight.size(1) <= kMostDirectChannels
+               ? direct_data_gradient(planes(gy), planes(weight), padding)
+               : winograd(planes(gy), planes(weight), {}, true);
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    const std::int64_t padding = ctx->saved_data["padding"].toInt();
+    const variable_list saved = ctx->get_saved_variables();
+    variable_list result(3);
+    if (ctx->needs_input_grad(0)) result[0] = convolution(gradients[0], saved[1], padding);
+    if (ctx->needs_input_grad(1)) result[1] = weight_gradient(saved[0], gradients[0], padding);
+    return result;
+  }
+};
+
+struct WeightGradient : torch::autograd::Function<WeightGradient> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& gy, const Tensor& x,
+                        std::int64_t padding) {
+    ctx->save_for_backward({gy, x});
+    ctx->saved_data["padding"] = padding;
+    return x.size(1) <= kMostDirectChannels ? direct_weight_gradient(planes(gy), planes(x), padding)
+                                            : winograd_weight_gradient(planes(x), planes(gy));
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    const std::int64_t padding = ctx->saved_data["padding"].toInt();
+    const variable_list saved = ctx->get_saved_variables();
+    variable_list result(3);
+    if (ctx->needs_input_grad(0)) result[0] = convolution(saved[1], gradients[0], padding);
+    if (ctx->needs_input_grad(1)) result[1] = data_gradient(saved[0], gradients[0], padding);
+    return result;
+  }
+};
+
+Tensor data_gradient(const Tensor& gy, const Tensor& weight, std::int64_t padding) {
+  return DataGradient::apply(gy, weight, padding);
+}
+
+Tensor weight_gradient(const Tensor& gy, const Tensor& x, std::int64_t padding) {
+  return WeightGradient::apply(gy, x, padding);
+}
 
 }  // namespace
 
@@ -235,7 +274,8 @@ Tensor conv3x3(const Tensor& x, const Tensor& weight, const Tensor& bias, std::i
   }
   count(&Counters::conv_fast);
   // A Function takes no undefined tensors.
-  return Conv3x3::apply(x, weight, bias.defined() ? bias : at::zeros({weight.size(0)}), padding);
+  return Convolution::apply(x, weight, bias.defined() ? bias : at::zeros({weight.size(0)}),
+                            padding);
 }
 
 Tensor conv3x3_reference(const Tensor& x, const Tensor& weight, const Tensor& bias,

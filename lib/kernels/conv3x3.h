@@ -14,9 +14,8 @@ namespace retort::kernels {
 bool serves_conv3x3(const Tensor& x, const Tensor& weight, std::int64_t padding = 1);
 
 /// conv2d(x, weight, bias, stride 1, padding). Goes to LibTorch's where the fast path does not
-/// serve. Differentiable in all three; gradients nobody asks for are not computed, and under
-/// create_graph the gradient is LibTorch's, so higher orders are right (but not fast). Largest
-/// error about 3e-6 of the largest entry.
+/// serve. Differentiable in all three to any order, on the same kernels; gradients nobody asks for
+/// are not computed. Largest error about 3e-6 of the largest entry.
 /// @param x [N,I,H,W]  @param weight [O,I,3,3]  @param bias [O] or undefined
 /// @return [N,O,H+2*padding-2,W+2*padding-2]
 Tensor conv3x3(const Tensor& x, const Tensor& weight, const Tensor& bias, std::int64_t padding = 1);

@@ -109,8 +109,8 @@ void ChainNetwork::add_linears(Plan& plan, const ChainConfig& config) {
 
 Tensor ChainNetwork::apply_block(const Block& block, const NetworkState& state, const Tensor& x,
                                  const ForwardOptions& options, Tensors& activation_maps) const {
-  const bool fast = fast_convolutions_ && !options.second_order;
-  Tensor map = apply(block.convolution, state, x, fast ? Arithmetic::Fast : Arithmetic::Plain);
+  Tensor map =
+      apply(block.convolution, state, x, fast_convolutions_ ? Arithmetic::Fast : Arithmetic::Plain);
   map = activate(activation_, apply(block.normalization, state, map, options.mode));
   if (options.activation_maps) activation_maps.push_back(map);
   return pool(block.pooling, map);

@@ -52,7 +52,7 @@ struct ForwardOptions {
   Mode mode = Mode::Eval;
   bool logits = true;            ///< false: skip the classifier
   bool activation_maps = false;  ///< keep the output of every block's activation, before pooling
-  bool second_order = false;     ///< the result will be differentiated twice: plain operations
+  bool second_order = false;     ///< the result will be differentiated twice: no fused blocks
 };
 
 struct ForwardResult {
