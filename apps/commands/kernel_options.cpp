@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "lib/core/log.h"
 #include "lib/kernels/policy.h"
 
 namespace retort::commands {
@@ -11,11 +12,21 @@ void KernelOptions::describe(config::OptionTable& table) {
             "fast: our own loops where they serve; reference: LibTorch's operations everywhere, "
             "slower, to compare with",
             config::one_of({"fast", "reference"}));
+  table.add("precision", precision,
+            "mixed: forward passes without gradients in bf16 where the processor has matrix units "
+            "for it",
+            config::one_of({"fp32", "mixed"}));
 }
 
 void KernelOptions::apply() const {
   using retort::kernels::Policy;
   retort::kernels::set_policy(kernels == "fast" ? Policy::Fast : Policy::Reference);
+  using retort::kernels::Precision;
+  const bool mixed = precision == "mixed";
+  retort::kernels::set_precision(mixed ? Precision::Mixed : Precision::Fp32);
+  if (mixed && !retort::kernels::processor_gains_by_mixed()) {
+    log::info("precision mixed: this processor has no matrix units for bf16, fp32 is faster here");
+  }
   retort::kernels::reset_counters();
 }
 
@@ -28,6 +39,7 @@ nlohmann::json kernel_counts() {
           {"conv_fallback", counters.conv_fallback},
           {"convnet_fast", counters.convnet_fast},
           {"convnet_fallback", counters.convnet_fallback},
+          {"convnet_mixed", counters.convnet_mixed},
           {"gradient_fast", counters.gradient_fast},
           {"gradient_fallback", counters.gradient_fallback},
           {"second_order", counters.second_order}};

@@ -8,12 +8,13 @@
 
 namespace retort::commands {
 
-/// Which kernels compute. Changes bits, so a run records it.
+/// Which kernels compute, and how exactly. Changes bits, so a run records it.
 struct KernelOptions {
   std::string kernels = "fast";
+  std::string precision = "fp32";
 
   void describe(config::OptionTable& table);
-  /// Sets the policy of the whole program and starts its counters anew.
+  /// Sets policy and precision of the whole program and starts its counters anew.
   void apply() const;
 };
 

@@ -10,6 +10,10 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include "lib/core/parallel.h"
 #include "lib/kernels/loops/loops.h"
 
@@ -20,8 +24,9 @@ constexpr std::size_t kCacheLine = 64;
 
 struct State {
   std::atomic<Policy> policy{Policy::Fast};
+  std::atomic<Precision> precision{Precision::Fp32};
   std::atomic<std::int64_t> norm_pool_fast{0}, norm_pool_fallback{0}, conv_fast{0},
-      conv_fallback{0}, convnet_fast{0}, convnet_fallback{0}, gradient_fast{0},
+      conv_fallback{0}, convnet_fast{0}, convnet_fallback{0}, convnet_mixed{0}, gradient_fast{0},
       gradient_fallback{0}, second_order{0};
 };
 
@@ -40,6 +45,7 @@ void for_each_counter(const Visit& visit) {
   visit(&Counters::conv_fallback, s.conv_fallback);
   visit(&Counters::convnet_fast, s.convnet_fast);
   visit(&Counters::convnet_fallback, s.convnet_fallback);
+  visit(&Counters::convnet_mixed, s.convnet_mixed);
   visit(&Counters::gradient_fast, s.gradient_fast);
   visit(&Counters::gradient_fallback, s.gradient_fallback);
   visit(&Counters::second_order, s.second_order);
@@ -58,6 +64,21 @@ struct Buffer {
 
 void set_policy(Policy policy) { state().policy = policy; }
 Policy policy() { return state().policy; }
+void set_precision(Precision precision) { state().precision = precision; }
+Precision precision() { return state().precision; }
+
+bool processor_gains_by_mixed() {
+#if defined(__x86_64__)
+  constexpr unsigned kAmxBf16 = 1U << 22;
+  constexpr unsigned kAmxTile = 1U << 24;
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  static const bool has = __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 &&
+                          (edx & kAmxBf16) != 0 && (edx & kAmxTile) != 0;
+  return has;
+#else
+  return false;
+#endif
+}
 
 Counters counters() {
   Counters result;

@@ -7,6 +7,7 @@
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 #include "lib/kernels/common.h"
+#include "lib/kernels/convnet_mixed.h"
 #include "lib/kernels/convnet_plan.h"
 #include "lib/kernels/norm_act_pool.h"
 
@@ -149,8 +150,13 @@ Tensor convnet_features(const Tensor& x, std::span<const Tensor> all_parameters,
     return ConvNetFeatures::apply(x, at::TensorList(parameters), shape.depth, shape.first_padding,
                                   shape.eps);
   }
-  return ConvNetPlan(x.detach().contiguous(), contiguous(parameters), shape)
-      .forward(nullptr, false);
+  const Tensor images = x.detach().contiguous();
+  if (precision() == Precision::Mixed && processor_gains_by_mixed() &&
+      serves_convnet_mixed(parameters, shape)) {
+    count(&Counters::convnet_mixed);
+    return convnet_features_mixed(images, parameters, shape);
+  }
+  return ConvNetPlan(images, contiguous(parameters), shape).forward(nullptr, false);
 }
 
 Tensor convnet_features_reference(const Tensor& x, std::span<const Tensor> parameters,

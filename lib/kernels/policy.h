@@ -14,8 +14,22 @@ enum class Policy {
 void set_policy(Policy policy);
 Policy policy();
 
+enum class Precision {
+  Fp32,
+  Mixed,  ///< bf16 convolutions where no gradient is taken, on processors that gain by it
+};
+
+/// For the whole program; Fp32 at start. What Mixed lowers is forward passes without gradients:
+/// real images, choosing images, tests.
+void set_precision(Precision precision);
+Precision precision();
+/// Whether the processor has matrix units for bf16 (Intel's AMX). Without them our float32 loops
+/// are the faster ones, and Mixed changes nothing.
+bool processor_gains_by_mixed();
+
 /// Calls served by our own loops, and calls that went to LibTorch's operations instead, because of
-/// the policy, the processor, the shape or the type. `second_order`: first gradients of a fast
+/// the policy, the processor, the shape or the type. `convnet_mixed`: of the fast ones, those in
+/// bf16. `second_order`: first gradients of a fast
 /// forward that were asked for in differentiable form and therefore recomputed by the reference.
 struct Counters {
   std::int64_t norm_pool_fast = 0;
@@ -24,6 +38,7 @@ struct Counters {
   std::int64_t conv_fallback = 0;
   std::int64_t convnet_fast = 0;
   std::int64_t convnet_fallback = 0;
+  std::int64_t convnet_mixed = 0;
   std::int64_t gradient_fast = 0;
   std::int64_t gradient_fallback = 0;
   std::int64_t second_order = 0;

@@ -3,6 +3,7 @@
 #include "lib/core/error.h"
 #include "lib/core/parallel.h"
 #include "lib/kernels/convnet_forward.h"
+#include "lib/kernels/convnet_mixed.h"
 #include "tests/kernels/kernel_test.h"
 #include "tests/support/gradient_check.h"
 
@@ -243,4 +244,35 @@ TEST_CASE("fused features are the same bits on any thread and for any cut of the
   const Tensor split = convnet_features(x, parameters, c.shape);
   set_thread_count(1);
   CHECK(at::equal(split, here.back()));
+}
+
+TEST_CASE("bf16 features stay close to the float32 ones, and their class means closer",
+          "[kernels][convnet][mixed]") {
+  if (kernels::available_loops().count == 0) {
+    WARN("SKIPPED: no AVX2");
+    return;
+  }
+  const at::NoGradGuard no_grad;
+  const Case c{{40, 3, 16, 16}, 64, {2, 1}};
+  const Tensors parameters = make_parameters(c);
+  const Tensor x = normal("x", c.image);
+  const Tensor mixed = kernels::convnet_features_mixed(x, parameters, c.shape);
+  const Tensor exact = convnet_features_reference(x, parameters, c.shape);
+  REQUIRE(mixed.scalar_type() == at::kFloat);
+  CHECK(distance(mixed, exact) < 1e-2);
+  CHECK(distance(mixed, exact) > 1e-5);  // it is bf16 that ran
+  CHECK(distance(mixed.mean(0), exact.mean(0)) < 5e-3);
+}
+
+TEST_CASE("precision mixed takes the bf16 path where the processor gains by it and nowhere else",
+          "[kernels][convnet][mixed]") {
+  const at::NoGradGuard no_grad;
+  const Case c{{3, 3, 16, 16}, 32, {2, 1}};
+  const Tensors parameters = make_parameters(c);
+  kernels::reset_counters();
+  kernels::set_precision(kernels::Precision::Mixed);
+  convnet_features(normal("x", c.image), parameters, c.shape);
+  kernels::set_precision(kernels::Precision::Fp32);
+  if (!kernels::processor_gains_by_mixed()) WARN("SKIPPED: no AMX, only the refusal is tested");
+  CHECK(kernels::counters().convnet_mixed == (kernels::processor_gains_by_mixed() ? 1 : 0));
 }
