@@ -42,6 +42,10 @@ nlohmann::json kernel_counts() {
           {"convnet_mixed", counters.convnet_mixed},
           {"gradient_fast", counters.gradient_fast},
           {"gradient_fallback", counters.gradient_fallback},
+          {"attention_fast", counters.attention_fast},
+          {"attention_fallback", counters.attention_fallback},
+          {"batch_norm_fast", counters.batch_norm_fast},
+          {"batch_norm_fallback", counters.batch_norm_fallback},
           {"second_order", counters.second_order}};
 }
 

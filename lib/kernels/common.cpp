@@ -27,7 +27,8 @@ struct State {
   std::atomic<Precision> precision{Precision::Fp32};
   std::atomic<std::int64_t> norm_pool_fast{0}, norm_pool_fallback{0}, conv_fast{0},
       conv_fallback{0}, convnet_fast{0}, convnet_fallback{0}, convnet_mixed{0}, gradient_fast{0},
-      gradient_fallback{0}, second_order{0};
+      gradient_fallback{0}, attention_fast{0}, attention_fallback{0}, batch_norm_fast{0},
+      batch_norm_fallback{0}, second_order{0};
 };
 
 State& state() {
@@ -48,6 +49,10 @@ void for_each_counter(const Visit& visit) {
   visit(&Counters::convnet_mixed, s.convnet_mixed);
   visit(&Counters::gradient_fast, s.gradient_fast);
   visit(&Counters::gradient_fallback, s.gradient_fallback);
+  visit(&Counters::attention_fast, s.attention_fast);
+  visit(&Counters::attention_fallback, s.attention_fallback);
+  visit(&Counters::batch_norm_fast, s.batch_norm_fast);
+  visit(&Counters::batch_norm_fallback, s.batch_norm_fallback);
   visit(&Counters::second_order, s.second_order);
 }
 
@@ -141,6 +146,16 @@ void for_ranges(
   }
   parallel_tasks(ranges, [&](std::int64_t range) {
     body(range, n * range / ranges, n * (range + 1) / ranges);
+  });
+}
+
+void for_parts(
+    std::int64_t parts, std::int64_t n,
+    const std::function<void(std::int64_t part, std::int64_t first, std::int64_t end)>& body) {
+  for_ranges(parts, [&](std::int64_t, std::int64_t first, std::int64_t end) {
+    for (std::int64_t part = first; part < end; ++part) {
+      body(part, n * part / parts, n * (part + 1) / parts);
+    }
   });
 }
 

@@ -49,6 +49,12 @@ void for_ranges(
     std::int64_t n,
     const std::function<void(std::int64_t range, std::int64_t first, std::int64_t end)>& body);
 
+/// Cuts 0 .. n-1 into `parts` contiguous parts whatever the number of threads, and runs body(part,
+/// first, last + 1): what each part sums up and the caller adds in order has the same bits always.
+void for_parts(
+    std::int64_t parts, std::int64_t n,
+    const std::function<void(std::int64_t part, std::int64_t first, std::int64_t end)>& body);
+
 /// A copy padded with zeros to `size` entries.
 Tensor padded_vector(const Tensor& values, std::int64_t size);
 

@@ -22,16 +22,18 @@ struct ConvNetPlan::Pass {
   Tensor plain_weight;     // first block's, to recompute its map
 };
 
+std::size_t ConvNetPlan::lowest_block(const WantedGradients& wanted) const {
+  if (wanted.input) return 0;
+  const auto first = std::find(wanted.parameters.begin(), wanted.parameters.end(), true);
+  return std::size_t(first - wanted.parameters.begin()) / 4;
+}
+
 ConvNetPlan::Pass ConvNetPlan::start_pass(const WantedGradients& wanted) const {
   Pass pass;
   const std::int64_t ranges = range_count(x_.size(0));
   const auto options = x_.options().requires_grad(false);
-  if (wanted.input) {
-    pass.ginput = at::empty_like(x_);
-  } else {
-    const auto first = std::find(wanted.parameters.begin(), wanted.parameters.end(), true);
-    pass.lowest = std::size_t(first - wanted.parameters.begin()) / 4;
-  }
+  pass.lowest = lowest_block(wanted);
+  if (wanted.input) pass.ginput = at::empty_like(x_);
   pass.adjoint.resize(blocks_.size());
   pass.weight.resize(blocks_.size());
   pass.norm.resize(blocks_.size());
@@ -110,7 +112,7 @@ void ConvNetPlan::backward_direct(std::int64_t first, std::int64_t count, const 
     const float* const patches = direct_->gather(at_image(x_, first + i));
     direct_->forward(patches, pass.plain_weight.const_data_ptr<float>(),
                      block.bias.const_data_ptr<float>(), map);
-    norm_gradient(block, first + i, saved, map, gout + i * block.out.image_size(), map, sums);
+    norm_gradient(0, first + i, saved, map, gout + i * block.out.image_size(), map, sums);
     if (gweight) direct_->weight_gradient(patches, map, gweight);
     if (pass.ginput.defined()) {
       direct_->input_gradient(map, pass.adjoint[0].const_data_ptr<float>(),
@@ -132,7 +134,7 @@ void ConvNetPlan::backward_block(std::size_t b, std::int64_t first, std::int64_t
   for (std::int64_t i = 0; i < count; i += block.step) {
     const std::int64_t images = std::min(block.step, count - i);
     for (std::int64_t k = 0; k < images; ++k) {
-      norm_gradient(block, first + i + k, saved, at_image(saved.map, first + i + k),
+      norm_gradient(b, first + i + k, saved, at_image(saved.map, first + i + k),
                     gout + (i + k) * block.out.image_size(), gmap + k * block.map.image_size(),
                     at_range(pass.norm[b], range));
     }
@@ -149,13 +151,27 @@ void ConvNetPlan::backward_block(std::size_t b, std::int64_t first, std::int64_t
   }
 }
 
-void ConvNetPlan::norm_gradient(const Block& block, std::int64_t image, const SavedBlock& saved,
+void ConvNetPlan::norm_gradient(std::size_t b, std::int64_t image, const SavedBlock& saved,
                                 const float* map, const float* gout, float* gmap,
                                 float* sums) const {
+  const Block& block = blocks_[b];
   loops_.norm_relu_pool_gradient(map, block.map, block.norm_weight.const_data_ptr<float>(),
                                  block.norm_bias.const_data_ptr<float>(),
                                  at_image(saved.mean, image), at_image(saved.rstd, image), gout,
                                  gmap, sums, sums + block.map.channels);
+}
+
+Tensor ConvNetPlan::bias_gradient(std::size_t b, const Tensor&) const {
+  return at::zeros_like(parameters_[4 * b + 1]);
+}
+
+Tensor ConvNetPlan::finished_weight(std::size_t b, const Tensor& sums) const {
+  if (b == 0 && direct_) return direct_->unpack(sums);
+  const Block& block = blocks_[b];
+  const Tensor result = at::empty_like(parameters_[4 * b]);
+  loops_.finish_weight_gradient(sums.const_data_ptr<float>(), block.out_channels, block.in_channels,
+                                result.mutable_data_ptr<float>());
+  return result;
 }
 
 ConvNetGradients ConvNetPlan::finish_pass(const Pass& pass, const WantedGradients& wanted) const {
@@ -168,23 +184,15 @@ ConvNetGradients ConvNetPlan::finish_pass(const Pass& pass, const WantedGradient
     const auto keep = [&](std::size_t k, const Tensor& gradient) {
       if (wanted.parameters[4 * b + k]) result.parameters[4 * b + k] = gradient;
     };
-    if (wanted.parameters[4 * b]) {
-      const Tensor gweight = sum(pass.weight[b]);
-      if (b == 0 && direct_) {
-        keep(0, direct_->unpack(gweight));
-      } else {
-        keep(0, at::empty_like(parameters_[4 * b]));
-        loops_.finish_weight_gradient(gweight.const_data_ptr<float>(), block.out_channels,
-                                      block.in_channels,
-                                      result.parameters[4 * b].mutable_data_ptr<float>());
-      }
+    if (wanted.parameters[4 * b]) keep(0, finished_weight(b, sum(pass.weight[b])));
+    if (!wanted.parameters[4 * b + 1] && !wanted.parameters[4 * b + 2] &&
+        !wanted.parameters[4 * b + 3]) {
+      continue;
     }
-    if (wanted.parameters[4 * b + 1]) keep(1, at::zeros_like(parameters_[4 * b + 1]));
-    if (wanted.parameters[4 * b + 2] || wanted.parameters[4 * b + 3]) {
-      const Tensor total = sum(pass.norm[b]);
-      keep(2, total[0].narrow(0, 0, block.out_channels).clone());
-      keep(3, total[1].narrow(0, 0, block.out_channels).clone());
-    }
+    const Tensor total = sum(pass.norm[b]);
+    keep(1, bias_gradient(b, total));
+    keep(2, total[0].narrow(0, 0, block.out_channels).clone());
+    keep(3, total[1].narrow(0, 0, block.out_channels).clone());
   }
   return result;
 }

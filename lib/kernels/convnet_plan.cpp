@@ -148,7 +148,7 @@ void ConvNetPlan::forward_direct(std::int64_t first, std::int64_t count, const f
   for (std::int64_t i = 0; i < count; ++i) {
     direct_->forward(direct_->gather(at_image(x_, first + i)), weight,
                      block.bias.const_data_ptr<float>(), map);
-    norm_relu_pool(block, first + i, map, saved, out + i * block.out.image_size());
+    norm_relu_pool(0, first + i, map, saved, out + i * block.out.image_size());
   }
 }
 
@@ -166,14 +166,15 @@ void ConvNetPlan::forward_block(std::size_t b, std::int64_t first, std::int64_t 
     loops_.convolve(in + i * shape.image_size(), shape, weight, block.bias.const_data_ptr<float>(),
                     block.map.channels, map, memory);
     for (std::int64_t k = 0; k < shape.count; ++k) {
-      norm_relu_pool(block, first + i + k, map + k * block.map.image_size(), saved,
+      norm_relu_pool(b, first + i + k, map + k * block.map.image_size(), saved,
                      out + (i + k) * block.out.image_size());
     }
   }
 }
 
-void ConvNetPlan::norm_relu_pool(const Block& block, std::int64_t image, const float* map,
+void ConvNetPlan::norm_relu_pool(std::size_t b, std::int64_t image, const float* map,
                                  SavedBlock* saved, float* out) const {
+  const Block& block = blocks_[b];
   float* const unused = saved ? nullptr : scratch(Slot::Statistics, 2 * block.map.channels);
   loops_.norm_relu_pool(map, block.map, block.norm_weight.const_data_ptr<float>(),
                         block.norm_bias.const_data_ptr<float>(), float(shape_.eps), out,

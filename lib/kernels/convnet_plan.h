@@ -48,15 +48,16 @@ class ConvNetPlan {
 
   /// @param x [N,C,H,W] @param parameters 4 per block; both contiguous
   ConvNetPlan(const Tensor& x, const Tensors& parameters, const ConvNetShape& shape);
+  virtual ~ConvNetPlan() = default;
 
   /// @param saved     nullptr, or filled for `backward`
   /// @param inputs    save the blocks' inputs too, for weight gradients
   /// @return [N,F]
-  Tensor forward(std::vector<SavedBlock>* saved, bool inputs) const;
+  virtual Tensor forward(std::vector<SavedBlock>* saved, bool inputs) const;
 
   /// @param gy [N,F] contiguous
-  ConvNetGradients backward(const std::vector<SavedBlock>& saved, const Tensor& gy,
-                            const WantedGradients& wanted) const;
+  virtual ConvNetGradients backward(const std::vector<SavedBlock>& saved, const Tensor& gy,
+                                    const WantedGradients& wanted) const;
 
   const Tensor& images() const { return x_; }
   const std::vector<Block>& blocks() const { return blocks_; }
@@ -68,7 +69,7 @@ class ConvNetPlan {
   /// Undefined `gout` of every block allocated, for a backward pass that keeps them.
   void allocate_cotangents(std::vector<SavedBlock>& saved) const;
 
- private:
+ protected:
   struct Pass;  // one backward pass: transformed weights and the sums of gradients
 
   Tensor transformed_weight(std::size_t block, bool adjoint) const;
@@ -79,9 +80,11 @@ class ConvNetPlan {
                       SavedBlock* saved, float* out) const;
   void forward_block(std::size_t block, std::int64_t first, std::int64_t count, const float* in,
                      const float* weight, SavedBlock* saved, float* out) const;
-  void norm_relu_pool(const Block& block, std::int64_t image, const float* map, SavedBlock* saved,
-                      float* out) const;
+  virtual void norm_relu_pool(std::size_t block, std::int64_t image, const float* map,
+                              SavedBlock* saved, float* out) const;
 
+  /// The first block that has any gradient to compute.
+  std::size_t lowest_block(const WantedGradients& wanted) const;
   Pass start_pass(const WantedGradients& wanted) const;
   void backward_group(std::int64_t first, std::int64_t count, const std::vector<SavedBlock>& saved,
                       const float* gy, Pass& pass, std::int64_t range) const;
@@ -90,8 +93,14 @@ class ConvNetPlan {
   void backward_block(std::size_t block, std::int64_t first, std::int64_t count,
                       const SavedBlock& saved, const float* gout, Pass& pass, std::int64_t range,
                       float* gin) const;
-  void norm_gradient(const Block& block, std::int64_t image, const SavedBlock& saved,
-                     const float* map, const float* gout, float* gmap, float* sums) const;
+  /// @param sums [2][channels]: gradients of the norm's weight and bias, added to
+  virtual void norm_gradient(std::size_t block, std::int64_t image, const SavedBlock& saved,
+                             const float* map, const float* gout, float* gmap, float* sums) const;
+  /// Of the convolution: zero, since the norm takes the mean out.  @param sums as above, of all
+  /// images
+  virtual Tensor bias_gradient(std::size_t block, const Tensor& sums) const;
+  /// A weight gradient as the loops sum it up, to [O,I,3,3].
+  Tensor finished_weight(std::size_t block, const Tensor& sums) const;
   ConvNetGradients finish_pass(const Pass& pass, const WantedGradients& wanted) const;
 
   const Loops& loops_;

@@ -41,6 +41,10 @@ struct Counters {
   std::int64_t convnet_mixed = 0;
   std::int64_t gradient_fast = 0;
   std::int64_t gradient_fallback = 0;
+  std::int64_t attention_fast = 0;  ///< ConvNets with attention sums
+  std::int64_t attention_fallback = 0;
+  std::int64_t batch_norm_fast = 0;  ///< ConvNets with BatchNorm; with attention, counted in both
+  std::int64_t batch_norm_fallback = 0;
   std::int64_t second_order = 0;
 };
 

@@ -4,79 +4,20 @@
 #include "lib/core/parallel.h"
 #include "lib/kernels/convnet_forward.h"
 #include "lib/kernels/convnet_mixed.h"
-#include "tests/kernels/kernel_test.h"
+#include "tests/kernels/convnet_cases.h"
 #include "tests/support/gradient_check.h"
 
 using namespace retort;
 using namespace retort::testing;
 using kernels::convnet_features;
 using kernels::convnet_features_reference;
-using kernels::ConvNetShape;
-
-namespace {
-
-struct Case {
-  std::vector<std::int64_t> image;  // [N,C,H,W]
-  std::int64_t width;
-  ConvNetShape shape;
-};
-
-const std::vector<Case>& cases() {
-  static const std::vector<Case> all = {
-      {{5, 1, 12, 12}, 32, {2, 3}},   // gray, padded to 16x16
-      {{3, 3, 16, 16}, 16, {3, 1}},   // colour
-      {{2, 3, 9, 14}, 20, {2, 1}},    // odd sides, channels that need padding
-      {{2, 2, 7, 5}, 5, {1, 0}},      // no padding at all
-      {{14, 4, 8, 8}, 48, {3, 1}},    // more images than one group
-      {{2, 20, 6, 6}, 32, {2, 1}},    // many input channels: no direct first block
-      {{1, 1, 28, 28}, 128, {3, 3}},  // production
-      {{1, 3, 32, 32}, 128, {3, 1}},
-  };
-  return all;
-}
-
-Tensors make_parameters(const Case& c) {
-  Tensors parameters;
-  std::int64_t in = c.image[1];
-  for (std::int64_t b = 0; b < c.shape.depth; ++b) {
-    const auto name = [&](const char* part) { return part + std::to_string(b); };
-    parameters.push_back(
-        leaf(normal(name("w"), {c.width, in, 3, 3}) / std::sqrt(9.0 * double(in))));
-    parameters.push_back(leaf(normal(name("b"), {c.width})));
-    parameters.push_back(leaf(normal(name("gamma"), {c.width}) * 0.3 + 1));
-    parameters.push_back(leaf(normal(name("beta"), {c.width}) * 0.3));
-    in = c.width;
-  }
-  return parameters;
-}
-
-Tensors in_double(const Tensors& tensors) {
-  Tensors result;
-  for (const Tensor& t : tensors) result.push_back(leaf(t.to(at::kDouble)));
-  return result;
-}
-
-Tensors with_input(const Tensor& x, const Tensors& parameters) {
-  Tensors all = {x};
-  all.insert(all.end(), parameters.begin(), parameters.end());
-  return all;
-}
-
-// A pixel whose activation is zero to the last digits may fall on either side of the ReLU's kink,
-// and its gradient with it; such pixels are few, so the norm of the difference is what counts.
-double distance(const Tensor& actual, const Tensor& expected) {
-  const Tensor e = expected.to(at::kDouble);
-  return ((actual.to(at::kDouble) - e).norm() / e.norm()).item<double>();
-}
-
-}  // namespace
 
 TEST_CASE("fused ConvNet features and gradients equal the float64 reference",
           "[kernels][convnet]") {
   for_each_instruction_set([] {
-    for (const Case& c : cases()) {
+    for (const ConvNetCase& c : convnet_cases()) {
       INFO(at::IntArrayRef(c.image) << " width " << c.width << " depth " << c.shape.depth);
-      const Tensors parameters = make_parameters(c);
+      const Tensors parameters = convnet_parameters(c);
       const Tensor x = leaf(normal("x", c.image));
       const Tensor y = convnet_features(x, parameters, c.shape);
       const Tensors d = in_double(parameters);
@@ -102,15 +43,15 @@ TEST_CASE("fused ConvNet features and gradients equal the float64 reference",
         }
       }
     }
-    CHECK(kernels::counters().convnet_fast == 2 * std::int64_t(cases().size()));
+    CHECK(kernels::counters().convnet_fast == 2 * std::int64_t(convnet_cases().size()));
     CHECK(kernels::counters().convnet_fallback == 0);
     CHECK(kernels::counters().second_order == 0);
   });
 }
 
 TEST_CASE("the ConvNet reference agrees with finite differences", "[kernels][convnet]") {
-  const Case c{{2, 1, 6, 6}, 4, {2, 2}};
-  const Tensors p = in_double(make_parameters(c));
+  const ConvNetCase c{{2, 1, 6, 6}, 4, {2, 2}};
+  const Tensors p = in_double(convnet_parameters(c));
   const Tensor x = normal("x", c.image).to(at::kDouble);
   CHECK(direction_error([&](const Tensor& v) { return convnet_features_reference(v, p, c.shape); },
                         x) < 1e-6);
@@ -128,8 +69,8 @@ TEST_CASE("the ConvNet reference agrees with finite differences", "[kernels][con
 
 TEST_CASE("gradients that nobody asks for change nothing in the others", "[kernels][convnet]") {
   for_each_instruction_set([] {
-    const Case& c = cases()[0];
-    const Tensors parameters = make_parameters(c);
+    const ConvNetCase& c = convnet_cases()[0];
+    const Tensors parameters = convnet_parameters(c);
     const Tensor x = leaf(normal("x", c.image));
     const Tensor full = convnet_features(x, parameters, c.shape);
     const Tensor gy = normal("gy", full.sizes());
@@ -158,8 +99,8 @@ TEST_CASE("gradients that nobody asks for change nothing in the others", "[kerne
 TEST_CASE("fused features accept strided images, views of one flat vector and summed cotangents",
           "[kernels][convnet]") {
   for_each_instruction_set([] {
-    const Case& c = cases()[1];
-    const Tensors parameters = make_parameters(c);
+    const ConvNetCase& c = convnet_cases()[1];
+    const Tensors parameters = convnet_parameters(c);
     const Tensor x = leaf(normal("x", c.image));
     const Tensor expected = convnet_features(x, parameters, c.shape);
     const Tensor turned = leaf(x.detach().permute({0, 2, 3, 1}));
@@ -172,8 +113,8 @@ TEST_CASE("fused features accept strided images, views of one flat vector and su
 
 TEST_CASE("second order through the fused ConvNet is the reference's", "[kernels][convnet]") {
   for_each_instruction_set([] {
-    const Case c{{2, 1, 6, 6}, 16, {2, 2}};
-    const Tensors parameters = make_parameters(c);
+    const ConvNetCase c{{2, 1, 6, 6}, 16, {2, 2}};
+    const Tensors parameters = convnet_parameters(c);
     const Tensor x = leaf(normal("x", c.image));
     const auto second = [&](bool fast) {
       const Tensor y = fast ? convnet_features(x, parameters, c.shape)
@@ -194,8 +135,8 @@ TEST_CASE("second order through the fused ConvNet is the reference's", "[kernels
 TEST_CASE("what the fused ConvNet does not serve goes to the reference and is counted",
           "[kernels][convnet]") {
   kernels::reset_counters();
-  const Case& c = cases()[1];
-  const Tensors parameters = make_parameters(c);
+  const ConvNetCase& c = convnet_cases()[1];
+  const Tensors parameters = convnet_parameters(c);
   const Tensor x = normal("x", c.image);
   const Tensor expected = convnet_features_reference(x, parameters, c.shape);
   kernels::set_policy(kernels::Policy::Reference);
@@ -212,8 +153,8 @@ TEST_CASE("what the fused ConvNet does not serve goes to the reference and is co
 
 TEST_CASE("a diverged network gives NaN features, not zeros", "[kernels][convnet]") {
   for_each_instruction_set([] {
-    const Case& c = cases()[1];
-    Tensors parameters = make_parameters(c);
+    const ConvNetCase& c = convnet_cases()[1];
+    Tensors parameters = convnet_parameters(c);
     parameters[4] = parameters[4].detach() * std::numeric_limits<float>::quiet_NaN();
     const at::NoGradGuard no_grad;
     CHECK(convnet_features(normal("x", c.image), parameters, c.shape).isnan().any().item<bool>());
@@ -222,8 +163,8 @@ TEST_CASE("a diverged network gives NaN features, not zeros", "[kernels][convnet
 
 TEST_CASE("fused features are the same bits on any thread and for any cut of the batch",
           "[kernels][convnet]") {
-  const Case& c = cases()[4];
-  const Tensors parameters = make_parameters(c);
+  const ConvNetCase& c = convnet_cases()[4];
+  const Tensors parameters = convnet_parameters(c);
   const Tensor x = normal("x", c.image);
   const auto run = [&] {
     const Tensor y = convnet_features(x, parameters, c.shape);
@@ -253,8 +194,8 @@ TEST_CASE("bf16 features stay close to the float32 ones, and their class means c
     return;
   }
   const at::NoGradGuard no_grad;
-  const Case c{{40, 3, 16, 16}, 64, {2, 1}};
-  const Tensors parameters = make_parameters(c);
+  const ConvNetCase c{{40, 3, 16, 16}, 64, {2, 1}};
+  const Tensors parameters = convnet_parameters(c);
   const Tensor x = normal("x", c.image);
   const Tensor mixed = kernels::convnet_features_mixed(x, parameters, c.shape);
   const Tensor exact = convnet_features_reference(x, parameters, c.shape);
@@ -267,8 +208,8 @@ TEST_CASE("bf16 features stay close to the float32 ones, and their class means c
 TEST_CASE("precision mixed takes the bf16 path where the processor gains by it and nowhere else",
           "[kernels][convnet][mixed]") {
   const at::NoGradGuard no_grad;
-  const Case c{{3, 3, 16, 16}, 32, {2, 1}};
-  const Tensors parameters = make_parameters(c);
+  const ConvNetCase c{{3, 3, 16, 16}, 32, {2, 1}};
+  const Tensors parameters = convnet_parameters(c);
   kernels::reset_counters();
   kernels::set_precision(kernels::Precision::Mixed);
   convnet_features(normal("x", c.image), parameters, c.shape);

@@ -9,6 +9,8 @@ namespace {
 #include "lib/kernels/loops/winograd.inl"
 #include "lib/kernels/loops/norm.inl"
 #include "lib/kernels/loops/tangent.inl"
+#include "lib/kernels/loops/batch_norm.inl"
+#include "lib/kernels/loops/attention.inl"
 
 }  // namespace
 
@@ -28,6 +30,10 @@ const Loops& RETORT_LOOPS() {
       norm_relu_pool_gradient,
       norm_relu_pool_tangent,
       norm_relu_pool_gradient_tangent,
+      image_statistics,
+      affine_relu_pool,
+      affine_relu_pool_sums,
+      affine_relu_pool_gradient,
   };
   return kTable;
 }

@@ -38,6 +38,13 @@ struct NormTangent {
   const float *mean, *rstd;                      ///< [channels], as norm_relu_pool wrote them
 };
 
+/// A norm whose statistics are known: (z - mean) scale + bias, [channels] each.
+struct Affine {
+  const float* mean;
+  const float* scale;
+  const float* bias;
+};
+
 struct Loops {
   const char* name;
 
@@ -97,6 +104,24 @@ struct Loops {
   void (*norm_relu_pool_gradient_tangent)(const NormTangent& in, const float* tmean,
                                           const float* trstd, const float* gy, const float* tgy,
                                           float* gz);
+
+  // All of one image; `shape.count` is ignored.
+  /// Mean, and sum of squared deviations from it.  @param mean,squares [channels], written
+  void (*image_statistics)(const float* z, const MapShape& shape, float* mean, float* squares);
+  /// Affine map, ReLU and 2x2 average pooling, and the attention of every pixel: the sum over
+  /// channels of the ReLU's output to the power `power`: 1, 2, 4, or 0 for none.
+  /// @param y [height/2][width/2][channels]  @param attention [height][width], or nullptr with 0
+  void (*affine_relu_pool)(const float* z, const MapShape& shape, const Affine& affine, int power,
+                           float* y, float* attention);
+  /// Sums over pixels of g, the gradient after the affine map, and of g (z - mean).
+  /// @param gattention [height][width], or nullptr for zero  @param sum_g,sum_gd [channels], written
+  void (*affine_relu_pool_sums)(const float* z, const MapShape& shape, const Affine& affine,
+                                int power, const float* gy, const float* gattention, float* sum_g,
+                                float* sum_gd);
+  /// gz = scale (g - shift - slope (z - mean)); may be z itself.  @param shift,slope [channels]
+  void (*affine_relu_pool_gradient)(const float* z, const MapShape& shape, const Affine& affine,
+                                    int power, const float* gy, const float* gattention,
+                                    const float* shift, const float* slope, float* gz);
 };
 
 #if defined(__x86_64__)

@@ -1,0 +1,92 @@
+#include "lib/kernels/convnet_attention.h"
+
+#include <cmath>
+
+namespace retort::kernels {
+
+AttentionPlan::AttentionPlan(const Tensor& x, const Tensors& parameters, const ConvNetShape& shape,
+                             int power, std::optional<FixedStatistics> fixed)
+    : ConvNetPlan(x, parameters, shape), power_(power), fixed_(std::move(fixed)) {
+  if (power_ == 0) return;
+  for (const Block& block : blocks_) {
+    attention_.push_back(
+        at::empty({x.size(0), block.map.pixels()}, x.options().requires_grad(false)));
+  }
+}
+
+float* AttentionPlan::attention_of(std::size_t b, std::int64_t image) const {
+  return power_ == 0 ? nullptr : at_image(attention_[b], image);
+}
+
+const float* AttentionPlan::attention_gradient_of(std::size_t b, std::int64_t image) const {
+  const bool given = b < gattention_.size() && gattention_[b].defined();
+  return given ? at_image(gattention_[b], image) : nullptr;
+}
+
+Affine AttentionPlan::affine(const Block& block, const float* mean, const float* rstd,
+                             float* scale) const {
+  const float* const weight = block.norm_weight.const_data_ptr<float>();
+  for (std::int64_t c = 0; c < block.map.channels; ++c) scale[c] = rstd[c] * weight[c];
+  return {mean, scale, block.norm_bias.const_data_ptr<float>()};
+}
+
+void AttentionPlan::norm_relu_pool(std::size_t b, std::int64_t image, const float* map,
+                                   SavedBlock* saved, float* out) const {
+  const Block& block = blocks_[b];
+  const std::int64_t channels = block.map.channels;
+  float* const scale = scratch(Slot::Statistics, 3 * channels);
+  const float* mean = nullptr;
+  const float* rstd = nullptr;
+  if (fixed_) {
+    mean = fixed_->mean[b].const_data_ptr<float>();
+    rstd = fixed_->rstd[b].const_data_ptr<float>();
+  } else {
+    float* const own_mean = saved ? at_image(saved->mean, image) : scale + channels;
+    float* const own_rstd = saved ? at_image(saved->rstd, image) : scale + 2 * channels;
+    loops_.image_statistics(map, block.map, own_mean, own_rstd);
+    for (std::int64_t c = 0; c < channels; ++c) {
+      own_rstd[c] = 1 / std::sqrt(own_rstd[c] / float(block.map.pixels()) + float(shape_.eps));
+    }
+    mean = own_mean;
+    rstd = own_rstd;
+  }
+  loops_.affine_relu_pool(map, block.map, affine(block, mean, rstd, scale), power_, out,
+                          attention_of(b, image));
+}
+
+void AttentionPlan::norm_gradient(std::size_t b, std::int64_t image, const SavedBlock& saved,
+                                  const float* map, const float* gout, float* gmap,
+                                  float* sums) const {
+  const Block& block = blocks_[b];
+  const std::int64_t channels = block.map.channels;
+  float* const scale = scratch(Slot::Statistics, 5 * channels);
+  float* const sum_g = scale + channels;
+  float* const sum_gd = scale + 2 * channels;
+  float* const shift = scale + 3 * channels;
+  float* const slope = scale + 4 * channels;
+  const float* const mean =
+      fixed_ ? fixed_->mean[b].const_data_ptr<float>() : at_image(saved.mean, image);
+  const float* const rstd =
+      fixed_ ? fixed_->rstd[b].const_data_ptr<float>() : at_image(saved.rstd, image);
+  const Affine known = affine(block, mean, rstd, scale);
+  const float* const gattention = attention_gradient_of(b, image);
+  loops_.affine_relu_pool_sums(map, block.map, known, power_, gout, gattention, sum_g, sum_gd);
+  // Statistics that are given do not answer to the map.
+  const float per_pixel = fixed_ ? 0 : 1 / float(block.map.pixels());
+  for (std::int64_t c = 0; c < channels; ++c) {
+    sums[c] += sum_gd[c] * rstd[c];
+    sums[channels + c] += sum_g[c];
+    shift[c] = sum_g[c] * per_pixel;
+    slope[c] = sum_gd[c] * rstd[c] * rstd[c] * per_pixel;
+  }
+  loops_.affine_relu_pool_gradient(map, block.map, known, power_, gout, gattention, shift, slope,
+                                   gmap);
+}
+
+Tensor AttentionPlan::bias_gradient(std::size_t b, const Tensor& sums) const {
+  if (!fixed_) return ConvNetPlan::bias_gradient(b, sums);
+  const Block& block = blocks_[b];
+  return (sums[1] * fixed_->rstd[b] * block.norm_weight).narrow(0, 0, block.out_channels).clone();
+}
+
+}  // namespace retort::kernels

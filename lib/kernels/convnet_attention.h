@@ -1,0 +1,52 @@
+#pragma once
+// ConvNets in cache-sized groups with attention sums, or with statistics that are given; not for
+// use outside this folder.
+
+#include <optional>
+#include <utility>
+
+#include "lib/kernels/convnet_plan.h"
+
+namespace retort::kernels {
+
+/// Per block [padded channels].
+struct FixedStatistics {
+  Tensors mean;
+  Tensors rstd;
+};
+
+/// ConvNetPlan with two things more: the attention of every block, and norms whose statistics are
+/// given (BatchNorm in evaluation) instead of each image's own.
+class AttentionPlan : public ConvNetPlan {
+ public:
+  /// @param power 1, 2, 4, or 0 for no attention
+  AttentionPlan(const Tensor& x, const Tensors& parameters, const ConvNetShape& shape, int power,
+                std::optional<FixedStatistics> fixed = std::nullopt);
+
+  /// Written by `forward`: per block [N,h*w]; empty without a power.
+  const Tensors& attention() const { return attention_; }
+  /// For `backward`: per block [N,h*w] contiguous, undefined for zero.
+  void set_attention_gradients(Tensors gradients) { gattention_ = std::move(gradients); }
+
+ protected:
+  void norm_relu_pool(std::size_t block, std::int64_t image, const float* map, SavedBlock* saved,
+                      float* out) const override;
+  void norm_gradient(std::size_t block, std::int64_t image, const SavedBlock& saved,
+                     const float* map, const float* gout, float* gmap, float* sums) const override;
+  Tensor bias_gradient(std::size_t block, const Tensor& sums) const override;
+
+  float* attention_of(std::size_t block, std::int64_t image) const;
+  const float* attention_gradient_of(std::size_t block, std::int64_t image) const;
+
+  int power_;
+
+ private:
+  /// @param scale [channels], written
+  Affine affine(const Block& block, const float* mean, const float* rstd, float* scale) const;
+
+  std::optional<FixedStatistics> fixed_;
+  Tensors attention_;
+  Tensors gattention_;
+};
+
+}  // namespace retort::kernels

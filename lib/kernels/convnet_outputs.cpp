@@ -1,0 +1,289 @@
+#include "lib/kernels/convnet_outputs.h"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "lib/core/error.h"
+#include "lib/core/str.h"
+#include "lib/kernels/common.h"
+#include "lib/kernels/convnet_attention.h"
+#include "lib/kernels/convnet_batch_norm.h"
+
+namespace retort::kernels {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+constexpr std::size_t kPerBlock = 4;  // parameters, and tensors of a SavedBlock
+constexpr std::size_t kBuffersPerBlock = 2;
+
+bool has_batch_norm(const ConvNetRun& run) { return run.norm != ConvNetNorm::Instance; }
+
+/// A fast or reference call: inputs that carry no gradient.
+struct Call {
+  ConvNetRun run;
+  Tensors buffers;  // of BatchNorm
+
+  std::size_t depth() const { return std::size_t(run.shape.depth); }
+};
+
+Tensors contiguous(at::TensorList tensors) {
+  Tensors result;
+  for (const Tensor& t : tensors) result.push_back(t.detach().contiguous());
+  return result;
+}
+
+FixedStatistics fixed_statistics(const Call& call) {
+  FixedStatistics result;
+  for (std::size_t b = 0; b < call.depth(); ++b) {
+    const Tensor& mean = call.buffers[kBuffersPerBlock * b];
+    const Tensor variance = call.buffers[kBuffersPerBlock * b + 1].to(at::kDouble);
+    const std::int64_t channels = padded_channels(mean.size(0));
+    result.mean.push_back(padded_vector(mean, channels));
+    result.rstd.push_back(
+        padded_vector((variance + call.run.shape.eps).rsqrt().to(at::kFloat), channels));
+  }
+  return result;
+}
+
+/// @param forward false: for a gradient, where running statistics stay as they are
+std::unique_ptr<AttentionPlan> make_plan(const Tensor& x, at::TensorList parameters,
+                                         const Call& call, bool forward) {
+  const Tensor images = x.detach().contiguous();
+  const Tensors values = contiguous(parameters);
+  const ConvNetRun& run = call.run;
+  const int power = int(run.attention_power);
+  if (run.norm == ConvNetNorm::BatchTrain) {
+    RunningStatistics running{forward ? call.buffers : Tensors(), run.momentum};
+    return std::make_unique<BatchNormPlan>(images, values, run.shape, power, std::move(running));
+  }
+  std::optional<FixedStatistics> fixed;
+  if (run.norm == ConvNetNorm::BatchEval) fixed = fixed_statistics(call);
+  return std::make_unique<AttentionPlan>(images, values, run.shape, power, std::move(fixed));
+}
+
+/// All outputs as one vector, for gradients of all of them together.
+Tensor joined(const ConvNetOutputs& outputs) {
+  Tensors flat = {outputs.features.reshape(-1)};
+  for (const Tensor& a : outputs.attention) flat.push_back(a.reshape(-1));
+  return at::cat(flat);
+}
+
+struct ConvNetFunction : torch::autograd::Function<ConvNetFunction> {
+  /// Features, then the attention of every block.
+  static variable_list forward(AutogradContext* ctx, const Tensor& x, at::TensorList parameters,
+                               const Call& call) {
+    bool weights = false;
+    for (std::size_t i = 0; i < parameters.size(); i += kPerBlock) {
+      weights = weights || parameters[i].requires_grad();
+    }
+    const auto plan = make_plan(x, parameters, call, true);
+    std::vector<SavedBlock> blocks;
+    variable_list outputs = {plan->forward(&blocks, weights)};
+    outputs.insert(outputs.end(), plan->attention().begin(), plan->attention().end());
+    save(ctx, x, parameters, call, blocks, outputs);
+    return outputs;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+    const variable_list saved = ctx->get_saved_variables();
+    const Call call = saved_call(ctx, saved);
+    const std::size_t inputs = 1 + kPerBlock * call.depth();
+    const Tensors values(saved.begin(), saved.begin() + std::ptrdiff_t(inputs));
+    const auto shapes = ctx->saved_data["shapes"].toListRef();
+    for (std::size_t i = 0; i < gradients.size(); ++i) {
+      const bool needed = i == 0 || at::GradMode::is_enabled();
+      if (gradients[i].defined() || !needed) continue;
+      gradients[i] = at::zeros(shapes[i].toIntVector(), values[0].options().requires_grad(false));
+    }
+    variable_list result = at::GradMode::is_enabled()
+                               ? differentiable_backward(values, call, gradients)
+                               : fused_backward(ctx, values, call, saved, gradients);
+    result.resize(inputs + 1);  // nothing for the call
+    return result;
+  }
+
+ private:
+  static void save(AutogradContext* ctx, const Tensor& x, at::TensorList parameters,
+                   const Call& call, const std::vector<SavedBlock>& blocks,
+                   const variable_list& outputs) {
+    variable_list saved = {x};
+    saved.insert(saved.end(), parameters.begin(), parameters.end());
+    if (call.run.norm == ConvNetNorm::BatchEval) {
+      // A later pass in training mode may change the running statistics.
+      for (const Tensor& buffer : call.buffers) saved.push_back(buffer.detach().clone());
+    }
+    for (const SavedBlock& block : blocks) {
+      saved.insert(saved.end(), {block.input, block.map, block.mean, block.rstd});
+    }
+    ctx->save_for_backward(std::move(saved));
+    ctx->set_materialize_grads(false);
+    ctx->saved_data["depth"] = call.run.shape.depth;
+    ctx->saved_data["first_padding"] = call.run.shape.first_padding;
+    ctx->saved_data["eps"] = call.run.shape.eps;
+    ctx->saved_data["norm"] = std::int64_t(call.run.norm);
+    ctx->saved_data["power"] = call.run.attention_power;
+    c10::List<std::vector<std::int64_t>> shapes;
+    for (const Tensor& output : outputs) shapes.push_back(output.sizes().vec());
+    ctx->saved_data["shapes"] = std::move(shapes);
+  }
+
+  static Call saved_call(AutogradContext* ctx, const variable_list& saved) {
+    Call call;
+    call.run.shape = {ctx->saved_data["depth"].toInt(), ctx->saved_data["first_padding"].toInt(),
+                      ctx->saved_data["eps"].toDouble()};
+    call.run.norm = ConvNetNorm(ctx->saved_data["norm"].toInt());
+    call.run.attention_power = ctx->saved_data["power"].toDouble();
+    if (call.run.norm == ConvNetNorm::BatchEval) {
+      const auto first = saved.begin() + 1 + std::ptrdiff_t(kPerBlock * call.depth());
+      call.buffers.assign(first, first + std::ptrdiff_t(kBuffersPerBlock * call.depth()));
+    }
+    return call;
+  }
+
+  static variable_list differentiable_backward(const Tensors& values, const Call& call,
+                                               const variable_list& gradients) {
+    return differentiable_gradients(
+        [&call](const Tensors& in) {
+          return joined(
+              convnet_outputs_reference(in[0], std::span(in).subspan(1), call.buffers, call.run));
+        },
+        values, joined({gradients[0], Tensors(gradients.begin() + 1, gradients.end())}));
+  }
+
+  static variable_list fused_backward(AutogradContext* ctx, const Tensors& values, const Call& call,
+                                      const variable_list& saved, const variable_list& gradients) {
+    WantedGradients wanted{ctx->needs_input_grad(0), {}};
+    bool any = wanted.input;
+    for (std::size_t i = 1; i < values.size(); ++i) {
+      wanted.parameters.push_back(ctx->needs_input_grad(i));
+      any = any || wanted.parameters.back();
+    }
+    if (!any) return {};
+    std::vector<SavedBlock> blocks;
+    for (std::size_t i = values.size() + call.buffers.size(); i < saved.size(); i += kPerBlock) {
+      blocks.push_back({saved[i], saved[i + 1], saved[i + 2], saved[i + 3]});
+    }
+    const auto plan = make_plan(values[0], at::TensorList(values).slice(1), call, false);
+    Tensors attention;
+    for (std::size_t i = 1; i < gradients.size(); ++i) {
+      attention.push_back(gradients[i].defined() ? gradients[i].contiguous() : Tensor());
+    }
+    plan->set_attention_gradients(std::move(attention));
+    ConvNetGradients found = plan->backward(blocks, gradients[0].contiguous(), wanted);
+    variable_list result = {std::move(found.input)};
+    result.insert(result.end(), found.parameters.begin(), found.parameters.end());
+    return result;
+  }
+};
+
+Tensor batch_norm(const Tensor& map, std::span<const Tensor> parameters,
+                  std::span<const Tensor> buffers, const ConvNetRun& run) {
+  // A gradient that is computed again must not move the running statistics again.
+  const Tensor mean = buffers.empty() ? Tensor() : buffers[0];
+  const Tensor variance = buffers.empty() ? Tensor() : buffers[1];
+  return at::batch_norm(map, parameters[2], parameters[3], mean, variance,
+                        run.norm == ConvNetNorm::BatchTrain, run.momentum, run.shape.eps,
+                        /*cudnn_enabled=*/false);
+}
+
+void expect_inputs(std::span<const Tensor> parameters, std::span<const Tensor> buffers,
+                   const ConvNetRun& run) {
+  const auto depth = std::size_t(std::max<std::int64_t>(0, run.shape.depth));
+  const std::size_t needed = has_batch_norm(run) ? kBuffersPerBlock * depth : 0;
+  if (depth < 1 || parameters.size() < kPerBlock * depth || buffers.size() < needed) {
+    throw ConfigError(str("ConvNet outputs: a depth of ", run.shape.depth, " needs ",
+                          kPerBlock * depth, " parameters, ", needed,
+                          " buffers and at least one block, found ", parameters.size(), " and ",
+                          buffers.size()));
+  }
+}
+
+void count_call(const ConvNetRun& run, bool fast) {
+  if (run.attention_power != 0) {
+    count(fast ? &Counters::attention_fast : &Counters::attention_fallback);
+  }
+  if (has_batch_norm(run)) {
+    count(fast ? &Counters::batch_norm_fast : &Counters::batch_norm_fallback);
+  }
+}
+
+}  // namespace
+
+bool serves_convnet_outputs(const Tensor& x, std::span<const Tensor> parameters,
+                            std::span<const Tensor> buffers, const ConvNetRun& run) {
+  expect_inputs(parameters, buffers, run);
+  const double power = run.attention_power;
+  if (power != 0 && power != 1 && power != 2 && power != 4) return false;
+  if (!serves_convnet_features(x, parameters, run.shape)) return false;
+  if (!has_batch_norm(run)) return true;
+  for (std::size_t i = 0; i < kBuffersPerBlock * std::size_t(run.shape.depth); ++i) {
+    const std::int64_t channels = parameters[kPerBlock * (i / kBuffersPerBlock)].size(0);
+    if (!is_fast_parameter(buffers[i]) || buffers[i].sizes() != at::IntArrayRef{channels}) {
+      return false;
+    }
+  }
+  return true;
+}
+
+ConvNetOutputs convnet_outputs(const Tensor& x, std::span<const Tensor> all_parameters,
+                               std::span<const Tensor> buffers, const ConvNetRun& run) {
+  if (run.norm == ConvNetNorm::Instance && run.attention_power == 0) {
+    return {convnet_features(x, all_parameters, run.shape), {}};
+  }
+  const bool fast = serves_convnet_outputs(x, all_parameters, buffers, run);
+  count_call(run, fast);
+  if (!fast) return convnet_outputs_reference(x, all_parameters, buffers, run);
+  const auto used = all_parameters.first(kPerBlock * std::size_t(run.shape.depth));
+  const at::TensorList parameters(used.data(), used.size());
+  const Call call{run, Tensors(buffers.begin(), buffers.end())};
+  const bool record =
+      at::GradMode::is_enabled() &&
+      (x.requires_grad() || std::any_of(parameters.begin(), parameters.end(),
+                                        [](const Tensor& p) { return p.requires_grad(); }));
+  if (!record) {
+    const auto plan = make_plan(x, parameters, call, true);
+    const Tensor features = plan->forward(nullptr, false);
+    return {features, plan->attention()};
+  }
+  const variable_list outputs = ConvNetFunction::apply(x, parameters, call);
+  return {outputs[0], Tensors(outputs.begin() + 1, outputs.end())};
+}
+
+ConvNetOutputs convnet_outputs_reference(const Tensor& x, std::span<const Tensor> parameters,
+                                         std::span<const Tensor> buffers, const ConvNetRun& run) {
+  ConvNetOutputs result;
+  Tensor map = x;
+  for (std::size_t b = 0; b < std::size_t(run.shape.depth); ++b) {
+    const auto p = parameters.subspan(kPerBlock * b, kPerBlock);
+    map = at::conv2d(map, p[0], p[1], 1, b == 0 ? run.shape.first_padding : 1);
+    if (has_batch_norm(run)) {
+      const auto own =
+          buffers.empty() ? buffers : buffers.subspan(kBuffersPerBlock * b, kBuffersPerBlock);
+      map = batch_norm(map, p, own, run);
+    } else {
+      map = at::group_norm(map, map.size(1), p[2], p[3], run.shape.eps);
+    }
+    map = at::relu(map);
+    if (run.attention_power != 0) {
+      result.attention.push_back(attention_sums(map, run.attention_power));
+    }
+    map = at::avg_pool2d(map, 2);
+  }
+  result.features = map.flatten(1);
+  return result;
+}
+
+void count_convnet_fallback(const ConvNetRun& run) { count_call(run, /*fast=*/false); }
+
+Tensor attention_sums(const Tensor& maps, double power) {
+  const Tensor magnitude = maps.abs();
+  return (power == 1 ? magnitude : magnitude.pow(power)).sum(1).flatten(1);
+}
+
+}  // namespace retort::kernels

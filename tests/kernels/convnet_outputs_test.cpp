@@ -1,0 +1,420 @@
+#include "lib/kernels/convnet_outputs.h"
+
+#include <limits>
+
+#include <torch/csrc/autograd/autograd.h>
+
+#include "lib/core/error.h"
+#include "lib/core/parallel.h"
+#include "tests/kernels/convnet_cases.h"
+#include "tests/support/gradient_check.h"
+
+using namespace retort;
+using namespace retort::testing;
+using kernels::convnet_outputs;
+using kernels::convnet_outputs_reference;
+using kernels::ConvNetNorm;
+using kernels::ConvNetOutputs;
+using kernels::ConvNetRun;
+
+namespace {
+
+constexpr ConvNetNorm kNorms[] = {ConvNetNorm::Instance, ConvNetNorm::BatchTrain,
+                                  ConvNetNorm::BatchEval};
+
+std::string name_of(const ConvNetRun& run) {
+  const char* const norm = run.norm == ConvNetNorm::Instance     ? "instance"
+                           : run.norm == ConvNetNorm::BatchTrain ? "training"
+                                                                 : "evaluation";
+  return std::string(norm) + ", power " + std::to_string(int(run.attention_power));
+}
+
+/// Running statistics as some training would have left them.
+Tensors convnet_buffers(const ConvNetCase& c) {
+  Tensors buffers;
+  for (std::int64_t b = 0; b < c.shape.depth; ++b) {
+    buffers.push_back(normal("mean" + std::to_string(b), {c.width}) * 0.5);
+    buffers.push_back(normal("variance" + std::to_string(b), {c.width}).square() + 0.2);
+  }
+  return buffers;
+}
+
+Tensors copies(const Tensors& tensors, at::ScalarType dtype = at::kFloat) {
+  Tensors result;
+  for (const Tensor& t : tensors) result.push_back(t.detach().to(dtype, false, /*copy=*/true));
+  return result;
+}
+
+Tensors all_outputs(const ConvNetOutputs& outputs) {
+  Tensors all = {outputs.features};
+  all.insert(all.end(), outputs.attention.begin(), outputs.attention.end());
+  return all;
+}
+
+Tensors cotangents(const Tensors& outputs) {
+  Tensors result;
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    // Attentions are sums over channels: their gradients would drown the others'.
+    const double scale = i == 0 ? 1 : 0.03;
+    result.push_back(normal("gy" + std::to_string(i), outputs[i].sizes()) * scale);
+  }
+  return result;
+}
+
+/// One case under one norm and power, in both arithmetics.
+struct Problem {
+  ConvNetRun run;
+  Tensors parameters;
+  Tensor x;
+  Tensors buffers;
+
+  Problem(const ConvNetCase& c, ConvNetNorm norm, double power)
+      : run{.shape = c.shape, .norm = norm, .attention_power = power},
+        parameters(convnet_parameters(c)),
+        x(leaf(normal("x", c.image))),
+        buffers(norm == ConvNetNorm::Instance ? Tensors() : convnet_buffers(c)) {}
+
+  ConvNetOutputs fast() const { return convnet_outputs(x, parameters, buffers, run); }
+};
+
+const ConvNetCase kSmall{{3, 2, 7, 6}, 20, {2, 2}};
+
+void check_against_float64(const Problem& p) {
+  const Tensors actual = all_outputs(p.fast());
+  const Tensors d = in_double(p.parameters);
+  const Tensor xd = leaf(p.x.to(at::kDouble));
+  const Tensors buffers = copies(p.buffers, at::kDouble);
+  const Tensors expected = all_outputs(convnet_outputs_reference(xd, d, buffers, p.run));
+  REQUIRE(actual.size() == expected.size());
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    INFO("output " << i);
+    CHECK_CLOSE(actual[i], expected[i], 1e-5);
+  }
+  {
+    const at::NoGradGuard no_grad;
+    const Tensors plain = all_outputs(p.fast());
+    for (std::size_t i = 0; i < actual.size(); ++i) CHECK(at::equal(plain[i], actual[i]));
+  }
+  const Tensors gy = cotangents(actual);
+  const Tensors found = torch::autograd::grad(actual, with_input(p.x, p.parameters), gy);
+  const Tensors wanted =
+      torch::autograd::grad(expected, with_input(xd, d), copies(gy, at::kDouble));
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    INFO("gradient " << i);
+    REQUIRE(found[i].sizes() == wanted[i].sizes());
+    // The bias of a convolution whose mean the norm takes out.
+    if (i % 4 == 2 && p.run.norm != ConvNetNorm::BatchEval) {
+      CHECK(found[i].abs().max().item<float>() == 0);
+      CHECK(wanted[i].abs().max().item<double>() < 1e-9);
+    } else {
+      CHECK(distance(found[i], wanted[i]) < 2e-5);
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a ConvNet's features, attention and gradients equal the float64 reference",
+          "[kernels][outputs]") {
+  for_each_instruction_set([] {
+    std::int64_t attentions = 0;
+    std::int64_t batch_norms = 0;
+    for (const ConvNetCase& c : convnet_cases()) {
+      INFO(at::IntArrayRef(c.image) << " width " << c.width << " depth " << c.shape.depth);
+      for (const ConvNetNorm norm : kNorms) {
+        for (const double power : {0, 1, 2, 4}) {
+          const bool large = c.width == 128;
+          if (large && power != 1) continue;
+          const Problem p(c, norm, power);
+          INFO(name_of(p.run));
+          check_against_float64(p);
+          attentions += power > 0 ? 2 : 0;
+          batch_norms += norm != ConvNetNorm::Instance ? 2 : 0;
+        }
+      }
+    }
+    CHECK(kernels::counters().attention_fast == attentions);
+    CHECK(kernels::counters().attention_fallback == 0);
+    CHECK(kernels::counters().batch_norm_fast == batch_norms);
+    CHECK(kernels::counters().batch_norm_fallback == 0);
+    CHECK(kernels::counters().second_order == 0);
+  });
+}
+
+TEST_CASE("the reference of a ConvNet's outputs agrees with finite differences",
+          "[kernels][outputs]") {
+  const ConvNetCase c{{3, 1, 6, 5}, 4, {2, 2}};
+  for (const ConvNetNorm norm : kNorms) {
+    const Problem p(c, norm, 2);
+    INFO(name_of(p.run));
+    const Tensors d = in_double(p.parameters);
+    const Tensor x = p.x.detach().to(at::kDouble);
+    const auto outputs = [&](const Tensor& images, const Tensors& parameters) {
+      const Tensors buffers = copies(p.buffers, at::kDouble);
+      Tensors flat = all_outputs(convnet_outputs_reference(images, parameters, buffers, p.run));
+      for (Tensor& t : flat) t = t.reshape(-1);
+      return at::cat(flat);
+    };
+    CHECK(direction_error([&](const Tensor& v) { return outputs(v, d); }, x) < 1e-6);
+    for (std::size_t i = 0; i < d.size(); ++i) {
+      if (i % 4 == 1 && norm != ConvNetNorm::BatchEval) continue;  // zero
+      INFO("parameter " << i);
+      const auto of_parameter = [&](const Tensor& v) {
+        Tensors q = d;
+        q[i] = v;
+        return outputs(x, q);
+      };
+      CHECK(direction_error(of_parameter, d[i]) < 1e-6);
+    }
+  }
+}
+
+TEST_CASE("attention is the sum over channels of the activation's power", "[kernels][outputs]") {
+  const Tensor maps = at::tensor({1.0, -2.0, 3.0, 0.0, 2.0, 1.0}, at::kDouble).view({1, 3, 1, 2});
+  CHECK_CLOSE(kernels::attention_sums(maps, 1), at::tensor({6.0, 3.0}, at::kDouble).view({1, 2}),
+              0);
+  CHECK_CLOSE(kernels::attention_sums(maps, 2), at::tensor({14.0, 5.0}, at::kDouble).view({1, 2}),
+              1e-15);
+  CHECK_CLOSE(kernels::attention_sums(maps, 4), at::tensor({98.0, 17.0}, at::kDouble).view({1, 2}),
+              1e-15);
+}
+
+TEST_CASE("asking for attention leaves a ConvNet's features as they are", "[kernels][outputs]") {
+  for_each_instruction_set([] {
+    const at::NoGradGuard no_grad;
+    for (const ConvNetNorm norm : kNorms) {
+      const Problem without(kSmall, norm, 0);
+      INFO(name_of(without.run));
+      const Tensor features = without.fast().features;
+      for (const double power : {1, 2, 4}) {
+        CHECK(at::equal(Problem(kSmall, norm, power).fast().features, features));
+      }
+    }
+  });
+}
+
+TEST_CASE("training-mode BatchNorm moves the running statistics as LibTorch does, once a forward",
+          "[kernels][outputs]") {
+  for_each_instruction_set([] {
+    const Problem p(kSmall, ConvNetNorm::BatchTrain, 1);
+    const Tensors expected = copies(p.buffers, at::kDouble);
+    convnet_outputs_reference(p.x.to(at::kDouble), in_double(p.parameters), expected, p.run);
+    const ConvNetOutputs outputs = p.fast();
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      INFO("buffer " << i);
+      CHECK_CLOSE(p.buffers[i], expected[i], 1e-6);
+    }
+    const Tensors moved = copies(p.buffers);
+    const Tensor loss = outputs.features.square().sum();
+    torch::autograd::grad({loss}, {p.x}, {}, true, false);
+    torch::autograd::grad({loss}, {p.x}, {}, true, /*create_graph=*/true);
+    for (std::size_t i = 0; i < moved.size(); ++i) CHECK(at::equal(p.buffers[i], moved[i]));
+  });
+}
+
+TEST_CASE("BatchNorm in evaluation keeps the running statistics, and its gradient those it saw",
+          "[kernels][outputs]") {
+  for_each_instruction_set([] {
+    const Problem p(kSmall, ConvNetNorm::BatchEval, 1);
+    const Tensors before = copies(p.buffers);
+    const Tensor gy = normal("gy", {3, 20 * 2 * 2});
+    const auto gradient = [&](bool disturb) {
+      const Tensor features = p.fast().features;
+      if (disturb) {
+        for (const Tensor& buffer : p.buffers) buffer.mul_(3);
+      }
+      return torch::autograd::grad({features}, {p.x}, {gy})[0];
+    };
+    const Tensor expected = gradient(false);
+    for (std::size_t i = 0; i < before.size(); ++i) CHECK(at::equal(p.buffers[i], before[i]));
+    CHECK(at::equal(gradient(true), expected));
+  });
+}
+
+TEST_CASE("gradients of single outputs, and of single inputs, are those of all at once",
+          "[kernels][outputs]") {
+  for_each_instruction_set([] {
+    for (const ConvNetNorm norm : kNorms) {
+      const Problem p(convnet_cases()[0], norm, 2);
+      INFO(name_of(p.run));
+      const Tensors outputs = all_outputs(p.fast());
+      const Tensors gy = cotangents(outputs);
+      const Tensors inputs = with_input(p.x, p.parameters);
+      const Tensors all = torch::autograd::grad(outputs, inputs, gy, true);
+
+      Tensors sums(inputs.size());
+      for (std::size_t i = 0; i < outputs.size(); ++i) {
+        const Tensors part = torch::autograd::grad({outputs[i]}, inputs, {gy[i]}, true, false,
+                                                   /*allow_unused=*/true);
+        for (std::size_t k = 0; k < part.size(); ++k) {
+          sums[k] = sums[k].defined() ? sums[k] + part[k] : part[k];
+        }
+      }
+      for (std::size_t k = 0; k < sums.size(); ++k) CHECK_CLOSE(sums[k], all[k], 1e-5);
+
+      Tensors frozen = copies(p.parameters);
+      const auto outputs_of = [&](const Tensor& x, const Tensors& parameters) {
+        return all_outputs(convnet_outputs(x, parameters, p.buffers, p.run));
+      };
+      CHECK(at::equal(torch::autograd::grad(outputs_of(p.x, frozen), {p.x}, gy)[0], all[0]));
+      for (std::size_t only = 0; only < frozen.size(); ++only) {
+        INFO("parameter " << only);
+        Tensors one = frozen;
+        one[only] = leaf(p.parameters[only]);
+        const Tensors some = outputs_of(p.x.detach(), one);
+        CHECK(at::equal(torch::autograd::grad(some, {one[only]}, gy)[0], all[only + 1]));
+      }
+      CHECK(!outputs_of(p.x.detach(), frozen)[1].requires_grad());
+    }
+  });
+}
+
+TEST_CASE("a ConvNet's outputs accept strided images and summed cotangents", "[kernels][outputs]") {
+  for_each_instruction_set([] {
+    for (const ConvNetNorm norm : kNorms) {
+      const Problem p(convnet_cases()[1], norm, 1);
+      INFO(name_of(p.run));
+      const auto loss = [](const ConvNetOutputs& o) {
+        return o.features.sum() + o.attention[0].sum();
+      };
+      const Tensor expected = torch::autograd::grad({loss(p.fast())}, {p.x})[0];
+      const Tensor turned = leaf(p.x.detach().permute({0, 2, 3, 1}));
+      const Tensor strided = turned.permute({0, 3, 1, 2});
+      const ConvNetOutputs outputs = convnet_outputs(strided, p.parameters, p.buffers, p.run);
+      const Tensor found = torch::autograd::grad({loss(outputs)}, {turned})[0];
+      CHECK(at::equal(found.permute({0, 3, 1, 2}), expected));
+    }
+  });
+}
+
+TEST_CASE("second order through a ConvNet's outputs is the reference's", "[kernels][outputs]") {
+  for_each_instruction_set([] {
+    for (const ConvNetNorm norm : kNorms) {
+      const Problem p({{2, 1, 6, 6}, 16, {2, 2}}, norm, 2);
+      INFO(name_of(p.run));
+      kernels::reset_counters();
+      const auto second = [&](bool fast) {
+        const ConvNetOutputs o =
+            fast ? p.fast()
+                 : convnet_outputs_reference(p.x, p.parameters, copies(p.buffers), p.run);
+        // Without the last attention: a cotangent that is missing.
+        const Tensor loss = o.features.square().sum() + 1e-3 * o.attention[0].square().sum();
+        const Tensors first = torch::autograd::grad({loss}, {p.parameters[0], p.parameters[4]}, {},
+                                                    true, /*create_graph=*/true);
+        return torch::autograd::grad({first[0].square().sum() + first[1].square().sum()},
+                                     {p.x, p.parameters[4]});
+      };
+      const Tensors fast = second(true);
+      const Tensors reference = second(false);
+      CHECK(distance(fast[0], reference[0]) < 1e-4);
+      CHECK(distance(fast[1], reference[1]) < 1e-4);
+      CHECK(kernels::counters().second_order == 1);
+    }
+  });
+}
+
+TEST_CASE("what the fused outputs do not serve goes to the reference and is counted",
+          "[kernels][outputs]") {
+  kernels::reset_counters();
+  const at::NoGradGuard no_grad;
+  const Problem p(convnet_cases()[1], ConvNetNorm::BatchEval, 1);
+  const Tensor expected =
+      convnet_outputs_reference(p.x, p.parameters, p.buffers, p.run).attention[0];
+  kernels::set_policy(kernels::Policy::Reference);
+  CHECK(at::equal(p.fast().attention[0], expected));
+  kernels::set_policy(kernels::Policy::Fast);
+  CHECK_CLOSE(convnet_outputs(p.x.to(at::kDouble), in_double(p.parameters),
+                              copies(p.buffers, at::kDouble), p.run)
+                  .attention[0],
+              expected, 1e-5);
+  ConvNetRun cubic = p.run;
+  cubic.attention_power = 3;
+  CHECK(convnet_outputs(p.x, p.parameters, p.buffers, cubic).attention.size() == 3);
+  CHECK(kernels::counters().attention_fallback == 3);
+  CHECK(kernels::counters().attention_fast == 0);
+  CHECK(kernels::counters().batch_norm_fallback == 3);
+  CHECK(kernels::counters().batch_norm_fast == 0);
+  Tensors wide = p.buffers;
+  wide[3] = wide[3].to(at::kDouble);
+  CHECK(!kernels::serves_convnet_outputs(p.x, p.parameters, wide, p.run));
+  CHECK_THROWS_WITH_TEXT(convnet_outputs(p.x, p.parameters, {}, p.run), ConfigError,
+                         "a depth of 3 needs 12 parameters, 6 buffers");
+}
+
+TEST_CASE("InstanceNorm without attention goes the way of the plain features",
+          "[kernels][outputs]") {
+  kernels::reset_counters();
+  const at::NoGradGuard no_grad;
+  const Problem p(convnet_cases()[1], ConvNetNorm::Instance, 0);
+  CHECK(at::equal(p.fast().features, kernels::convnet_features(p.x, p.parameters, p.run.shape)));
+  CHECK(kernels::counters().convnet_fast + kernels::counters().convnet_fallback == 2);
+  CHECK(kernels::counters().attention_fast + kernels::counters().attention_fallback == 0);
+}
+
+TEST_CASE("a mean large against the deviation does not cost the norms their digits",
+          "[kernels][outputs]") {
+  for_each_instruction_set([] {
+    const at::NoGradGuard no_grad;
+    for (const ConvNetNorm norm : {ConvNetNorm::Instance, ConvNetNorm::BatchTrain}) {
+      for (const double power : {0, 1}) {
+        Problem p({{2, 3, 16, 16}, 16, {1, 1}}, norm, power);
+        INFO(name_of(p.run));
+        p.parameters[1] = p.parameters[1] + 100;
+        const Tensors expected = all_outputs(convnet_outputs_reference(
+            p.x.to(at::kDouble), in_double(p.parameters), copies(p.buffers, at::kDouble), p.run));
+        const Tensors actual = all_outputs(p.fast());
+        for (std::size_t i = 0; i < actual.size(); ++i) CHECK_CLOSE(actual[i], expected[i], 2e-5);
+      }
+    }
+  });
+}
+
+TEST_CASE("a diverged network gives NaN features and attention, not zeros", "[kernels][outputs]") {
+  for_each_instruction_set([] {
+    const at::NoGradGuard no_grad;
+    for (const ConvNetNorm norm : kNorms) {
+      Problem p(convnet_cases()[1], norm, 1);
+      INFO(name_of(p.run));
+      p.parameters[4] = p.parameters[4] * std::numeric_limits<float>::quiet_NaN();
+      const ConvNetOutputs outputs = p.fast();
+      CHECK(outputs.features.isnan().any().item<bool>());
+      CHECK(outputs.attention[1].isnan().any().item<bool>());
+    }
+  });
+}
+
+TEST_CASE("a ConvNet's outputs are the same bits on any number of threads", "[kernels][outputs]") {
+  for (const ConvNetNorm norm : kNorms) {
+    for (const std::size_t which : {4u, 0u}) {
+      const Problem p(convnet_cases()[which], norm, 4);
+      INFO(name_of(p.run) << ", case " << which);
+      const auto run = [&] {
+        const Tensors buffers = copies(p.buffers);
+        const Tensors outputs = all_outputs(convnet_outputs(p.x, p.parameters, buffers, p.run));
+        Tensors result =
+            torch::autograd::grad(outputs, with_input(p.x, p.parameters), cotangents(outputs));
+        for (const Tensor& output : outputs) result.push_back(output.detach());
+        result.insert(result.end(), buffers.begin(), buffers.end());
+        return result;
+      };
+      const Tensors here = run();
+      std::vector<Tensors> elsewhere(3);
+      parallel_tasks(3, [&](std::int64_t task) { elsewhere[std::size_t(task)] = run(); });
+      set_thread_count(2);
+      const Tensors split = run();
+      set_thread_count(1);
+      const std::size_t parameters = p.parameters.size();
+      for (std::size_t i = 0; i < here.size(); ++i) {
+        INFO("tensor " << i);
+        for (const Tensors& other : elsewhere) CHECK(at::equal(here[i], other[i]));
+        // Groups of images sum up parameter gradients by thread.
+        const bool of_parameter = i >= 1 && i <= parameters;
+        if (norm == ConvNetNorm::BatchTrain || !of_parameter) {
+          CHECK(at::equal(here[i], split[i]));
+        } else {
+          CHECK_CLOSE(split[i], here[i], 1e-5);
+        }
+      }
+    }
+  }
+}
