@@ -45,15 +45,17 @@ bool is_zero(const Flops& flops) { return flops.fused + flops.layered + flops.pl
 
 const Flops& measured_rates() {
   static const Flops rates{.fused = measure("ConvNet-3", false),
-                           .layered = measure("ConvNet-3-BN", false),
+                           .layered = measure("ConvNet-3-GN", false),
                            .plain = measure("ConvNet-3", true)};
   return rates;
 }
 
 Flops forward_flops(const nn::Network& network, double images, Pass pass) {
   const double flops = 2.0 * double(network.macs()) * images;
-  const std::string& name = network.name();
+  std::string name = network.name();
   if (!name.starts_with("ConvNet")) return {.plain = flops};
+  const auto batch_norm = name.find("-BN");
+  if (batch_norm != std::string::npos && pass == Pass::Fused) name.erase(batch_norm, 3);
   // "ConvNet-3", "ConvNet-3-w64": the default norm, activation and pooling.
   const auto variant = name.find_first_not_of("-w0123456789", std::string("ConvNet").size());
   if (variant == std::string::npos && pass != Pass::Layered) return {.fused = flops};

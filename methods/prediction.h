@@ -19,7 +19,7 @@ const Flops& measured_rates();
 
 enum class Pass {
   Fused,       ///< may take whatever is fastest
-  Layered,     ///< needs activation maps
+  Layered,     ///< needs what the kernels for whole ConvNets do not give
   SecondOrder  ///< differentiates a gradient: fast for the default ConvNet only
 };
 /// Forward passes of `images` images in `network`, filed under the path they take.

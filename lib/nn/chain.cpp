@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "lib/core/str.h"
-#include "lib/kernels/convnet_forward.h"
 #include "lib/kernels/convnet_gradient.h"
+#include "lib/kernels/convnet_outputs.h"
 #include "lib/nn/layers.h"
 
 namespace retort::nn {
@@ -20,7 +20,8 @@ std::optional<kernels::ConvNetShape> fused_shape(const ChainConfig& config, Imag
   const bool plain_blocks =
       std::all_of(config.blocks.begin(), config.blocks.end(),
                   [](const ChainBlock& b) { return b.kernel == 3 && b.padding == 1 && b.pool; });
-  if (config.blocks.empty() || !plain_blocks || config.norm != Norm::Instance ||
+  const bool served_norm = config.norm == Norm::Instance || config.norm == Norm::Batch;
+  if (config.blocks.empty() || !plain_blocks || !served_norm ||
       config.activation != Activation::Relu || config.pooling != Pooling::Average) {
     return std::nullopt;
   }
@@ -48,15 +49,18 @@ class ChainNetwork : public Network {
 
   void add_blocks(Plan& plan, const ChainConfig& config);
   void add_linears(Plan& plan, const ChainConfig& config);
-  /// Flattened output of the blocks.
+  /// Flattened output of the blocks; fills in `result` what is asked for of the blocks themselves.
   Tensor features(const NetworkState& state, const Tensor& x, const ForwardOptions& options,
-                  Tensors& activation_maps) const;
+                  ForwardResult& result) const;
+  /// What the kernel for ConvNets with attention or BatchNorm needs to know.
+  kernels::ConvNetRun fused_run(const ForwardOptions& options) const;
   Tensor apply_block(const Block& block, const NetworkState& state, const Tensor& x,
-                     const ForwardOptions& options, Tensors& activation_maps) const;
+                     const ForwardOptions& options, ForwardResult& result) const;
 
   std::vector<Block> blocks_;
-  /// Set if one kernel can do all blocks at once: the default ConvNet.
+  /// Set if one kernel can do all blocks at once: the default ConvNet, and the one with BatchNorm.
   std::optional<kernels::ConvNetShape> fused_;
+  Norm norm_;
   bool fast_convolutions_;
   std::vector<Linear> linears_;
   Activation activation_;
@@ -64,7 +68,7 @@ class ChainNetwork : public Network {
 };
 
 ChainNetwork::ChainNetwork(const ChainConfig& config, ImageShape input, std::int64_t num_classes)
-    : Network(config.name, input, num_classes), activation_(config.activation) {
+    : Network(config.name, input, num_classes), norm_(config.norm), activation_(config.activation) {
   Plan plan(config.name, input);
   add_blocks(plan, config);
   add_linears(plan, config);
@@ -108,23 +112,46 @@ void ChainNetwork::add_linears(Plan& plan, const ChainConfig& config) {
 }
 
 Tensor ChainNetwork::apply_block(const Block& block, const NetworkState& state, const Tensor& x,
-                                 const ForwardOptions& options, Tensors& activation_maps) const {
+                                 const ForwardOptions& options, ForwardResult& result) const {
   Tensor map =
       apply(block.convolution, state, x, fast_convolutions_ ? Arithmetic::Fast : Arithmetic::Plain);
   map = activate(activation_, apply(block.normalization, state, map, options.mode));
-  if (options.activation_maps) activation_maps.push_back(map);
+  if (options.activation_maps) result.activation_maps.push_back(map);
+  if (options.attention_power > 0) {
+    result.attention.push_back(kernels::attention_sums(map, options.attention_power));
+  }
   return pool(block.pooling, map);
 }
 
+kernels::ConvNetRun ChainNetwork::fused_run(const ForwardOptions& options) const {
+  using kernels::ConvNetNorm;
+  kernels::ConvNetRun run{
+      .shape = *fused_, .momentum = kBatchNormMomentum, .attention_power = options.attention_power};
+  if (norm_ == Norm::Batch) {
+    run.norm = options.mode == Mode::Train ? ConvNetNorm::BatchTrain : ConvNetNorm::BatchEval;
+  }
+  return run;
+}
+
 Tensor ChainNetwork::features(const NetworkState& state, const Tensor& x,
-                              const ForwardOptions& options, Tensors& activation_maps) const {
+                              const ForwardOptions& options, ForwardResult& result) const {
   const bool fused = fused_.has_value() && !options.activation_maps && !options.second_order;
-  if (fused && kernels::serves_convnet_features(x, state.parameters, *fused_)) {
+  const bool features_only = norm_ == Norm::Instance && options.attention_power == 0;
+  if (fused && features_only && kernels::serves_convnet_features(x, state.parameters, *fused_)) {
     return kernels::convnet_features(x, state.parameters, *fused_);
+  }
+  if (fused && !features_only) {
+    const kernels::ConvNetRun run = fused_run(options);
+    if (kernels::serves_convnet_outputs(x, state.parameters, state.buffers, run)) {
+      auto outputs = kernels::convnet_outputs(x, state.parameters, state.buffers, run);
+      result.attention = std::move(outputs.attention);
+      return outputs.features;
+    }
+    kernels::count_convnet_fallback(run);
   }
   Tensor map = x;
   for (const Block& block : blocks_) {
-    map = apply_block(block, state, map, options, activation_maps);
+    map = apply_block(block, state, map, options, result);
   }
   return map.flatten(1);
 }
@@ -133,7 +160,7 @@ ForwardResult ChainNetwork::forward(const NetworkState& state, const Tensor& x,
                                     const ForwardOptions& options) const {
   expect_matching(state, x);
   ForwardResult result;
-  Tensor hidden = features(state, x, options, result.activation_maps);
+  Tensor hidden = features(state, x, options, result);
   for (std::size_t i = 0; i + 1 < linears_.size(); ++i) {
     hidden = activate(activation_, apply(linears_[i], state, hidden));
   }
@@ -145,7 +172,7 @@ ForwardResult ChainNetwork::forward(const NetworkState& state, const Tensor& x,
 Tensors ChainNetwork::loss_gradients(const NetworkState& state, const Tensor& x,
                                      const Tensor& targets) const {
   expect_matching(state, x);
-  const bool fused = fused_.has_value() && linears_.size() == 1;
+  const bool fused = fused_.has_value() && norm_ == Norm::Instance && linears_.size() == 1;
   if (fused && kernels::serves_convnet_loss_gradients(x, state.parameters, *fused_)) {
     return kernels::convnet_loss_gradients(x, targets, state.parameters, *fused_);
   }

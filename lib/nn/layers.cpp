@@ -10,7 +10,6 @@
 namespace retort::nn {
 namespace {
 
-constexpr double kBatchNormMomentum = 0.1;
 constexpr std::int64_t kGroups = 4;
 
 ConfigError too_small(const Plan& plan, const std::string& name, const std::string& needed,

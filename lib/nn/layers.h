@@ -14,6 +14,8 @@ namespace retort::nn {
 
 /// Added to the variance by every norm.
 constexpr double kNormEps = 1e-5;
+/// Share of a batch's statistics in the running ones.
+constexpr double kBatchNormMomentum = 0.1;
 
 /// Collects parameters, buffers and cost while a network is put together layer by layer, and
 /// follows the shape of one image's feature map.

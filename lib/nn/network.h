@@ -52,6 +52,7 @@ struct ForwardOptions {
   Mode mode = Mode::Eval;
   bool logits = true;            ///< false: skip the classifier
   bool activation_maps = false;  ///< keep the output of every block's activation, before pooling
+  double attention_power = 0;    ///< p > 0: sum |activation|^p over channels, for every block
   bool second_order = false;     ///< the result will be differentiated twice: no fused blocks
 };
 
@@ -60,6 +61,9 @@ struct ForwardResult {
   Tensor embedding;  ///< [N,F], the flattened input of the last linear layer
   /// Per convolution block [N,C,h,w]; empty when not asked for, and for MLP and ResNets.
   Tensors activation_maps;
+  /// For every activation map there would be, [N,h*w]: its sum over channels of |F|^p. Empty when
+  /// not asked for. Costs much less than the maps.
+  Tensors attention;
 };
 
 /// One architecture for one input shape and class count.

@@ -2,6 +2,7 @@
 
 #include "lib/core/error.h"
 #include "lib/core/str.h"
+#include "lib/kernels/convnet_outputs.h"
 #include "methods/matching/features.h"
 
 namespace retort::methods::attention_matching {
@@ -16,15 +17,10 @@ void Options::describe(config::OptionTable& table) {
 }
 
 Tensor attention(const Tensor& maps, double power) {
-  Tensor summed;
-  if (power == 1.0) {
-    summed = maps.abs().sum(1);
-  } else {
-    summed = maps.abs().pow(power).sum(1);
-  }
-  const Tensor flat = summed.flatten(1);
-  return flat / flat.norm(2, {1}, true).clamp_min(1e-12);
+  return unit_length(kernels::attention_sums(maps, power));
 }
+
+Tensor unit_length(const Tensor& rows) { return rows / rows.norm(2, {1}, true).clamp_min(1e-12); }
 
 void AttentionObjective::check(const nn::Network& network) const {
   const at::NoGradGuard no_grad;
@@ -32,8 +28,8 @@ void AttentionObjective::check(const nn::Network& network) const {
   const Tensor blank = at::zeros({1, input.channels, input.height, input.width});
   const auto maps = network
                         .forward(network.initialize(Rng(0)), blank,
-                                 {.mode = nn::Mode::Eval, .logits = false, .activation_maps = true})
-                        .activation_maps.size();
+                                 {.mode = nn::Mode::Eval, .logits = false, .attention_power = 1})
+                        .attention.size();
   if (maps >= 2) return;
   throw ConfigError(str("network ", network.name(),
                         ": attention is matched in every activation map but the last, which needs "
@@ -46,11 +42,11 @@ matching::Loss AttentionObjective::loss(const matching::Lens& lens,
   const auto real = matching::join_real(classes);
   std::vector<Tensors> real_attention;  // [layer][chunk]
   Tensors embeddings;
-  matching::forward_real(lens, real.images, true, [&](std::int64_t, const nn::ForwardResult& r) {
-    // The last activation map takes no part: its place is the embedding's.
-    real_attention.resize(r.activation_maps.size() - 1);
+  matching::forward_real(lens, real.images, power_, [&](std::int64_t, const nn::ForwardResult& r) {
+    // The last attention takes no part: its place is the embedding's.
+    real_attention.resize(r.attention.size() - 1);
     for (std::size_t l = 0; l < real_attention.size(); ++l) {
-      real_attention[l].push_back(attention(r.activation_maps[l], power_));
+      real_attention[l].push_back(unit_length(r.attention[l]));
     }
     embeddings.push_back(r.embedding);
   });
@@ -58,7 +54,7 @@ matching::Loss AttentionObjective::loss(const matching::Lens& lens,
   const auto synthetic = matching::join_synthetic(classes);
   const auto result =
       lens.network.forward(lens.state, synthetic.images,
-                           {.mode = nn::Mode::Train, .logits = false, .activation_maps = true});
+                           {.mode = nn::Mode::Train, .logits = false, .attention_power = power_});
   const auto squared_distance = [&](const Tensor& real_rows, const Tensor& synthetic_rows) {
     return (matching::class_means(real_rows, real.counts) -
             matching::class_means(synthetic_rows, synthetic.counts))
@@ -69,12 +65,19 @@ matching::Loss AttentionObjective::loss(const matching::Lens& lens,
       100 * lambda_ * squared_distance(at::cat(embeddings), result.embedding);
   Tensor attention_term = at::zeros_like(embedding_term);
   for (std::size_t l = 0; l < real_attention.size(); ++l) {
-    const Tensor rows = attention(result.activation_maps[l], power_);
+    const Tensor rows = unit_length(result.attention[l]);
     attention_term = attention_term + 100 * squared_distance(at::cat(real_attention[l]), rows);
   }
   return {
       attention_term + embedding_term,
       {{"attention", attention_term.item<double>()}, {"embedding", embedding_term.item<double>()}}};
+}
+
+matching::LossCost AttentionObjective::cost() const {
+  // Our loops know the powers of the papers.
+  const bool fused = power_ == 1 || power_ == 2 || power_ == 4;
+  const Pass pass = fused ? Pass::Fused : Pass::Layered;
+  return {.real_pass = pass, .synthetic_pass = pass};
 }
 
 MethodInfo info() {

@@ -7,6 +7,8 @@ namespace retort::methods::attention_matching {
 /// a(x) = vec(sum over channels |F|^p), scaled to unit length per image (length at least 1e-12).
 /// @param maps [N,C,h,w]  @return [N,h*w]
 Tensor attention(const Tensor& maps, double power);
+/// Rows divided by their lengths, at least 1e-12.  @param rows [N,D]
+Tensor unit_length(const Tensor& rows);
 
 /// Spatial attention at every activation but the last, and the mean embedding:
 ///   L = 100 sum_l sum_c |mean_R a_l - mean_S a_l|^2 + 100 lambda sum_c |mean_R e - mean_S e|^2
@@ -17,9 +19,7 @@ class AttentionObjective : public matching::Objective {
   AttentionObjective(double power, double lambda) : power_(power), lambda_(lambda) {}
   /// @throws ConfigError unless the network has at least two activation maps
   void check(const nn::Network& network) const override;
-  matching::LossCost cost() const override {
-    return {.real_pass = Pass::Layered, .synthetic_pass = Pass::Layered};
-  }
+  matching::LossCost cost() const override;
   matching::Loss loss(const matching::Lens& lens,
                       const std::vector<matching::ClassPair>& classes) const override;
 

@@ -8,7 +8,7 @@ matching::Loss DistributionObjective::loss(const matching::Lens& lens,
                                            const std::vector<matching::ClassPair>& classes) const {
   const auto real = matching::join_real(classes);
   Tensors embeddings;
-  matching::forward_real(lens, real.images, false, [&](std::int64_t, const nn::ForwardResult& r) {
+  matching::forward_real(lens, real.images, 0, [&](std::int64_t, const nn::ForwardResult& r) {
     embeddings.push_back(r.embedding);
   });
   const Tensor real_means = matching::class_means(at::cat(embeddings), real.counts);

@@ -5,14 +5,14 @@
 namespace retort::methods::matching {
 
 void forward_real(
-    const Lens& lens, const Tensor& images, bool activation_maps,
+    const Lens& lens, const Tensor& images, double attention_power,
     const std::function<void(std::int64_t first, const nn::ForwardResult& result)>& consume) {
   constexpr std::int64_t kChunk = 32;  // activations of 16 to 32 images stay in cache
   const at::NoGradGuard no_grad;
   const std::int64_t total = images.size(0);
   const std::int64_t chunk = lens.network.per_sample(nn::Mode::Train) ? kChunk : total;
   const nn::ForwardOptions options{
-      .mode = nn::Mode::Train, .logits = false, .activation_maps = activation_maps};
+      .mode = nn::Mode::Train, .logits = false, .attention_power = attention_power};
   for (std::int64_t first = 0; first < total; first += chunk) {
     const Tensor part = images.slice(0, first, std::min(first + chunk, total));
     consume(first, lens.network.forward(lens.state, part, options));

@@ -8,9 +8,10 @@ namespace retort::methods::matching {
 
 /// Forward passes of the real half, without a graph: cut into chunks that stay in cache where the
 /// network treats images one by one, in one piece where BatchNorm shares statistics.
+/// @param attention_power see nn::ForwardOptions; 0: no attention
 /// `consume` is called once per chunk, in order, with the rows [first, first + n) it covers.
 void forward_real(
-    const Lens& lens, const Tensor& images, bool activation_maps,
+    const Lens& lens, const Tensor& images, double attention_power,
     const std::function<void(std::int64_t first, const nn::ForwardResult& result)>& consume);
 
 }  // namespace retort::methods::matching

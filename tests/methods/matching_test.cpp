@@ -359,8 +359,14 @@ TEST_CASE("the predicted work counts both halves, warm-up and the path each take
   CHECK(dm.per_iteration.fused == Approx(classes * forward * (8 + 2 * 2)));
   CHECK(dm.per_iteration.plain == 0);
   CHECK(dm.memory_bytes > 0);
-  CHECK(work("datadam", {}).per_iteration.fused == 0);
-  CHECK(work("datadam", {}).per_iteration.layered > 0);
+  const Work datadam = work("datadam", {});
+  CHECK(datadam.per_iteration.fused == Approx(dm.per_iteration.fused));
+  CHECK(datadam.per_iteration.layered == 0);
+  const Work cubic = work("datadam", {{"power", "3"}});
+  CHECK(cubic.per_iteration.fused == 0);
+  CHECK(cubic.per_iteration.layered == Approx(dm.per_iteration.fused));
+  CHECK(work("dm", {{"net", "ConvNet-2-BN-w8"}}).per_iteration.fused > 0);
+  CHECK(work("dm", {{"net", "ConvNet-2-GN-w8"}}).per_iteration.fused == 0);
   const Work gm = work("gm", {{"networks", "fresh"}});
   CHECK(gm.per_iteration.fused == Approx(classes * forward * (8 * 2.93 + 2 * 7.79)));
   CHECK(gm.per_iteration.plain == 0);

@@ -248,6 +248,67 @@ TEST_CASE("the fast kernels leave the default ConvNet's outputs and gradients as
   }
 }
 
+TEST_CASE("attention is the sum over channels of the activation maps' powers", "[nn]") {
+  const at::NoGradGuard no_gradients;
+  for (const std::string name : {"ConvNet-2-w4", "ConvNet-2-BN-w4", "ConvNet-2-GN-w4-swish",
+                                 "ConvNet-2-w4-max", "AlexNet", "MLP", "ResNet-18-BN"}) {
+    INFO(name);
+    const auto network = nn::make_network(name, {3, 8, 8}, 2);
+    const auto state = jittered(*network);
+    const Tensor x = images(2, {3, 8, 8}).to(at::kDouble);
+    const Tensors maps = network->forward(state, x, {.activation_maps = true}).activation_maps;
+    CHECK(network->forward(state, x).attention.empty());
+    for (const double power : {1.0, 2.5}) {
+      const auto out = network->forward(state, x, {.attention_power = power});
+      CHECK(out.activation_maps.empty());
+      REQUIRE(out.attention.size() == maps.size());
+      for (std::size_t i = 0; i < maps.size(); ++i) {
+        CHECK_CLOSE(out.attention[i], maps[i].abs().pow(power).sum(1).flatten(1), 1e-12);
+      }
+    }
+  }
+}
+
+TEST_CASE("the fast kernels leave attention and BatchNorm as they are", "[nn]") {
+  const auto mode = GENERATE(nn::Mode::Train, nn::Mode::Eval);
+  const std::string name = GENERATE("ConvNet-2-w8", "ConvNet-2-BN-w8");
+  const double power = GENERATE(0.0, 1.0, 4.0);
+  INFO(name << (mode == nn::Mode::Train ? ", training" : ", evaluation") << ", power " << power);
+  const auto network = nn::make_network(name, {3, 10, 9}, 4);
+  const auto run = [&](kernels::Policy policy) {
+    const PolicyGuard guard(policy);
+    auto state = jittered(*network);
+    for (auto& p : state.parameters) p = p.to(at::kFloat).requires_grad_();
+    for (auto& b : state.buffers) b = b.to(at::kFloat);
+    const Tensor x = images(3, {3, 10, 9}).requires_grad_();
+    kernels::reset_counters();
+    const auto out = network->forward(state, x, {.mode = mode, .attention_power = power});
+    const kernels::Counters counters = kernels::counters();
+    // False under the reference's policy, and on a processor without AVX2.
+    const std::int64_t fast =
+        kernels::serves_convnet_features(x, state.parameters, {.depth = 2}) ? 1 : 0;
+    CHECK(counters.attention_fast == (power > 0 ? fast : 0));
+    CHECK(counters.attention_fallback == (power > 0 ? 1 - fast : 0));
+    CHECK(counters.batch_norm_fast == (network->has_batch_norm() ? fast : 0));
+    CHECK(counters.batch_norm_fallback == (network->has_batch_norm() ? 1 - fast : 0));
+    Tensor loss = out.logits.square().sum();
+    for (const Tensor& a : out.attention) loss = loss + a.square().mean();
+    const Tensors parameters = {state.parameters[0], state.parameters[2], state.parameters[4], x};
+    Tensors result = torch::autograd::grad({loss}, parameters);
+    result.push_back(out.logits);
+    result.insert(result.end(), out.attention.begin(), out.attention.end());
+    result.insert(result.end(), state.buffers.begin(), state.buffers.end());
+    return result;
+  };
+  const Tensors fast = run(kernels::Policy::Fast);
+  const Tensors plain = run(kernels::Policy::Reference);
+  REQUIRE(fast.size() == plain.size());
+  for (std::size_t i = 0; i < plain.size(); ++i) {
+    INFO("tensor " << i);
+    CHECK_CLOSE(fast[i], plain[i], 1e-5);
+  }
+}
+
 TEST_CASE("fresh parameters are uniform within one over the root of the fan-in", "[nn][init]") {
   const auto network = nn::make_network("ConvNet-3", kRgb, 10);
   const auto state = network->initialize(Rng(11));
