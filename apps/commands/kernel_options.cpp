@@ -33,8 +33,6 @@ void KernelOptions::apply() const {
 nlohmann::json kernel_counts() {
   const kernels::Counters counters = kernels::counters();
   return {{"policy", kernels::policy() == kernels::Policy::Fast ? "fast" : "reference"},
-          {"norm_pool_fast", counters.norm_pool_fast},
-          {"norm_pool_fallback", counters.norm_pool_fallback},
           {"conv_fast", counters.conv_fast},
           {"conv_fallback", counters.conv_fallback},
           {"convnet_fast", counters.convnet_fast},

@@ -25,10 +25,9 @@ constexpr std::size_t kCacheLine = 64;
 struct State {
   std::atomic<Policy> policy{Policy::Fast};
   std::atomic<Precision> precision{Precision::Fp32};
-  std::atomic<std::int64_t> norm_pool_fast{0}, norm_pool_fallback{0}, conv_fast{0},
-      conv_fallback{0}, convnet_fast{0}, convnet_fallback{0}, convnet_mixed{0}, gradient_fast{0},
-      gradient_fallback{0}, attention_fast{0}, attention_fallback{0}, batch_norm_fast{0},
-      batch_norm_fallback{0}, second_order{0};
+  std::atomic<std::int64_t> conv_fast{0}, conv_fallback{0}, convnet_fast{0}, convnet_fallback{0},
+      convnet_mixed{0}, gradient_fast{0}, gradient_fallback{0}, attention_fast{0},
+      attention_fallback{0}, batch_norm_fast{0}, batch_norm_fallback{0}, second_order{0};
 };
 
 State& state() {
@@ -40,8 +39,6 @@ State& state() {
 template <class Visit>
 void for_each_counter(const Visit& visit) {
   State& s = state();
-  visit(&Counters::norm_pool_fast, s.norm_pool_fast);
-  visit(&Counters::norm_pool_fallback, s.norm_pool_fallback);
   visit(&Counters::conv_fast, s.conv_fast);
   visit(&Counters::conv_fallback, s.conv_fallback);
   visit(&Counters::convnet_fast, s.convnet_fast);

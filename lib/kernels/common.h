@@ -27,9 +27,7 @@ std::int64_t padded_channels(std::int64_t channels);
 enum class Slot {
   Convolve,
   Map,
-  PooledMap,
   Gradient,
-  PooledGradient,
   Patches,
   Products,
   Statistics,

@@ -9,7 +9,6 @@
 #include "lib/kernels/common.h"
 #include "lib/kernels/convnet_mixed.h"
 #include "lib/kernels/convnet_plan.h"
-#include "lib/kernels/norm_act_pool.h"
 
 namespace retort::kernels {
 namespace {
@@ -166,7 +165,8 @@ Tensor convnet_features_reference(const Tensor& x, std::span<const Tensor> param
   for (std::size_t b = 0; b < std::size_t(shape.depth); ++b) {
     const auto p = parameters.subspan(kPerBlock * b, kPerBlock);
     map = at::conv2d(map, p[0], p[1], 1, b == 0 ? shape.first_padding : 1);
-    map = norm_relu_pool_reference(map, p[2], p[3], shape.eps);
+    map = at::group_norm(map, map.size(1), p[2], p[3], shape.eps);
+    map = at::avg_pool2d(at::relu(map), 2);
   }
   return map.flatten(1);
 }

@@ -32,8 +32,6 @@ bool processor_gains_by_mixed();
 /// bf16. `second_order`: first gradients of a fast
 /// forward that were asked for in differentiable form and therefore recomputed by the reference.
 struct Counters {
-  std::int64_t norm_pool_fast = 0;
-  std::int64_t norm_pool_fallback = 0;
   std::int64_t conv_fast = 0;
   std::int64_t conv_fallback = 0;
   std::int64_t convnet_fast = 0;

@@ -337,7 +337,7 @@ TEST_CASE("the reference kernels compute when asked for, and the document says s
   };
   const auto reference = kernels("reference");
   CHECK(reference["policy"] == "reference");
-  for (const char* name : {"conv_fast", "convnet_fast", "norm_pool_fast"}) {
+  for (const char* name : {"conv_fast", "convnet_fast", "attention_fast", "batch_norm_fast"}) {
     CHECK(reference[name] == 0);
   }
   const auto fast = kernels("fast");

@@ -114,7 +114,8 @@ struct Loops {
   void (*affine_relu_pool)(const float* z, const MapShape& shape, const Affine& affine, int power,
                            float* y, float* attention);
   /// Sums over pixels of g, the gradient after the affine map, and of g (z - mean).
-  /// @param gattention [height][width], or nullptr for zero  @param sum_g,sum_gd [channels], written
+  /// @param gattention [height][width], or nullptr for zero  @param sum_g,sum_gd [channels],
+  /// written
   void (*affine_relu_pool_sums)(const float* z, const MapShape& shape, const Affine& affine,
                                 int power, const float* gy, const float* gattention, float* sum_g,
                                 float* sum_gd);
