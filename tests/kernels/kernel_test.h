@@ -29,6 +29,12 @@ inline Tensor normal(const std::string& name, at::IntArrayRef shape) {
   return at::randn(shape, generator, at::TensorOptions(at::kFloat));
 }
 
+/// The block behind a convolution of the default ConvNet, in plain LibTorch operations.
+inline Tensor norm_relu_pool_reference(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                                       double eps = 1e-5) {
+  return at::avg_pool2d(at::relu(at::group_norm(x, x.size(1), weight, bias, eps)), 2);
+}
+
 inline Tensor leaf(const Tensor& values) { return values.detach().clone().requires_grad_(); }
 
 }  // namespace retort::testing
