@@ -143,7 +143,9 @@ class Run {
                           "; repeat theirs, or choose another --run-dir"));
   }
 
+  /// The prediction is for the processor.
   void announce() {
+    if (!context_.dataset.device().is_cpu()) return;
     const Prediction prediction = predict(method_, context_);
     if (prediction.total_seconds < 1) return;
     log::info(str("predicted: ", duration_text(prediction.total_seconds), " for ",

@@ -18,7 +18,8 @@ namespace retort::methods {
 
 /// What a run hands to its method.
 struct RunContext {
-  const data::ImageDataset& dataset;  ///< training split is what may be looked at
+  /// Training split is what may be looked at. A method computes on its device().
+  const data::ImageDataset& dataset;
   std::int64_t ipc = 1;
   Rng rng{0};                      ///< the run's root stream; take children by name
   const StopFlag* stop = nullptr;  ///< polled by whatever takes longer than seconds; none: never

@@ -20,7 +20,7 @@ UpdateReport RealImages::update(std::int64_t) {
   for (const Tensor& indices : select(*run_, per_class).split(per_class)) {
     packed.push_back(decoder_->pack(run_->dataset.batch(data::Split::Train, indices)));
   }
-  stored_ = at::cat(packed);
+  stored_ = at::cat(packed).to(at::kCPU);
   return {};
 }
 

@@ -127,6 +127,7 @@ void report_outcome(const CondenseOptions& options, const methods::DriverOptions
                                {"wall_seconds", outcome.wall_seconds},
                                {"already_finished", outcome.already_finished}};
     if (outcome.last_loss) document["loss"] = *outcome.last_loss;
+    document["device"] = options.device.device;
     document["kernels"] = kernel_counts();
     if (driver.out) document["out"] = driver.out->string();
     print_document(document);
@@ -151,12 +152,17 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   check_run_dir(options);
   if (!options.time_budget.empty()) cli::parse_duration("time-budget", options.time_budget);
   if (options.eval_every > 0) eval::load_protocol(options.eval_protocol);  // an unknown name
+  if (options.dry_run && options.device.device != "cpu") {
+    throw ConfigError(
+        str("--dry-run predicts for --device cpu only, found '", options.device.device, "'"));
+  }
+  const at::Device device = options.device.open();
   options.common.apply(program);
   options.kernels.apply();
 
   const auto seed = std::uint64_t(options.seed);
   const data::ImageDataset full = options.dataset.open(seed);
-  const data::ImageDataset dataset = training_view(options, full);
+  const data::ImageDataset dataset = training_view(options, full).on(device);
   check_ipc(options.ipc, dataset);
   methods::RunContext context{.dataset = dataset, .ipc = options.ipc, .rng = Rng(seed)};
   const auto method = options.factory->create();

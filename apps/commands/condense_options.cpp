@@ -65,6 +65,7 @@ config::OptionTable CondenseOptions::recorded_options() {
             config::in_range(0.01, 0.5));
   table.add("eval-protocol", eval_protocol, "how the checks train, see `retort list protocols`",
             any_text());
+  device.describe(table);
   kernels.describe(table);
   table.add("grid-every", grid_every, "iterations between pictures of the set; 0: at the end only",
             at_least(0));

@@ -8,6 +8,7 @@
 
 #include "apps/cli/command.h"
 #include "apps/commands/dataset_options.h"
+#include "apps/commands/device_options.h"
 #include "apps/commands/kernel_options.h"
 #include "methods/driver.h"
 #include "methods/method.h"
@@ -26,6 +27,7 @@ class CondenseOptions {
   bool help = false;
   cli::CommonOptions common;
   DatasetOptions dataset;
+  DeviceOptions device;
   KernelOptions kernels;
 
   // What a run is: recorded in config.cfg.

@@ -7,6 +7,7 @@
 #include "apps/commands/baselines.h"
 #include "apps/commands/commands.h"
 #include "apps/commands/dataset_options.h"
+#include "apps/commands/device_options.h"
 #include "apps/commands/document.h"
 #include "apps/commands/kernel_options.h"
 #include "lib/core/error.h"
@@ -124,8 +125,10 @@ fs::path report_in_run_folder(const eval::EvaluationReport& report) {
   return beside;
 }
 
-void write_report(const eval::EvaluationReport& report, const EvaluateOptions& options, bool json) {
+void write_report(const eval::EvaluationReport& report, const EvaluateOptions& options,
+                  const std::string& device, bool json) {
   nlohmann::json document = eval::to_json(report);
+  document["device"] = device;
   document["kernels"] = kernel_counts();
   const fs::path out = options.out.empty() ? report_in_run_folder(report) : fs::path(options.out);
   if (!out.empty()) {
@@ -148,10 +151,12 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   cli::CommonOptions common;
   DatasetOptions dataset_options;
   EvaluateOptions options;
+  DeviceOptions device_options;
   KernelOptions kernels;
   config::OptionTable table;
   options.describe(table);
   dataset_options.describe(table);
+  device_options.describe(table);
   kernels.describe(table);
   common.describe(table);
   const auto words = cli::parse_command(command, args, table, {{"SET"}, 1});
@@ -162,6 +167,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   report.seeds = seeds_of(options, report.protocol);
   std::vector<Baseline> baselines;
   for (const auto& text : options.baselines) baselines.push_back(parse_baseline(text));
+  const at::Device device = device_options.open();
   common.apply(program);
   kernels.apply();
 
@@ -172,7 +178,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   }
   for (const auto& baseline : baselines) baseline_title(baseline, set);
   warn_of_learned_lr(set, report.protocol);
-  const data::ImageDataset dataset = open_for_set(dataset_options, table, set);
+  const data::ImageDataset dataset = open_for_set(dataset_options, table, set).on(device);
   std::vector<std::string> nets = options.nets;
   if (nets.empty()) nets.push_back(report.protocol.network_for(dataset.shape()));
   for (const auto& net : nets) nn::make_network(net, dataset.shape(), dataset.num_classes());
@@ -190,7 +196,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
     report.baselines.push_back(
         evaluation.subject(baseline_title(baseline, set), other, storage::stored_bytes(other)));
   }
-  write_report(report, options, common.json);
+  write_report(report, options, device_options.device, common.json);
   return 0;
 }
 

@@ -147,7 +147,13 @@ Tensor ImageDataset::pixels(Split split, const Tensor& indices) const {
 }
 
 Tensor ImageDataset::batch(Split split, const Tensor& indices) const {
-  return preprocessing_.apply(pixels(split, indices));
+  return preprocessing_.apply(pixels(split, indices).to(device_));
+}
+
+ImageDataset ImageDataset::on(at::Device device) const {
+  ImageDataset result = *this;
+  result.device_ = device;
+  return result;
 }
 
 ImageDataset ImageDataset::with_preprocessing(Preprocessing preprocessing) const {
@@ -174,11 +180,13 @@ ImageDataset ImageDataset::hold_out(double fraction, Rng rng) const {
   const Cut cut = stratified_cut(train_.labels, info_.class_names, fraction, rng);
   DatasetInfo info = info_;
   add_note(info.note, str("test split is ", 100 * fraction, " % held out of the training split"));
-  return {std::move(info), take(train_, cut.kept), take(train_, cut.held), preprocessing_};
+  return ImageDataset(std::move(info), take(train_, cut.kept), take(train_, cut.held),
+                      preprocessing_)
+      .on(device_);
 }
 
 ImageDataset ImageDataset::train_subset(const Tensor& indices) const {
-  return {info_, take(train_, indices), test_, preprocessing_};
+  return ImageDataset(info_, take(train_, indices), test_, preprocessing_).on(device_);
 }
 
 Cut stratified_cut(const Tensor& labels, const std::vector<std::string>& class_names,

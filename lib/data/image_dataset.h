@@ -70,7 +70,13 @@ class ImageDataset {
 
   /// @param indices int64 [n]
   Tensor pixels(Split split, const Tensor& indices) const;  ///< uint8 [n,C,H,W]
-  Tensor batch(Split split, const Tensor& indices) const;   ///< preprocessed float32 [n,C,H,W]
+  /// Preprocessed float32 [n,C,H,W] on device(); the only place where real images get there.
+  Tensor batch(Split split, const Tensor& indices) const;
+
+  /// Where batches are made, the CPU unless said otherwise: whoever computes with them has networks
+  /// and synthetic images there too. Pixels, labels and indices stay on the CPU.
+  at::Device device() const { return device_; }
+  ImageDataset on(at::Device device) const;
 
   ImageDataset with_preprocessing(Preprocessing preprocessing) const;
   /// A seeded random subset of n training images per class (all of a class that has fewer), in the
@@ -91,6 +97,7 @@ class ImageDataset {
   Preprocessing preprocessing_;
   ImageShape shape_;
   std::vector<Tensor> class_indices_;
+  at::Device device_ = at::kCPU;
 };
 
 /// A view of some rows of another store.

@@ -159,7 +159,7 @@ class Run {
     if (requested(stop_)) return outcome;
     const double start = wall_seconds();
     const Rng rng = Rng(seed).child("evaluation");
-    nn::NetworkState state = network_.initialize(rng.child("init"));
+    nn::NetworkState state = network_.initialize(rng.child("init"), dataset_.device());
     outcome.result.seed = seed;
     with_context(str("network of seed ", seed), [&] {
       train::train(network_, state, data_, options_, rng.child("train"),
@@ -216,9 +216,10 @@ TestResult test(const nn::Network& network, const nn::NetworkState& state,
     const std::int64_t end = std::min(n, begin + kTestChunk);
     const Tensor logits =
         network.forward(state, dataset.batch(split, at::arange(begin, end, at::kLong))).logits;
-    const Tensor labels = dataset.labels(split).slice(0, begin, end).unsqueeze(1);
+    const Tensor labels =
+        dataset.labels(split).slice(0, begin, end).unsqueeze(1).to(logits.device());
     losses[std::size_t(chunk)] = -logits.log_softmax(1).gather(1, labels).sum().item<double>();
-    predictions[std::size_t(chunk)] = logits.argmax(1);
+    predictions[std::size_t(chunk)] = logits.argmax(1).to(at::kCPU);
   });
   TestResult result;
   result.confusion = empty_confusion(dataset.num_classes());
@@ -253,7 +254,7 @@ NetworkResult Evaluator::evaluate(const data::LabelledImages& training, const st
   check_request(dataset_, training, seeds);
   const double start = wall_seconds();
   const auto net = nn::make_network(network, dataset_.shape(), dataset_.num_classes());
-  const train::TensorData data(training);
+  const train::TensorData data({training.images.to(dataset_.device()), training.labels});
   const auto runs = std::int64_t(seeds.size());
   const std::int64_t epochs = protocol_.train_options(false).epochs;
   const std::int64_t tests =

@@ -51,7 +51,8 @@ std::int64_t runs_at_once(std::int64_t runs, std::int64_t threads, std::int64_t 
 
 /// Trains fresh networks on images and tests them. Each network sees LibTorch single-threaded,
 /// whether it has one thread or spreads its mini-batches over all of them (train::batch_gradient),
-/// so results depend neither on how many run at once nor on the number of threads.
+/// so results depend neither on how many run at once nor on the number of threads. All of it
+/// happens on the dataset's device.
 class Evaluator {
  public:
   Evaluator(const data::ImageDataset& dataset, Protocol protocol);

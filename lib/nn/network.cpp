@@ -7,6 +7,7 @@
 
 #include <torch/csrc/autograd/autograd.h>
 
+#include "lib/core/device.h"
 #include "lib/core/error.h"
 #include "lib/core/shape.h"
 #include "lib/core/str.h"
@@ -50,6 +51,10 @@ NetworkState NetworkState::detached_clone() const {
   return copy;
 }
 
+NetworkState NetworkState::to(at::Device device) const {
+  return {to_device(parameters, device), to_device(buffers, device)};
+}
+
 Network::Network(std::string name, ImageShape input, std::int64_t num_classes)
     : name_(std::move(name)), input_(input), num_classes_(num_classes) {
   if (num_classes < 1) {
@@ -63,7 +68,7 @@ std::int64_t Network::parameter_count() const {
   return std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});
 }
 
-NetworkState Network::initialize(const Rng& rng) const {
+NetworkState Network::initialize(const Rng& rng, at::Device device) const {
   NetworkState state;
   state.parameters.reserve(parameters_.size());
   state.buffers.reserve(buffers_.size());
@@ -71,7 +76,7 @@ NetworkState Network::initialize(const Rng& rng) const {
   for (const auto& info : buffers_) {
     state.buffers.push_back(at::full(info.shape, info.initial, at::kFloat));
   }
-  return state;
+  return state.to(device);
 }
 
 Tensors Network::loss_gradients(const NetworkState& state, const Tensor& x,

@@ -41,6 +41,7 @@ struct NetworkState {
   Tensors buffers;
 
   NetworkState detached_clone() const;
+  NetworkState to(at::Device device) const;  ///< shares what is on `device` already
 };
 
 enum class Mode {
@@ -94,8 +95,8 @@ class Network {
   /// Multiply-accumulates of one image's forward pass.
   virtual std::int64_t macs() const = 0;
 
-  /// Fresh random state, float32; every parameter from its own child stream.
-  NetworkState initialize(const Rng& rng) const;
+  /// Fresh random state, float32; every parameter from its own child stream, drawn on the CPU.
+  NetworkState initialize(const Rng& rng, at::Device device = at::kCPU) const;
 
  protected:
   Network(std::string name, ImageShape input, std::int64_t num_classes);

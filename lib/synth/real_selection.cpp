@@ -45,7 +45,7 @@ FeatureExtractor::FeatureExtractor(const data::ImageDataset& dataset, FeatureOpt
     : state_(std::make_unique<State>(State{dataset, nullptr, {}})) {
   if (options.features == "pixels") return;
   state_->network = nn::make_network(options.net, dataset.shape(), dataset.num_classes());
-  state_->parameters = state_->network->initialize(rng.child("init"));
+  state_->parameters = state_->network->initialize(rng.child("init"), dataset.device());
   if (options.epochs == 0) return;
   log::info(str("training ", state_->network->name(), " for features: ", options.epochs,
                 options.epochs == 1 ? " epoch" : " epochs", " over ",
@@ -62,7 +62,9 @@ FeatureExtractor::FeatureExtractor(const data::ImageDataset& dataset, FeatureOpt
 FeatureExtractor::~FeatureExtractor() = default;
 
 Tensor FeatureExtractor::operator()(const Tensor& indices) const {
-  if (!state_->network) return state_->dataset.batch(data::Split::Train, indices).flatten(1);
+  if (!state_->network) {
+    return state_->dataset.batch(data::Split::Train, indices).flatten(1).to(at::kCPU);
+  }
   return train::embed(*state_->network, state_->parameters, state_->dataset, data::Split::Train,
                       indices);
 }

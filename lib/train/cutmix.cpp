@@ -39,12 +39,13 @@ Tensor mix_images(const CutMix& mix, const Tensor& images) {
     return x.narrow(2, mix.row, mix.height).narrow(3, mix.col, mix.width);
   };
   Tensor mixed = images.clone();
-  box(mixed).copy_(box(images).index_select(0, mix.partner));
+  box(mixed).copy_(box(images).index_select(0, mix.partner.to(images.device())));
   return mixed;
 }
 
 Tensor mix_targets(const CutMix& mix, const Tensor& targets) {
-  return targets * mix.kept + targets.index_select(0, mix.partner) * (1 - mix.kept);
+  return targets * mix.kept +
+         targets.index_select(0, mix.partner.to(targets.device())) * (1 - mix.kept);
 }
 
 }  // namespace retort::train

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "lib/core/device.h"
 #include "lib/core/error.h"
 #include "lib/core/log.h"
 #include "lib/core/parallel.h"
@@ -39,6 +40,10 @@ class RealDataTrainer {
     train_step(*network_, state, sgd, options_.lr, data_.batch(rows), step_options_, stream);
   }
 
+  nn::NetworkState initialize(const Rng& rng) const {
+    return network_->initialize(rng.child("init"), device());
+  }
+  at::Device device() const { return data_.device(); }
   Sgd optimizer() const { return {options_.momentum, options_.weight_decay}; }
   const nn::Network& network() const { return *network_; }
   const TrainedNetworksOptions& options() const { return options_; }
@@ -52,18 +57,18 @@ class RealDataTrainer {
 
 class FreshNetworks : public NetworkSource {
  public:
-  FreshNetworks(std::shared_ptr<const nn::Network> network, Rng rng)
-      : network_(std::move(network)), rng_(rng) {}
-
+  FreshNetworks(std::shared_ptr<const nn::Network> network, Rng rng, at::Device device)
+      : network_(std::move(network)), rng_(rng), device_(device) {}
 
   nn::NetworkState& at(std::int64_t iteration) override {
-    state_ = network_->initialize(rng_.child("network", iteration));
+    state_ = network_->initialize(rng_.child("network", iteration), device_);
     return state_;
   }
 
  private:
   std::shared_ptr<const nn::Network> network_;
   Rng rng_;
+  at::Device device_;
   nn::NetworkState state_;
 };
 
@@ -72,7 +77,6 @@ class TrainedNetworks : public NetworkSource {
   TrainedNetworks(std::shared_ptr<const nn::Network> network, const data::ImageDataset& dataset,
                   const TrainedNetworksOptions& options, Rng rng)
       : trainer_(std::move(network), dataset, options), rng_(rng), sgd_(trainer_.optimizer()) {}
-
 
   nn::NetworkState& at(std::int64_t iteration) override {
     const auto& options = trainer_.options();
@@ -99,14 +103,15 @@ class TrainedNetworks : public NetworkSource {
     if (!in.has("network_source/period")) return;
     period_ = in.integer("network_source/period");
     steps_ = in.integer("network_source/steps");
-    training_.parameters = in.tensors("network_source/parameters");
-    training_.buffers = in.tensors("network_source/buffers");
-    sgd_.set_velocity(in.tensors("network_source/velocity"));
+    const at::Device device = trainer_.device();
+    training_.parameters = to_device(in.tensors("network_source/parameters"), device);
+    training_.buffers = to_device(in.tensors("network_source/buffers"), device);
+    sgd_.set_velocity(to_device(in.tensors("network_source/velocity"), device));
   }
 
  private:
   void start(std::int64_t period, const Rng& stream) {
-    training_ = trainer_.network().initialize(stream.child("init"));
+    training_ = trainer_.initialize(stream);
     sgd_ = trainer_.optimizer();
     period_ = period;
     steps_ = 0;
@@ -132,7 +137,6 @@ class NetworkPool : public NetworkSource {
     }
   }
 
-
   nn::NetworkState& at(std::int64_t iteration) override {
     if (pool_.empty()) train_all();
     Rng pick = rng_.child("pick", iteration);
@@ -149,7 +153,7 @@ class NetworkPool : public NetworkSource {
       const std::int64_t member = options_.count - 1 - task;  // the longest training first
       const Rng stream = rng_.child("member", member);
       auto& state = pool[std::size_t(member)];
-      state = trainer_.network().initialize(stream.child("init"));
+      state = trainer_.initialize(stream);
       Sgd sgd = trainer_.optimizer();
       for (std::int64_t s = 0; s < steps_of(member); ++s) trainer_.step(state, sgd, stream, s);
     });
@@ -170,8 +174,9 @@ class NetworkPool : public NetworkSource {
 
 }  // namespace
 
-std::unique_ptr<NetworkSource> fresh_networks(std::shared_ptr<const nn::Network> network, Rng rng) {
-  return std::make_unique<FreshNetworks>(std::move(network), rng);
+std::unique_ptr<NetworkSource> fresh_networks(std::shared_ptr<const nn::Network> network, Rng rng,
+                                              at::Device device) {
+  return std::make_unique<FreshNetworks>(std::move(network), rng, device);
 }
 
 std::unique_ptr<NetworkSource> trained_networks(std::shared_ptr<const nn::Network> network,

@@ -25,8 +25,10 @@ class NetworkSource {
   virtual void load_state(const storage::StateReader&) {}
 };
 
-/// A new random initialisation at every iteration.
-std::unique_ptr<NetworkSource> fresh_networks(std::shared_ptr<const nn::Network> network, Rng rng);
+/// A new random initialisation at every iteration. (The other sources are on their dataset's
+/// device.)
+std::unique_ptr<NetworkSource> fresh_networks(std::shared_ptr<const nn::Network> network, Rng rng,
+                                              at::Device device = at::kCPU);
 
 /// Networks trained on real data while they are used: every `period` iterations a new random
 /// network takes `warmup_steps` SGD steps, then `steps_between` more before each following

@@ -146,7 +146,8 @@ TensorData::TensorData(data::LabelledImages all) : all_(std::move(all)) {
 std::int64_t TensorData::size() const { return all_.images.size(0); }
 
 data::LabelledImages TensorData::batch(const Tensor& indices) const {
-  return {all_.images.index_select(0, indices), select_labels(all_.labels, indices)};
+  return {all_.images.index_select(0, indices.to(all_.images.device())),
+          select_labels(all_.labels, indices)};
 }
 
 DatasetData::DatasetData(const data::ImageDataset& dataset, data::Split split)
@@ -234,13 +235,14 @@ BatchGradient batch_gradient(const nn::Network& network, const nn::NetworkState&
                              const Tensor& images_in, const Tensor& targets_in) {
   check_targets(images_in, targets_in);
   const Tensor images = images_in.detach();  // nobody reads a gradient of the images or targets
-  const Tensor targets = targets_in.detach();
+  const Tensor targets = targets_in.detach().to(images.device());
   const std::int64_t n = images.size(0);
   if (!network.per_sample(nn::Mode::Train)) {
     auto whole = chunk_gradient(network, state, images, targets, n);
     return {whole.loss_sum / double(n), whole.logits, std::move(whole.gradients)};
   }
-  const std::int64_t chunks = gradient_chunks(n);
+  // A device wants the whole batch at once, and its additions are not in a fixed order anyway.
+  const std::int64_t chunks = images.is_cpu() ? gradient_chunks(n) : 1;
   std::vector<double> losses(static_cast<std::size_t>(chunks));
   Tensors logits(static_cast<std::size_t>(chunks));
   OrderedSum sum;
@@ -284,7 +286,7 @@ StepReport train_step(const nn::Network& network, nn::NetworkState& state, Sgd& 
                              " at step size ", lr, "; are the images finite, is it too large?"));
   }
   sgd.step(state.parameters, gradient.gradients, lr);
-  const Tensor predicted = gradient.logits.argmax(1);
+  const Tensor predicted = gradient.logits.argmax(1).to(at::kCPU);
   return {gradient.loss, predicted.eq(data::hard_classes(batch.labels)).sum().item<std::int64_t>()};
 }
 
@@ -323,7 +325,8 @@ Tensor embed(const nn::Network& network, const nn::NetworkState& state,
     const Tensor rows = indices.narrow(0, chunk * kForwardChunk,
                                        std::min(kForwardChunk, n - chunk * kForwardChunk));
     const auto images = dataset.batch(split, rows);
-    parts[std::size_t(chunk)] = network.forward(state, images, {.logits = false}).embedding;
+    parts[std::size_t(chunk)] =
+        network.forward(state, images, {.logits = false}).embedding.to(at::kCPU);
   });
   return at::cat(parts);
 }

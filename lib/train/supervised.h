@@ -20,7 +20,8 @@ class TrainingData {
  public:
   virtual ~TrainingData() = default;
   virtual std::int64_t size() const = 0;
-  /// @param indices int64 [n]  @return images [n,C,H,W] preprocessed, labels for those rows
+  /// @param indices int64 [n]  @return images [n,C,H,W] preprocessed, on the device that trains;
+  ///        labels for those rows, on the CPU
   virtual data::LabelledImages batch(const Tensor& indices) const = 0;
 };
 
@@ -37,6 +38,7 @@ class TensorData : public TrainingData {
 class DatasetData : public TrainingData {
  public:
   DatasetData(const data::ImageDataset& dataset, data::Split split);
+  at::Device device() const { return dataset_.device(); }
   std::int64_t size() const override;
   data::LabelledImages batch(const Tensor& indices) const override;
 
@@ -144,7 +146,7 @@ Tensor target_probabilities(const data::Labels& labels, std::int64_t num_classes
 /// The labels of some rows.  @param indices int64 [n]
 data::Labels select_labels(const data::Labels& labels, const Tensor& indices);
 
-/// Embeddings in eval mode, without a graph, in chunks over all threads.  @return [N,F]
+/// Embeddings in eval mode, without a graph, in chunks over all threads.  @return [N,F], on the CPU
 Tensor embed(const nn::Network& network, const nn::NetworkState& state,
              const data::ImageDataset& dataset, data::Split split, const Tensor& indices);
 

@@ -22,7 +22,7 @@ namespace {
 Tensors loss_gradients(const matching::Lens& lens, const Tensor& images, std::int64_t label) {
   const Tensor targets =
       at::one_hot(at::full({images.size(0)}, label, at::kLong), lens.network.num_classes())
-          .to(images.scalar_type());
+          .to(images.device(), images.scalar_type());
   return lens.network.loss_gradients(lens.state, images, targets);
 }
 

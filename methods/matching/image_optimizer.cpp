@@ -6,6 +6,9 @@ namespace retort::methods::matching {
 
 void ImageOptimizer::step(const Tensor& images, const Tensor& gradient) {
   const at::NoGradGuard no_grad;
+  // A loaded state comes on the CPU.
+  if (first_.defined()) first_ = first_.to(images.device());
+  if (second_.defined()) second_ = second_.to(images.device());
   ++steps_;
   if (kind_ == "adam") {
     constexpr double kBeta2 = 0.999;

@@ -61,7 +61,7 @@ void MatchingMethod::prepare(RunContext& run) {
     source_ = train::network_pool(network_, run.dataset,
                                   {options_.pool_size, options_.pool_steps, training}, networks);
   } else {
-    source_ = train::fresh_networks(network_, networks);
+    source_ = train::fresh_networks(network_, networks, run.dataset.device());
   }
 }
 
@@ -76,8 +76,8 @@ void MatchingMethod::initialize(RunContext& run) {
   auto decoder = decoder_for(run.dataset);
   const Tensor start =
       initial_images(run.dataset, ipc_, options_, *decoder, rng_.child("init"), run.stop);
-  parametrization_ = std::make_unique<synth::Parametrization>(start, run.dataset.num_classes(),
-                                                              std::move(decoder));
+  parametrization_ = std::make_unique<synth::Parametrization>(
+      start.to(run.dataset.device()), run.dataset.num_classes(), std::move(decoder));
 }
 
 Tensor MatchingMethod::real_batch(std::int64_t c, std::int64_t count, Rng rng) const {
@@ -168,7 +168,7 @@ UpdateReport MatchingMethod::update(std::int64_t iteration) {
 
 data::SyntheticSet MatchingMethod::snapshot() const {
   data::SyntheticSet set;
-  set.images = parametrization_->stored().detach().clone();
+  set.images = parametrization_->stored().detach().to(at::kCPU).clone();
   set.class_index = at::arange(dataset_->num_classes(), at::kLong).repeat_interleave(ipc_);
   set.labels = data::HardLabels{parametrization_->labels()};
   set.decoder = parametrization_->decoder().spec();
@@ -183,8 +183,9 @@ void MatchingMethod::save_state(storage::StateWriter& out) const {
 
 void MatchingMethod::load_state(RunContext& run, const storage::StateReader& in) {
   prepare(run);
-  parametrization_ = std::make_unique<synth::Parametrization>(
-      in.tensor("stored"), run.dataset.num_classes(), decoder_for(run.dataset));
+  parametrization_ =
+      std::make_unique<synth::Parametrization>(in.tensor("stored").to(run.dataset.device()),
+                                               run.dataset.num_classes(), decoder_for(run.dataset));
   optimizer_.load_state(in);
   source_->load_state(in);
 }
