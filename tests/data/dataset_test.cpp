@@ -156,6 +156,24 @@ TEST_CASE("a subset of a subset still finds its pixels", "[data][dataset]") {
             .equal(rows({0, 4})));
 }
 
+TEST_CASE("a dataset and what is cut from it make batches on its device", "[data][dataset]") {
+  // Tensors without memory stand for those of a device.
+  const at::Device elsewhere = at::kMeta;
+  const ImageDataset dataset = tiny();
+  const ImageDataset moved = dataset.on(elsewhere);
+  CHECK(dataset.device() == at::Device(at::kCPU));
+  CHECK(dataset.batch(Split::Train, rows({0})).is_cpu());
+  for (const ImageDataset& one :
+       {moved, moved.hold_out(0.3, Rng(0)), moved.train_subset(rows({0, 1, 2})),
+        moved.images_per_class(1, Rng(0)),
+        moved.with_preprocessing(data::Preprocessing::identity(1))}) {
+    CHECK(one.device() == elsewhere);
+    CHECK(one.batch(Split::Train, rows({0})).is_meta());
+    CHECK(one.labels(Split::Train).is_cpu());
+    CHECK(one.pixels(Split::Train, rows({0})).is_cpu());
+  }
+}
+
 TEST_CASE("the hash sees pixels, labels, shapes and which split they are in", "[data][hash]") {
   const auto a = numbered_split({0, 1});
   const auto b = numbered_split({1});
