@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <functional>
-#include <tuple>
 
 #include "lib/core/clock.h"
-#include "lib/core/str.h"
 
 namespace retort::bench {
 namespace {
@@ -28,34 +26,25 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
-/// Not `found > allowed`, which lets NaN pass.
-bool agrees(const Difference& d) { return d.found <= d.allowed; }
+bool passes_checks(benchmark::State& state, const std::vector<Check>& checks) {
+  for (const Check& check : checks) {
+    const std::string text = objection(check);
+    if (text.empty()) continue;
+    state.SkipWithError(text.c_str());
+    return false;
+  }
+  const Errors errors = errors_of(checks.front());
+  state.counters["ours_vs_f64"] = errors.ours_vs_f64;
+  state.counters["plain_vs_f64"] = errors.plain_vs_f64;
+  state.counters["error"] = errors.ours_vs_plain;
+  state.counters["undecided"] = errors.undecided;
+  return true;
+}
 
 }  // namespace
 
-double relative_difference(const Tensor& a, const Tensor& b) {
-  const Tensor reference = b.to(at::kDouble);
-  return ((a.to(at::kDouble) - reference).norm() / reference.norm()).item<double>();
-}
-
-double difference_of_most_images(const Tensor& a, const Tensor& b) {
-  const Tensor reference = b.to(at::kDouble).flatten(1);
-  const Tensor difference = a.to(at::kDouble).flatten(1) - reference;
-  const Tensor relative = difference.norm(2, {1}, false) / reference.norm(2, {1}, false);
-  const std::int64_t exempt = relative.numel() / 20;
-  return std::get<0>(relative.sort())[relative.numel() - 1 - exempt].item<double>();
-}
-
 bool run_comparison(benchmark::State& state, Comparison& comparison) {
-  const std::vector<Difference> differences = comparison.differences();
-  for (const Difference& d : differences) {
-    if (!agrees(d)) {
-      const std::string message = str("the ", d.of, " differs from plain LibTorch's by ", d.found,
-                                      " (relative), allowed are ", d.allowed);
-      state.SkipWithError(message.c_str());
-      return false;
-    }
-  }
+  if (!passes_checks(state, comparison.checks())) return false;
   std::vector<double> ours_ms;
   std::vector<double> plain_ms;
   std::vector<double> ratios;
@@ -71,7 +60,6 @@ bool run_comparison(benchmark::State& state, Comparison& comparison) {
     ratios.push_back(plain.wall / ours.wall);
     cpu_ratios.push_back(plain.cpu / ours.cpu);
   }
-  state.counters["error"] = differences.front().found;
   state.counters["ours_ms"] = median(ours_ms);
   state.counters["plain_ms"] = median(plain_ms);
   state.counters["ratio"] = median(ratios);

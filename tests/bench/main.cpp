@@ -13,9 +13,8 @@
 #include "lib/core/clock.h"
 #include "lib/core/error.h"
 #include "lib/core/memory.h"
-#include "lib/core/parallel.h"
 #include "lib/core/str.h"
-#include "tests/bench/benches.h"
+#include "tests/bench/program.h"
 
 namespace {
 
@@ -23,7 +22,7 @@ using namespace retort;
 
 struct Arguments {
   bool small = false;
-  int threads = 2;
+  std::vector<int> cores = {1, 2};
   std::optional<int> rounds;
 };
 
@@ -45,13 +44,13 @@ Arguments parse(int argc, char** argv) {
     const std::string_view text = argv[i];
     if (text == "--small") {
       arguments.small = true;
-    } else if (const auto threads = number_of(text, "--threads=")) {
-      arguments.threads = *threads;
+    } else if (const auto cores = number_of(text, "--cores=")) {
+      arguments.cores = {*cores};
     } else if (const auto rounds = number_of(text, "--rounds=")) {
       arguments.rounds = *rounds;
     } else {
       throw ConfigError(str("unknown argument '", text,
-                            "'. Known: --small, --threads=N, --rounds=N, and Google Benchmark's "
+                            "'. Known: --small, --cores=N, --rounds=N, and Google Benchmark's "
                             "own (--benchmark_filter=..., --benchmark_out=...)"));
     }
   }
@@ -70,20 +69,16 @@ void warn_if_busy() {
 
 int run(const Arguments& arguments) {
   if (!arguments.small) warn_if_busy();
-  set_thread_count(arguments.threads);
   bench::Sizes sizes = arguments.small ? bench::small_sizes() : bench::Sizes{};
   if (arguments.rounds) sizes.rounds = *arguments.rounds;
-  const auto workloads = bench::make_workloads(sizes);
-  bool agreed = true;
-  bench::register_matching(workloads, sizes, agreed);
-  bench::register_training(workloads, sizes, agreed);
+  bench::Program program(sizes, /*judge_memory=*/!arguments.small);
+  program.register_lines(arguments.cores);
   benchmark::AddCustomContext("processor", processor_name());
-  benchmark::AddCustomContext("threads", str(arguments.threads));
   benchmark::AddCustomContext("sizes",
                               arguments.small ? "small: times mean nothing" : "production");
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
-  return agreed ? 0 : 1;
+  return program.all_well() ? 0 : 1;
 }
 
 }  // namespace

@@ -1,13 +1,9 @@
-#include <cmath>
-#include <memory>
-#include <string>
 #include <utility>
 
 #include "lib/core/str.h"
 #include "methods/matching/matching_method.h"
-#include "tests/bench/benches.h"
-#include "tests/bench/comparison.h"
-#include "tests/bench/plain.h"
+#include "tests/bench/lines.h"
+#include "tests/bench/plain_matching.h"
 
 namespace retort::bench {
 namespace {
@@ -20,43 +16,48 @@ struct MatchingCase {
 };
 
 constexpr std::uint64_t kSeed = 5;
-constexpr double kAllowed = 1e-4;
-constexpr double kAllowedWithFlips = 1e-2;  // see difference_of_most_images
 
 class MatchingComparison : public Comparison {
  public:
-  MatchingComparison(const Workload& workload, const MatchingCase& wanted, std::int64_t ipc)
-      : dataset_(workload.dataset),
+  MatchingComparison(Scene& scene, const std::string& workload, const MatchingCase& wanted,
+                     Style style)
+      : scene_(scene),
+        key_(str(wanted.name, "/", workload)),
         case_(wanted),
-        ipc_(ipc),
+        style_(style),
+        dataset_(scene.workloads.get(workload)),
         network_(nn::make_network(wanted.net, dataset_.shape(), dataset_.num_classes())),
         images_(dataset_.batch(data::Split::Train,
                                at::arange(dataset_.size(data::Split::Train), at::kLong))) {
-    method_ = start_method(kLr);
-    plain_ = start_plain(*method_, kLr);
+    method_ = start_method(1);
+    plain_ = start_plain(method_->snapshot().images, style);
   }
 
-  std::vector<Difference> differences() override {
+  std::vector<Check> checks() override {
     // So large a step that the image it starts from costs no digits of it.
     constexpr double kHuge = 1e6;
     const auto method = start_method(kHuge);
-    const auto plain = start_plain(*method, kHuge);
     const Tensor before = method->snapshot().images;
     const double loss = method->update(0).loss * double(dataset_.num_classes());
-    const double plain_loss = plain->update(0);
     const Tensor gradient = (before - method->snapshot().images) / kHuge;
-    return {{"gradient of 19 images in 20", difference_of_most_images(gradient, plain->velocity()),
-             kAllowed},
-            {"gradient of all images", relative_difference(gradient, plain->velocity()),
-             kAllowedWithFlips},
-            {"loss", std::abs(loss - plain_loss) / std::abs(plain_loss), kAllowed}};
+    const auto plain = start_plain(before, style_)->gradients(0, {0})[0];
+    const auto& exact = scene_.exact.get(key_, [&] { return exact_gradient(before); });
+    return {{"gradient of the images", gradient, plain.images, exact[0], true},
+            {"loss", at::scalar_tensor(loss, at::kDouble), plain.loss, exact[1]}};
   }
 
   void ours(std::int64_t round) override { method_->update(round); }
   void plain(std::int64_t round) override { plain_->update(round); }
 
  private:
-  static constexpr double kLr = 1;
+  std::vector<Exact> exact_gradient(const Tensor& start) const {
+    const auto plain = start_plain(start.to(at::kDouble), Style::Best);
+    return bracketed([&](const std::vector<double>& thresholds) {
+      std::vector<Tensors> results;
+      for (const auto& g : plain->gradients(0, thresholds)) results.push_back({g.images, g.loss});
+      return results;
+    });
+  }
 
   std::unique_ptr<methods::DistillationMethod> start_method(double lr) const {
     const auto factory = methods::find_method(case_.method).factory();
@@ -65,34 +66,34 @@ class MatchingComparison : public Comparison {
     table.set("batch-real", str(case_.batch_real), config::Origin::Flag);
     table.set("lr-images", str(lr), config::Origin::Flag);
     auto method = factory->create();
-    methods::RunContext run{.dataset = dataset_, .ipc = ipc_, .rng = Rng(kSeed)};
+    methods::RunContext run{.dataset = dataset_, .ipc = scene_.sizes.ipc, .rng = Rng(kSeed)};
     method->initialize(run);
     return method;
   }
 
-  std::unique_ptr<PlainMatching> start_plain(const methods::DistillationMethod& method,
-                                             double lr) const {
-    const auto kind =
-        case_.method == "dm" ? PlainMatching::Kind::Distribution : PlainMatching::Kind::Attention;
+  std::unique_ptr<PlainMatching> start_plain(const Tensor& start, Style style) const {
+    const bool attention = case_.method == "datadam";
     PlainMatching::Setting setting{
-        .kind = kind,
+        .kind = attention ? PlainMatching::Kind::Attention : PlainMatching::Kind::Distribution,
+        .style = style,
         .network = *network_,
         .images = images_,
         .of_class = {},
         .batch_real = case_.batch_real,
-        .ipc = ipc_,
-        .augmentation = methods::matching::make_strategy("auto", "dsa", dataset_.info().mirror_changes_class),
-        .lr = lr};
+        .ipc = scene_.sizes.ipc,
+        .augmentation =
+            methods::matching::make_strategy("auto", "dsa", dataset_.info().mirror_changes_class)};
     for (std::int64_t c = 0; c < dataset_.num_classes(); ++c) {
       setting.of_class.push_back(dataset_.class_indices(c));
     }
-    return std::make_unique<PlainMatching>(std::move(setting), method.snapshot().images,
-                                           Rng(kSeed));
+    return std::make_unique<PlainMatching>(std::move(setting), start, Rng(kSeed));
   }
 
-  const data::ImageDataset& dataset_;
+  Scene& scene_;
+  std::string key_;
   MatchingCase case_;
-  std::int64_t ipc_;
+  Style style_;
+  const data::ImageDataset& dataset_;
   std::unique_ptr<nn::Network> network_;
   Tensor images_;
   std::unique_ptr<methods::DistillationMethod> method_;
@@ -101,24 +102,25 @@ class MatchingComparison : public Comparison {
 
 }  // namespace
 
-void register_matching(const std::vector<Workload>& workloads, const Sizes& sizes, bool& agreed) {
+std::vector<Line> matching_lines(Scene& scene) {
+  const Sizes& sizes = scene.sizes;
   const std::vector<MatchingCase> cases = {
       {"dm", "dm", "ConvNet-3" + sizes.width, sizes.dm_batch},
       {"datadam", "datadam", "ConvNet-3-BN" + sizes.width, sizes.datadam_batch},
       {"datadam-instancenorm", "datadam", "ConvNet-3" + sizes.width, sizes.datadam_batch},
   };
+  std::vector<Line> lines;
   for (const MatchingCase& wanted : cases) {
-    for (const Workload& workload : workloads) {
-      const auto run = [&workload, &agreed, wanted, ipc = sizes.ipc](benchmark::State& state) {
-        MatchingComparison comparison(workload, wanted, ipc);
-        agreed = run_comparison(state, comparison) && agreed;
-      };
-      benchmark::RegisterBenchmark(str(wanted.name, "/", workload.name).c_str(), run)
-          ->Iterations(sizes.rounds)
-          ->UseManualTime()
-          ->Unit(benchmark::kMillisecond);
+    for (const std::string& workload : Workloads::names()) {
+      for (const Style style : kStyles) {
+        lines.push_back(
+            {style_name(style), str(wanted.name, "/", workload), [&scene, workload, wanted, style] {
+               return std::make_unique<MatchingComparison>(scene, workload, wanted, style);
+             }});
+      }
     }
   }
+  return lines;
 }
 
 }  // namespace retort::bench

@@ -1,80 +1,124 @@
-#include <algorithm>
-#include <cmath>
-#include <memory>
-
 #include "lib/core/parallel.h"
 #include "lib/core/str.h"
 #include "lib/eval/protocol.h"
 #include "lib/train/supervised.h"
-#include "tests/bench/benches.h"
-#include "tests/bench/comparison.h"
-#include "tests/bench/plain.h"
+#include "tests/bench/lines.h"
+#include "tests/bench/plain_training.h"
 
 namespace retort::bench {
 namespace {
+
+/// Gradients in the order of the parameters, the classifier's alone, and the loss: the classifier
+/// lies behind the last ReLU, so none is undecided there.
+Tensors results_of(const Tensors& gradients, double loss) {
+  return {nn::flatten(gradients), nn::flatten({gradients.end() - 2, gradients.end()}),
+          at::scalar_tensor(loss, at::kDouble)};
+}
+
+std::vector<Check> checks_of(const std::string& what, const Tensors& ours, const Tensors& plain,
+                             const std::vector<Exact>& exact) {
+  return {{what, ours[0], plain[0], exact[0]},
+          {str(what, " in the classifier"), ours[1], plain[1], exact[1]},
+          {"loss", ours[2], plain[2], exact[2]}};
+}
+
+/// Forward and backward of one training step.
+class StepComparison : public Comparison {
+ public:
+  StepComparison(Scene& scene, const std::string& workload, std::int64_t batch, Style style)
+      : scene_(scene), key_(str("train/", workload, "/batch:", batch)), style_(style) {
+    const auto& dataset = scene.workloads.get(workload);
+    network_ =
+        nn::make_network("ConvNet-3" + scene.sizes.width, dataset.shape(), dataset.num_classes());
+    state_ = network_->initialize(Rng(3));
+    batch_ = training_batch(dataset, 0, batch);
+  }
+
+  std::vector<Check> checks() override {
+    const auto mine = our_gradient();
+    const auto other = plain_gradient(style_, *network_, state_, batch_.images, batch_.labels);
+    const auto& exact = scene_.exact.get(key_, [&] { return exact_gradient(); });
+    return checks_of("gradient", results_of(mine.gradients, mine.loss),
+                     results_of(other.gradients, other.loss), exact);
+  }
+
+  void ours(std::int64_t) override { our_gradient(); }
+  void plain(std::int64_t) override {
+    plain_gradient(style_, *network_, state_, batch_.images, batch_.labels);
+  }
+
+ private:
+  train::BatchGradient our_gradient() const {
+    return train::batch_gradient(*network_, state_, batch_.images,
+                                 data::Labels(data::HardLabels{batch_.labels}));
+  }
+
+  std::vector<Exact> exact_gradient() const {
+    const auto state = in_float64(state_);
+    const Tensor images = batch_.images.to(at::kDouble);
+    return bracketed([&](const std::vector<double>& thresholds) {
+      std::vector<Tensors> results;
+      for (const double t : thresholds) {
+        const auto g = plain_gradient(Style::Best, *network_, state, images, batch_.labels, t);
+        results.push_back(results_of(g.gradients, g.loss));
+      }
+      return results;
+    });
+  }
+
+  Scene& scene_;
+  std::string key_;
+  Style style_;
+  std::unique_ptr<nn::Network> network_;
+  nn::NetworkState state_;
+  Batch batch_;
+};
 
 struct EpochCase {
   std::int64_t ipc = 10;
   std::int64_t networks = 1;
 };
 
-constexpr double kAllowed = 1e-4;
-// Every image adds to every parameter's gradient, so one flipped ReLU shows in all but those of the
-// classifier, which lie behind the last one (compare difference_of_most_images).
-constexpr double kAllowedWithFlips = 1e-2;
-
 /// Epochs of the protocol `dsa`. One network is what a single evaluation run is; two at once are
 /// what `retort evaluate` does with several seeds on two threads.
 class EpochComparison : public Comparison {
  public:
-  EpochComparison(const Workload& workload, const EpochCase& wanted, const Sizes& sizes)
-      : network_(nn::make_network("ConvNet-3" + sizes.width, workload.dataset.shape(),
-                                  workload.dataset.num_classes())) {
-    Tensors rows;
-    for (std::int64_t c = 0; c < workload.dataset.num_classes(); ++c) {
-      rows.push_back(workload.dataset.class_indices(c).narrow(0, 0, wanted.ipc));
-    }
-    training_.images = workload.dataset.batch(data::Split::Train, at::cat(rows));
-    training_.labels =
-        at::arange(workload.dataset.num_classes(), at::kLong).repeat_interleave(wanted.ipc);
+  EpochComparison(Scene& scene, const std::string& workload, const EpochCase& wanted, Style style)
+      : scene_(scene),
+        key_(str("epoch/", workload, "/images:", wanted.ipc, "/networks:", wanted.networks)),
+        style_(style) {
+    const auto& dataset = scene.workloads.get(workload);
+    network_ =
+        nn::make_network("ConvNet-3" + scene.sizes.width, dataset.shape(), dataset.num_classes());
+    const Batch batch = training_batch(dataset, 0, wanted.ipc * dataset.num_classes());
     auto protocol = eval::load_protocol("dsa");
-    protocol.batch_size = sizes.epoch_batch;
-    options_ = protocol.train_options(workload.dataset.info().mirror_changes_class);
+    protocol.batch_size = scene.sizes.epoch_batch;
+    options_ = protocol.train_options(dataset.info().mirror_changes_class);
     options_.epochs = 1;
-    training_.augmentation = options_.augmentation;
-    training_.batch_size = options_.batch_size;
-    training_.lr = options_.lr;
-    training_.momentum = options_.momentum;
-    training_.weight_decay = options_.weight_decay;
+    training_ = {.images = batch.images,
+                 .labels = batch.labels,
+                 .augmentation = options_.augmentation,
+                 .batch_size = options_.batch_size,
+                 .lr = options_.lr,
+                 .momentum = options_.momentum,
+                 .weight_decay = options_.weight_decay};
     data_ = std::make_unique<train::TensorData>(
-        data::LabelledImages{training_.images, data::HardLabels{training_.labels}});
+        data::LabelledImages{batch.images, data::HardLabels{batch.labels}});
     for (std::int64_t i = 0; i < wanted.networks; ++i) {
       ours_.push_back(network_->initialize(Rng(std::uint64_t(i))));
-      plain_.push_back(ours_.back().detached_clone());
     }
+    plain_ = copies(ours_);
     losses_.resize(ours_.size());
     plain_losses_.resize(plain_.size());
   }
 
-  std::vector<Difference> differences() override {
-    std::vector<Tensors> start;
-    for (const auto& state : ours_) start.push_back(state.detached_clone().parameters);
+  std::vector<Check> checks() override {
+    const auto start = copies(ours_);
     ours(-1);
     plain(-1);
-    Difference all{"change of the parameters", 0, kAllowedWithFlips};
-    Difference classifier{"change of the classifier", 0, kAllowed};
-    Difference loss{"loss", 0, kAllowed};
-    for (std::size_t i = 0; i < start.size(); ++i) {
-      const Tensors change = changes(ours_[i], start[i]);
-      const Tensors plain_change = changes(plain_[i], start[i]);
-      const auto grow = [](Difference& d, double found) { d.found = std::max(d.found, found); };
-      grow(all, relative_difference(nn::flatten(change), nn::flatten(plain_change)));
-      grow(classifier,
-           relative_difference(nn::flatten({change.end() - 2, change.end()}),
-                               nn::flatten({plain_change.end() - 2, plain_change.end()})));
-      grow(loss, std::abs(losses_[i] - plain_losses_[i]) / plain_losses_[i]);
-    }
-    return {all, classifier, loss};
+    const auto& exact = scene_.exact.get(key_, [&] { return exact_changes(start); });
+    return checks_of("change of the parameters", changes(ours_, start, losses_),
+                     changes(plain_, start, plain_losses_), exact);
   }
 
   void ours(std::int64_t round) override {
@@ -92,56 +136,101 @@ class EpochComparison : public Comparison {
   }
 
   void plain(std::int64_t round) override {
-    for (std::size_t i = 0; i < plain_.size(); ++i) {
-      plain_losses_[i] = plain_epoch(training_, *network_, plain_[i],
-                                     stream(std::int64_t(i), round).child("epoch", 0));
-    }
+    run_plain(style_, training_, round, plain_, plain_losses_);
   }
 
  private:
-  static Tensors changes(const nn::NetworkState& state, const Tensors& start) {
-    Tensors result;
-    for (std::size_t i = 0; i < start.size(); ++i) {
-      result.push_back(state.parameters[i].detach() - start[i]);
-    }
+  using States = std::vector<nn::NetworkState>;
+
+  void run_plain(Style style, const PlainTraining& training, std::int64_t round, States& states,
+                 std::vector<double>& losses) const {
+    for_each(style, std::int64_t(states.size()), [&](std::int64_t i) {
+      losses[std::size_t(i)] = plain_epoch(style, training, *network_, states[std::size_t(i)],
+                                           stream(i, round).child("epoch", 0));
+    });
+  }
+
+  std::vector<Exact> exact_changes(const States& start) const {
+    PlainTraining training = training_;
+    training.images = training.images.to(at::kDouble);
+    return bracketed([&](const std::vector<double>& thresholds) {
+      std::vector<Tensors> results;
+      for (const double t : thresholds) {
+        training.relu_threshold = t;
+        States states;
+        for (const auto& state : start) states.push_back(in_float64(state));
+        std::vector<double> losses(states.size());
+        run_plain(Style::Best, training, -1, states, losses);
+        results.push_back(changes(states, start, losses));
+      }
+      return results;
+    });
+  }
+
+  static States copies(const States& states) {
+    States result;
+    for (const auto& state : states) result.push_back(state.detached_clone());
     return result;
+  }
+
+  /// Of all networks together.
+  static Tensors changes(const States& states, const States& start,
+                         const std::vector<double>& losses) {
+    std::vector<Tensors> joined(3);
+    for (std::size_t i = 0; i < states.size(); ++i) {
+      Tensors change;
+      for (std::size_t p = 0; p < start[i].parameters.size(); ++p) {
+        change.push_back(states[i].parameters[p].detach().to(at::kDouble) - start[i].parameters[p]);
+      }
+      const Tensors own = results_of(change, losses[i]);
+      for (std::size_t k = 0; k < own.size(); ++k) joined[k].push_back(own[k].flatten());
+    }
+    return {at::cat(joined[0]), at::cat(joined[1]), at::cat(joined[2])};
   }
 
   static Rng stream(std::int64_t network, std::int64_t round) {
     return Rng(7).child("network", network).child("round", round);
   }
 
+  Scene& scene_;
+  std::string key_;
+  Style style_;
   std::unique_ptr<nn::Network> network_;
   PlainTraining training_;
   train::TrainOptions options_;
   std::unique_ptr<train::TensorData> data_;
-  std::vector<nn::NetworkState> ours_;
-  std::vector<nn::NetworkState> plain_;
+  States ours_;
+  States plain_;
   std::vector<double> losses_;
   std::vector<double> plain_losses_;
 };
 
 }  // namespace
 
-void register_training(const std::vector<Workload>& workloads, const Sizes& sizes, bool& agreed) {
-  for (const std::int64_t networks : {1, 2}) {
-    for (const std::int64_t ipc : sizes.epoch_ipc) {
-      for (const Workload& workload : workloads) {
-        const EpochCase wanted{ipc, networks};
-        const auto run = [&workload, &agreed, wanted, sizes](benchmark::State& state) {
-          EpochComparison comparison(workload, wanted, sizes);
-          agreed = run_comparison(state, comparison) && agreed;
-        };
-        const std::int64_t images = ipc * workload.dataset.num_classes();
-        const std::string name =
-            str("epoch/", workload.name, "/images:", images, "/networks:", networks);
-        benchmark::RegisterBenchmark(name.c_str(), run)
-            ->Iterations(sizes.rounds)
-            ->UseManualTime()
-            ->Unit(benchmark::kMillisecond);
+std::vector<Line> training_lines(Scene& scene) {
+  std::vector<Line> lines;
+  for (const std::string& workload : Workloads::names()) {
+    for (const Style style : kStyles) {
+      for (const std::int64_t batch : scene.sizes.train_batches) {
+        lines.push_back({style_name(style), str("train/", workload, "/batch:", batch),
+                         [&scene, workload, batch, style] {
+                           return std::make_unique<StepComparison>(scene, workload, batch, style);
+                         }});
+      }
+      for (const std::int64_t networks : {1, 2}) {
+        for (const std::int64_t ipc : scene.sizes.epoch_ipc) {
+          const std::string work =
+              str("epoch/", workload, "/images:", 10 * ipc, "/networks:", networks);
+          lines.push_back({style_name(style), work,
+                           [&scene, workload, wanted = EpochCase{ipc, networks}, style] {
+                             return std::make_unique<EpochComparison>(scene, workload, wanted,
+                                                                      style);
+                           }});
+        }
       }
     }
   }
+  return lines;
 }
 
 }  // namespace retort::bench

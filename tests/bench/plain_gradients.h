@@ -1,0 +1,29 @@
+#pragma once
+// The opponent's gradient matching (Zhao, Mopuri, Bilen, ICLR 2021): the distance between the
+// parameter gradients of real and synthetic images, and its gradient in the synthetic images.
+
+#include <cstdint>
+#include <vector>
+
+#include "tests/bench/plain_convnet.h"
+
+namespace retort::bench {
+
+struct ClassImages {
+  std::int64_t label = 0;
+  Tensor real;       ///< [B,C,H,W]
+  Tensor synthetic;  ///< [n,C,H,W]
+};
+
+struct ImageGradient {
+  Tensor images;    ///< [sum of n,C,H,W], class after class
+  Tensor distance;  ///< scalar: sum over classes, weights and their output rows of 1 - cosine
+};
+
+/// For every threshold of the synthetic half's ReLUs; see check.h.
+std::vector<ImageGradient> plain_image_gradients(Style style, const nn::Network& like,
+                                                 const nn::NetworkState& state,
+                                                 const std::vector<ClassImages>& classes,
+                                                 const std::vector<double>& relu_thresholds = {0});
+
+}  // namespace retort::bench
