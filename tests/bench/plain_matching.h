@@ -38,6 +38,7 @@ class PlainMatching {
 
   /// One update of the images.
   Gradient update(std::int64_t iteration);
+  const Tensor& images() const { return images_; }
   /// For every threshold of the synthetic half's ReLUs; see check.h.
   std::vector<Gradient> gradients(std::int64_t iteration,
                                   const std::vector<double>& relu_thresholds) const;
