@@ -32,7 +32,8 @@ struct CudaBackend {
   int version;
   cuda::DeviceCount (*count_devices)();
 
-  /// See kernels::norm_relu_pool. @param x [N,C,H,W], H,W >= 2  @param weight,bias [C]
+  /// y = avg_pool2(relu(instance_norm(x) * weight + bias)), biased variance; a last odd row or
+  /// column counts in the statistics only.  @param x [N,C,H,W], H,W >= 2  @param weight,bias [C]
   NormReluPoolOutput (*norm_relu_pool)(const Tensor& x, const Tensor& weight, const Tensor& bias,
                                        double eps);
   NormReluPoolGradients (*norm_relu_pool_gradient)(const Tensor& x, const Tensor& weight,

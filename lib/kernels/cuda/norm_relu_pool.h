@@ -1,6 +1,6 @@
 #pragma once
-// Fused instance norm, affine, ReLU and 2x2 average pooling; the same mathematics as
-// kernels::norm_relu_pool. A plane is one channel of one image.
+// Fused instance norm, affine, ReLU and 2x2 average pooling, the block behind every convolution of
+// the default ConvNet. A plane is one channel of one image.
 
 #include <cmath>
 #include <cstdint>
