@@ -70,6 +70,8 @@ class MethodFactory {
  public:
   virtual ~MethodFactory() = default;
   virtual config::OptionTable options() = 0;  ///< bound to this object
+  /// Fills in defaults that follow from the ipc; once the options are set, before create.
+  virtual void settle(std::int64_t /*ipc*/) {}
   virtual std::unique_ptr<DistillationMethod> create() const = 0;
 };
 
@@ -82,6 +84,9 @@ class SimpleFactory : public MethodFactory {
     config::OptionTable table;
     options_.describe(table);
     return table;
+  }
+  void settle(std::int64_t ipc) override {
+    if constexpr (requires(Options & o) { o.settle(ipc); }) options_.settle(ipc);
   }
   std::unique_ptr<DistillationMethod> create() const override {
     return std::make_unique<Method>(options_);

@@ -13,9 +13,10 @@ namespace retort::methods {
 
 const std::vector<MethodInfo>& all_methods() {
   static const std::vector<MethodInfo> methods = {
-      random_selection::info(),  coresets::herding_info(),      coresets::k_center_info(),
-      coresets::k_means_info(),  distribution_matching::info(), attention_matching::info(),
-      gradient_matching::info(),
+      random_selection::info(),      coresets::herding_info(),      coresets::k_center_info(),
+      coresets::k_means_info(),      distribution_matching::info(), attention_matching::info(),
+      gradient_matching::info(),     gradient_matching::dc_info(),  gradient_matching::dsa_info(),
+      gradient_matching::idc_info(),
   };
   return methods;
 }

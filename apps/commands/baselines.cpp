@@ -58,12 +58,14 @@ data::SyntheticSet make_baseline(const Baseline& baseline, const data::Synthetic
     }
     options.set("factor", packing_factor(set), config::Origin::Flag);
   }
+  const std::int64_t ipc = images_per_class(set);
+  factory->settle(ipc);
   const auto method = factory->create();
   if (method->iterations() != 1) {
     throw ConfigError(str("'", baseline.method, "' is no baseline: it optimises its images for ",
                           method->iterations(), " iterations; use `retort condense`"));
   }
-  methods::RunContext context{.dataset = dataset, .ipc = images_per_class(set), .rng = Rng(seed)};
+  methods::RunContext context{.dataset = dataset, .ipc = ipc, .rng = Rng(seed)};
   method->initialize(context);
   method->update(0);
   data::SyntheticSet result = method->snapshot();

@@ -159,6 +159,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   const at::Device device = options.device.open();
   options.common.apply(program);
   options.kernels.apply();
+  options.factory->settle(options.ipc);
 
   const auto seed = std::uint64_t(options.seed);
   const data::ImageDataset full = options.dataset.open(seed);

@@ -65,6 +65,7 @@ std::optional<double> predicted_seconds(const config::EmbeddedFile& preset) {
     }
   }
   if (name.empty()) return std::nullopt;
+  factory->settle(ipc);
   const std::optional<datasets::KnownSize>& size = datasets::find_dataset(name).size;
   if (!size) return std::nullopt;
   const data::ImageDataset dataset = blank_dataset(name, *size);

@@ -60,7 +60,7 @@ class FreshNetworks : public NetworkSource {
   FreshNetworks(std::shared_ptr<const nn::Network> network, Rng rng, at::Device device)
       : network_(std::move(network)), rng_(rng), device_(device) {}
 
-  nn::NetworkState& at(std::int64_t iteration) override {
+  nn::NetworkState& at(std::int64_t iteration, const SyntheticImages&) override {
     state_ = network_->initialize(rng_.child("network", iteration), device_);
     return state_;
   }
@@ -78,7 +78,7 @@ class TrainedNetworks : public NetworkSource {
                   const TrainedNetworksOptions& options, Rng rng)
       : trainer_(std::move(network), dataset, options), rng_(rng), sgd_(trainer_.optimizer()) {}
 
-  nn::NetworkState& at(std::int64_t iteration) override {
+  nn::NetworkState& at(std::int64_t iteration, const SyntheticImages&) override {
     const auto& options = trainer_.options();
     const std::int64_t period = iteration / options.period;
     const std::int64_t steps =
@@ -137,11 +137,14 @@ class NetworkPool : public NetworkSource {
     }
   }
 
-  nn::NetworkState& at(std::int64_t iteration) override {
+  nn::NetworkState& at(std::int64_t iteration, const SyntheticImages&) override {
     if (pool_.empty()) train_all();
-    Rng pick = rng_.child("pick", iteration);
-    handed_out_ = pool_[std::size_t(pick.integer(options_.count))].detached_clone();
+    handed_out_ = pool_[std::size_t(pick(iteration))].detached_clone();
     return handed_out_;
+  }
+
+  std::optional<std::int64_t> member(std::int64_t iteration) const override {
+    return pick(iteration);
   }
 
  private:
@@ -160,6 +163,11 @@ class NetworkPool : public NetworkSource {
     pool_ = std::move(pool);
   }
 
+  std::int64_t pick(std::int64_t iteration) const {
+    Rng stream = rng_.child("pick", iteration);
+    return stream.integer(options_.count);
+  }
+
   std::int64_t steps_of(std::int64_t member) const {
     if (options_.count == 1) return options_.max_steps;
     return options_.max_steps * member / (options_.count - 1);
@@ -170,6 +178,70 @@ class NetworkPool : public NetworkSource {
   Rng rng_;
   std::vector<nn::NetworkState> pool_;
   nn::NetworkState handed_out_;
+};
+
+class SyntheticNetworks : public NetworkSource {
+ public:
+  SyntheticNetworks(std::shared_ptr<const nn::Network> network,
+                    const SyntheticNetworksOptions& options, Rng rng, at::Device device)
+      : network_(std::move(network)), options_(options), rng_(rng), device_(device) {
+    if (options.period < 1 || options.epochs < 1 || options.batch_size < 1) {
+      throw ConfigError(
+          str("networks trained on the synthetic set: expected period, epochs and batch size of 1 "
+              "or more, found ",
+              options.period, ", ", options.epochs, " and ", options.batch_size));
+    }
+    training_.epochs = options.epochs;
+    training_.batch_size = options.batch_size;
+    training_.lr = options.lr;
+    training_.momentum = options.momentum;
+    training_.weight_decay = options.weight_decay;
+    training_.augmentation = options.augmentation;
+    training_.mirrored = options.mirrored;
+    training_.stop = options.stop;
+  }
+
+  nn::NetworkState& at(std::int64_t iteration, const SyntheticImages& synthetic) override {
+    if (iteration == last_) return state_;
+    const std::int64_t use = iteration % options_.period;
+    const Rng stream = rng_.child("network", iteration / options_.period);
+    if (use == 0) {
+      state_ = network_->initialize(stream.child("init"), device_);
+    } else if (iteration == last_ + 1) {
+      // A copy: a stop amid the epochs leaves the network as it was.
+      nn::NetworkState trained = state_.detached_clone();
+      train(*network_, trained, TensorData(synthetic()), training_, stream.child("use", use));
+      state_ = std::move(trained);
+    } else {
+      throw Error(str("networks trained on the synthetic set: iteration ", iteration,
+                      " was asked for after ", last_, "; each needs the one before it"));
+    }
+    last_ = iteration;
+    return state_;
+  }
+
+  void save_state(storage::StateWriter& out) const override {
+    if (last_ < 0) return;  // nothing was asked for yet
+    out.integer("network_source/iteration", last_);
+    out.tensors("network_source/parameters", state_.parameters);
+    out.tensors("network_source/buffers", state_.buffers);
+  }
+
+  void load_state(const storage::StateReader& in) override {
+    if (!in.has("network_source/iteration")) return;
+    last_ = in.integer("network_source/iteration");
+    state_.parameters = to_device(in.tensors("network_source/parameters"), device_);
+    state_.buffers = to_device(in.tensors("network_source/buffers"), device_);
+  }
+
+ private:
+  std::shared_ptr<const nn::Network> network_;
+  SyntheticNetworksOptions options_;
+  TrainOptions training_;
+  Rng rng_;
+  at::Device device_;
+  std::int64_t last_ = -1;  ///< iteration that `state_` was handed out for
+  nn::NetworkState state_;
 };
 
 }  // namespace
@@ -189,6 +261,12 @@ std::unique_ptr<NetworkSource> network_pool(std::shared_ptr<const nn::Network> n
                                             const data::ImageDataset& dataset, PoolOptions options,
                                             Rng rng) {
   return std::make_unique<NetworkPool>(std::move(network), dataset, options, rng);
+}
+
+std::unique_ptr<NetworkSource> synthetic_networks(std::shared_ptr<const nn::Network> network,
+                                                  SyntheticNetworksOptions options, Rng rng,
+                                                  at::Device device) {
+  return std::make_unique<SyntheticNetworks>(std::move(network), options, rng, device);
 }
 
 }  // namespace retort::train

@@ -1,31 +1,42 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 
 #include "lib/core/rng.h"
 #include "lib/core/stop.h"
 #include "lib/data/image_dataset.h"
+#include "lib/data/synthetic_set.h"
 #include "lib/nn/network.h"
 #include "lib/storage/state_file.h"
 #include "lib/train/supervised.h"
 
 namespace retort::train {
 
+/// The synthetic set as it is now: decoded images without a graph, and their labels. Asked for only
+/// by sources that train on it.
+using SyntheticImages = std::function<data::LabelledImages()>;
+
 /// Which networks an objective looks through, iteration by iteration. Owns their state, training
-/// and resume. The network of an iteration depends on the seed and the iteration only.
+/// and resume. The network of an iteration depends on the seed, the iteration and, where it is
+/// trained on them, the synthetic images of the iterations before.
 class NetworkSource {
  public:
   virtual ~NetworkSource() = default;
   /// The state for `iteration`; iterations are asked for in ascending order. The reference is
   /// valid until the next call. Training-mode forwards may change its buffers; later iterations do
-  /// not see that.
-  virtual nn::NetworkState& at(std::int64_t iteration) = 0;
+  /// not see that, unless the source says so.
+  virtual nn::NetworkState& at(std::int64_t iteration, const SyntheticImages& synthetic) = 0;
+  /// Which one of a fixed number of networks `iteration` gets: equal numbers, equal states. None
+  /// where no network comes twice.
+  virtual std::optional<std::int64_t> member(std::int64_t) const { return {}; }
   virtual void save_state(storage::StateWriter&) const {}
   virtual void load_state(const storage::StateReader&) {}
 };
 
-/// A new random initialisation at every iteration. (The other sources are on their dataset's
+/// A new random initialisation at every iteration. (Sources that train on a dataset are on its
 /// device.)
 std::unique_ptr<NetworkSource> fresh_networks(std::shared_ptr<const nn::Network> network, Rng rng,
                                               at::Device device = at::kCPU);
@@ -67,5 +78,27 @@ struct PoolOptions {
 std::unique_ptr<NetworkSource> network_pool(std::shared_ptr<const nn::Network> network,
                                             const data::ImageDataset& dataset, PoolOptions options,
                                             Rng rng);
+
+/// Networks trained on the synthetic set between its updates (Zhao, Mopuri and Bilen 2021): every
+/// `period` iterations a new random network, which before each further one takes `epochs` passes
+/// over the synthetic images. Training comes before an iteration, so none follows the last one of a
+/// period. What callers do to the buffers of a network stays with it: statistics of BatchNorm that
+/// were refreshed on real images are what its training goes on from. Every iteration has to be
+/// asked for; the state is saved.
+struct SyntheticNetworksOptions {
+  std::int64_t period = 10;
+  std::int64_t epochs = 50;
+  std::int64_t batch_size = 256;  ///< the last partial batch is used
+  double lr = 0.01;
+  double momentum = 0;
+  double weight_decay = 0;
+  augment::Strategy augmentation = {};  ///< one draw per mini-batch, parameters per image
+  bool mirrored = false;  ///< every mini-batch gets its mirror images first (Son et al. 2024)
+  const StopFlag* stop = nullptr;  ///< polled before every step: at() throws Interrupted
+};
+/// @throws ConfigError for a period, epochs or a batch size below 1
+std::unique_ptr<NetworkSource> synthetic_networks(std::shared_ptr<const nn::Network> network,
+                                                  SyntheticNetworksOptions options, Rng rng,
+                                                  at::Device device = at::kCPU);
 
 }  // namespace retort::train

@@ -270,6 +270,10 @@ StepReport train_step(const nn::Network& network, nn::NetworkState& state, Sgd& 
   Tensor images = batch.images;
   Tensor targets = target_probabilities(batch.labels, network.num_classes(),
                                         state.parameters.front().scalar_type());
+  if (options.mirrored) {
+    images = at::cat({images, images.flip(3)});
+    targets = at::cat({targets, targets});
+  }
   if (!options.augmentation.operations.empty()) {
     Rng stream = rng.child("augment");
     images = augment::augment_batch(options.augmentation, images, stream);
@@ -286,8 +290,9 @@ StepReport train_step(const nn::Network& network, nn::NetworkState& state, Sgd& 
                              " at step size ", lr, "; are the images finite, is it too large?"));
   }
   sgd.step(state.parameters, gradient.gradients, lr);
-  const Tensor predicted = gradient.logits.argmax(1).to(at::kCPU);
-  return {gradient.loss, predicted.eq(data::hard_classes(batch.labels)).sum().item<std::int64_t>()};
+  const Tensor classes = data::hard_classes(batch.labels);
+  const Tensor predicted = gradient.logits.slice(0, 0, classes.size(0)).argmax(1).to(at::kCPU);
+  return {gradient.loss, predicted.eq(classes).sum().item<std::int64_t>()};
 }
 
 std::int64_t train(const nn::Network& network, nn::NetworkState& state, const TrainingData& data,

@@ -62,6 +62,7 @@ struct TrainOptions {
   std::vector<LrDrop> drops = {};
   std::int64_t batch_size = 256;  ///< the last partial batch is used
   bool shuffle = true;
+  bool mirrored = false;  ///< a mini-batch gets its mirror images, before augmentation (FYI)
   augment::Strategy augmentation = {};  ///< one draw per mini-batch, parameters per sample
   double cutmix_probability = 0;        ///< per mini-batch; Beta(1,1), one box, label-mixed loss
   const StopFlag* stop = nullptr;       ///< polled before every step of `train`
@@ -107,11 +108,11 @@ std::int64_t train(const nn::Network& network, nn::NetworkState& state, const Tr
 
 struct StepReport {
   double loss = 0;           ///< mean over the mini-batch, before the step
-  std::int64_t correct = 0;  ///< augmented images whose own class was predicted
+  std::int64_t correct = 0;  ///< augmented images, without mirrored ones, given their own class
 };
 
-/// One mini-batch as `train` sees it: augmentation, CutMix, gradient, SGD step. Of `options` only
-/// augmentation and CutMix are read. @throws NumericalError when the loss is not finite
+/// One mini-batch as `train` sees it: mirror images, augmentation, CutMix, gradient, SGD step. Of
+/// `options` only these are read. @throws NumericalError when the loss is not finite
 StepReport train_step(const nn::Network& network, nn::NetworkState& state, Sgd& sgd, double lr,
                       const data::LabelledImages& batch, const TrainOptions& options,
                       const Rng& rng);

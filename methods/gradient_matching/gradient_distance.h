@@ -7,14 +7,23 @@
 
 namespace retort::methods::gradient_matching {
 
-/// How two lists of gradients are compared (Zhao, Mopuri, Bilen, ICLR 2021, and its released code).
+/// How two lists of gradients are compared: Zhao, Mopuri, Bilen, ICLR 2021, and Kim et al., ICML
+/// 2022, as in their released code.
 enum class Metric {
-  Rows,    ///< sum over output rows of 1 - cosine; 1-D tensors count nothing ("ours" in the code)
-  Cosine,  ///< 1 - cosine of everything concatenated
-  Squared  ///< squared distance of everything concatenated
+  Rows,         ///< sum over output rows of 1 - cosine; 1-D tensors count nothing ("ours" of DC)
+  Cosine,       ///< 1 - cosine of everything concatenated
+  Squared,      ///< squared distance of everything concatenated
+  Absolute,     ///< l1 distance of everything concatenated
+  AbsoluteMean  ///< mean absolute difference of each output row, summed over rows
 };
 
-/// "rows", "cos", "mse". @throws ConfigError
+/// Which parameters are looked at.
+enum class Scope {
+  All,
+  Convolutions  ///< neither 1-D (biases, norm scales) nor 2-D (classifier) ones: Kim et al. 2022
+};
+
+/// "rows", "cos", "mse", "l1", "l1-mean". @throws ConfigError
 Metric parse_metric(const std::string& text);
 
 /// D(G, H). A tensor [O,...] has the rows [O,everything else]: output channels of a convolution,
@@ -23,6 +32,8 @@ Metric parse_metric(const std::string& text);
 /// @param real,synthetic gradients in the order of the network's parameters; `synthetic` may carry
 ///        a graph
 /// @return scalar, differentiable in `synthetic`
-Tensor gradient_distance(const Tensors& real, const Tensors& synthetic, Metric metric);
+/// @throws ConfigError if no parameter is in the scope
+Tensor gradient_distance(const Tensors& real, const Tensors& synthetic, Metric metric,
+                         Scope scope = Scope::All);
 
 }  // namespace retort::methods::gradient_matching

@@ -1,8 +1,41 @@
 #include "methods/matching/image_optimizer.h"
 
 #include <cmath>
+#include <functional>
+#include <utility>
+#include <vector>
 
 namespace retort::methods::matching {
+namespace {
+
+/// lr times the displacements number `first` to `last` - 1 that a velocity causes as it decays, for
+/// every class.  @return [K*n,1,1,1], like `images`
+Tensor displacements(const Tensor& images, std::int64_t classes, double lr, double momentum,
+                     const std::function<std::pair<std::int64_t, std::int64_t>(std::int64_t)>& of) {
+  std::vector<double> sums;
+  for (std::int64_t c = 0; c < classes; ++c) {
+    const auto [first, last] = of(c);
+    double sum = 0;
+    for (std::int64_t i = first; i < last; ++i) sum += std::pow(momentum, double(i));
+    sums.push_back(lr * sum);
+  }
+  return at::tensor(sums, at::kDouble)
+      .repeat_interleave(images.size(0) / classes)
+      .to(images.device(), images.scalar_type())
+      .view({-1, 1, 1, 1});
+}
+
+}  // namespace
+
+void ImageOptimizer::catch_up(const Tensor& images) {
+  if (!owes_displacement_) return;
+  const at::NoGradGuard no_grad;
+  const std::int64_t k = classes_;
+  first_ = first_.to(images.device());  // a loaded state comes on the CPU
+  images.sub_(first_ * displacements(images, k, lr_, momentum_,
+                                     [k](std::int64_t c) { return std::pair(k - c, k); }));
+  owes_displacement_ = false;
+}
 
 void ImageOptimizer::step(const Tensor& images, const Tensor& gradient) {
   const at::NoGradGuard no_grad;
@@ -23,22 +56,33 @@ void ImageOptimizer::step(const Tensor& images, const Tensor& gradient) {
     images.addcdiv_(first_, (second_ / correction2).sqrt_().add_(1e-8), -lr_ / correction1);
     return;
   }
+  const bool by_class = kind_ == "class-loop";
   if (first_.defined()) {
-    first_.mul_(momentum_).add_(gradient);
+    first_.mul_(by_class ? std::pow(momentum_, double(classes_)) : momentum_).add_(gradient);
   } else {
     first_ = gradient.detach().clone();
   }
-  images.add_(first_, -lr_);
+  if (!by_class) {
+    images.add_(first_, -lr_);
+    return;
+  }
+  const std::int64_t k = classes_;
+  images.sub_(first_ * displacements(images, k, lr_, momentum_, [k](std::int64_t c) {
+                return std::pair(std::int64_t{0}, k - c);
+              }));
+  owes_displacement_ = true;
 }
 
 void ImageOptimizer::save_state(storage::StateWriter& out) const {
   out.integer("optimizer/steps", steps_);
+  out.integer("optimizer/owes", owes_displacement_ ? 1 : 0);
   if (first_.defined()) out.tensor("optimizer/first", first_);
   if (second_.defined()) out.tensor("optimizer/second", second_);
 }
 
 void ImageOptimizer::load_state(const storage::StateReader& in) {
   steps_ = in.integer("optimizer/steps");
+  owes_displacement_ = in.has("optimizer/owes") && in.integer("optimizer/owes") != 0;
   if (in.has("optimizer/first")) first_ = in.tensor("optimizer/first");
   if (in.has("optimizer/second")) second_ = in.tensor("optimizer/second");
 }

@@ -12,11 +12,22 @@ namespace retort::methods::matching {
 /// changes.
 ///   sgd:  v <- momentum v + g;  S <- S - lr v   (first step v = g)
 ///   adam: Kingma and Ba 2015 with beta1 = momentum, beta2 = 0.999, eps 1e-8
+///   class-loop: Kim et al. 2022 make one such sgd step per class in turn, each on all images, of
+///     which those of other classes have no gradient and move by what is left of their velocity.
+///     All K steps of a pass at once, exactly: with mu the momentum, class c has
+///       v <- mu^K v + g,  S <- S - lr (1 + mu + ... + mu^(K-c-1)) v
+///     by the end of the pass, and the c displacements of the next pass before its own step,
+///       S <- S - lr mu^(K-c) (1 + mu + ... + mu^(c-1)) v,
+///     are made by catch_up.
 class ImageOptimizer {
  public:
-  ImageOptimizer(std::string kind, double lr, double momentum)
-      : kind_(std::move(kind)), lr_(lr), momentum_(momentum) {}
+  /// @param classes of class-loop, which wants images class by class, as many of each
+  ImageOptimizer(std::string kind, double lr, double momentum, std::int64_t classes = 1)
+      : kind_(std::move(kind)), lr_(lr), momentum_(momentum), classes_(classes) {}
 
+  /// Moves the images to where the next gradient is to be taken: class-loop only. A second call
+  /// without a step between does nothing.
+  void catch_up(const Tensor& images);
   /// @param images updated in place  @param gradient same shape
   void step(const Tensor& images, const Tensor& gradient);
   void save_state(storage::StateWriter& out) const;
@@ -26,9 +37,11 @@ class ImageOptimizer {
   std::string kind_;
   double lr_;
   double momentum_;
+  std::int64_t classes_;
   std::int64_t steps_ = 0;
-  Tensor first_;   // velocity, or first moment
-  Tensor second_;  // second moment of adam
+  bool owes_displacement_ = false;  // class-loop: a step was made and not yet caught up with
+  Tensor first_;                    // velocity, or first moment
+  Tensor second_;                   // second moment of adam
 };
 
 }  // namespace retort::methods::matching

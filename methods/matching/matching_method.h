@@ -1,7 +1,11 @@
 #pragma once
 
+#include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <tuple>
 
 #include "lib/augment/augment.h"
 #include "lib/synth/parametrization.h"
@@ -13,9 +17,31 @@
 
 namespace retort::methods::matching {
 
+/// Real halves of losses that are met again: of every network of a pool, for every draw of a real
+/// batch and its augmentation, by class. Holds as many as fit; others are computed each time, with
+/// the same bits. Safe from several threads.
+class RealHalves {
+ public:
+  using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t>;  ///< network, draw, class
+
+  explicit RealHalves(std::int64_t limit_bytes) : limit_bytes_(limit_bytes) {}
+  Tensors get(const Key& key, const std::function<Tensors()>& compute);
+
+ private:
+  std::int64_t limit_bytes_;
+  std::int64_t used_bytes_ = 0;
+  std::mutex mutex_;
+  std::map<Key, Tensors> kept_;
+};
+
+/// Passes images of all classes in one batch through the network in training mode, which moves the
+/// running statistics of `state` by PyTorch's momentum; nothing else changes.
+void refresh_statistics(const nn::Network& network, nn::NetworkState& state, const Tensor& images);
+
 /// The loop that distribution, attention and gradient matching share. Per iteration: a network from
 /// the source; per class a real batch and one Siamese augmentation draw for both halves; the
 /// objective's gradient with respect to the stored images; one step of the image optimiser.
+/// Several networks per iteration: the loss is their mean, gradients are added in their order.
 ///
 /// Classes are independent terms unless the objective is joint() in the network, and then run in
 /// parallel, one class a task; joint ones share one forward pass.
@@ -23,7 +49,7 @@ class MatchingMethod : public DistillationMethod {
  public:
   MatchingMethod(MatchingOptions options, std::unique_ptr<Objective> objective);
 
-  std::int64_t iterations() const override { return options_.iterations; }
+  std::int64_t iterations() const override;
   Work work(const RunContext& run) const override;
   void initialize(RunContext& run) override;
   UpdateReport update(std::int64_t iteration) override;
@@ -38,17 +64,31 @@ class MatchingMethod : public DistillationMethod {
     std::vector<std::pair<std::string, double>> parts;
   };
 
+  /// Where an iteration's random choices come from, for one network.
+  struct Draws {
+    Rng rng;                ///< of the iteration
+    Rng real;               ///< of real batches and augmentation: kept draws return
+    std::int64_t position;  ///< in the streams of real batches
+    /// Network and draw whose real halves are kept.
+    std::optional<std::pair<std::int64_t, std::int64_t>> kept = {};
+  };
+
   void check_options() const;
-  Flops feature_flops(const data::ImageDataset& dataset) const;
   void prepare(RunContext& run);
+  void make_source(const RunContext& run);
   std::unique_ptr<synth::ImageDecoder> decoder_for(const data::ImageDataset& dataset) const;
-  Gradient class_gradient(const nn::NetworkState& state, const Rng& rng, std::int64_t first,
-                          std::int64_t last) const;
-  Gradient full_gradient(const nn::NetworkState& state, const Rng& rng) const;
+  Tensor preprocessed(const Tensor& stored) const;
+  data::LabelledImages decoded_set() const;
+  Draws draws_for(std::int64_t iteration, std::int64_t network) const;
+  Gradient network_gradient(nn::NetworkState& state, const Draws& draws);
+  Gradient class_gradient(const nn::NetworkState& state, const Draws& draws, std::int64_t first,
+                          std::int64_t last);
+  Gradient full_gradient(const nn::NetworkState& state, const Draws& draws);
   Tensor real_batch(std::int64_t c, std::int64_t count, Rng rng) const;
-  /// A copy whose BatchNorm layers have seen 16 real images of every class.
-  nn::NetworkState with_fresh_statistics(const nn::NetworkState& state, const Rng& rng) const;
-  ClassPair sample_pair(const Rng& rng, std::int64_t c, const Tensor& decoded) const;
+  Tensor stream_batch(std::int64_t c, std::int64_t position) const;
+  Tensor statistics_images(const Rng& rng) const;
+  ClassPair sample_pair(const nn::NetworkState& state, const Draws& draws, std::int64_t c,
+                        const Tensor& decoded);
 
   MatchingOptions options_;
   std::unique_ptr<Objective> objective_;
@@ -60,7 +100,12 @@ class MatchingMethod : public DistillationMethod {
   std::unique_ptr<train::NetworkSource> source_;
   std::unique_ptr<synth::Parametrization> parametrization_;
   ImageOptimizer optimizer_;
+  RealHalves real_halves_;
 };
+
+/// What a run will cost.  @param options settled for run.ipc
+Work predicted_work(const MatchingOptions& options, const Objective& objective,
+                    const RunContext& run);
 
 /// Stored images at the start: [K*ipc,C,H,W] float32, class-major.
 /// @throws ConfigError when a class has too few images; Interrupted when `stop` was requested

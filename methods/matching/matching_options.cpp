@@ -1,6 +1,11 @@
 #include "methods/matching/matching_options.h"
 
+#include <array>
+#include <cmath>
+
 #include "lib/augment/augment.h"
+#include "lib/core/log.h"
+#include "lib/core/str.h"
 
 namespace retort::methods::matching {
 
@@ -8,6 +13,8 @@ using config::in_range;
 using config::one_of;
 
 namespace {
+
+constexpr std::int64_t kMany = 1'000'000'000;
 
 config::Rule<std::string> strategy_text() {
   return {"none, auto, or of color, crop, cutout, flip, scale, rotate joined by _",
@@ -20,18 +27,71 @@ config::Rule<std::string> strategy_text() {
 
 }  // namespace
 
+Loops published_loops(std::int64_t ipc) {
+  // main.py of VICO-UoE/DatasetCondensation, get_loops.
+  constexpr std::array<std::pair<std::int64_t, std::int64_t>, 5> kEpochs{
+      {{10, 50}, {20, 25}, {30, 20}, {40, 15}, {50, 10}}};
+  if (ipc <= 1) return {1, 1, true};
+  if (ipc <= kEpochs.front().first) return {ipc, kEpochs.front().second, ipc == 10};
+  if (ipc > kEpochs.back().first) return {kEpochs.back().first, kEpochs.back().second, false};
+  std::size_t upper = 1;
+  while (kEpochs[upper].first < ipc) ++upper;
+  const auto [low, more] = kEpochs[upper - 1];
+  const auto [high, fewer] = kEpochs[upper];
+  const double share = double(ipc - low) / double(high - low);
+  return {ipc, std::llround(double(more) + share * double(fewer - more)), ipc == high};
+}
+
+void MatchingOptions::settle(std::int64_t ipc) {
+  constexpr std::int64_t kNetworks = 1000;
+  constexpr std::int64_t kPeriod = 20;
+  const bool synthetic = networks == "synthetic";
+  const Loops loops = published_loops(ipc);
+  const bool by_ipc = synthetic && (net_period == 0 || net_epochs == 0);
+  if (net_period == 0) net_period = synthetic ? loops.matching_steps : kPeriod;
+  if (net_epochs == 0) net_epochs = loops.epochs;
+  if (iterations < 0) iterations = kNetworks * (synthetic ? net_period : 1);
+  if (by_ipc && !loops.published) {
+    log::info(str("no loops are published for ", ipc, " images per class: taking net-period ",
+                  net_period, " and net-epochs ", net_epochs));
+  }
+}
+
 void MatchingOptions::describe(config::OptionTable& table) {
-  constexpr std::int64_t kMany = 1'000'000'000;
-  table.add("iterations", iterations, "updates of the synthetic set",
-            in_range(std::int64_t{0}, kMany));
+  const std::int64_t fewest = iterations_by_ipc ? -1 : 0;
+  table.add("iterations", iterations,
+            iterations_by_ipc
+                ? "updates of the synthetic set; -1: for 1000 networks, net-period updates each"
+                : "updates of the synthetic set",
+            in_range(fewest, kMany));
+  describe_images(table);
+  describe_networks(table);
+}
+
+void MatchingOptions::describe_images(config::OptionTable& table) {
   table.add("lr-images", lr_images, "step size on the synthetic images", config::positive())
       .aliases = {"lr-img"};
-  table.add("image-optimizer", image_optimizer, "how a gradient is applied to the images",
-            one_of({"sgd", "adam"}));
-  table.add("image-momentum", image_momentum, "momentum of sgd, beta1 of adam",
-            in_range(0.0, 0.999));
+  table.add("lr-reference-side", lr_reference_side,
+            "0: lr-images as it is; else times ipc / 10 and (height / this)^2 (Kim et al. 2022)",
+            in_range(std::int64_t{0}, 10'000));
+  table.add("image-optimizer", image_optimizer,
+            "how a gradient is applied to the images; class-loop: sgd, a step per class in turn",
+            one_of({"sgd", "adam", "class-loop"}));
+  table
+      .add("image-momentum", image_momentum, "momentum of sgd, beta1 of adam", in_range(0.0, 0.999))
+      .aliases = {"mom-img"};
+  table.add("image-space", image_space,
+            "what is optimised: preprocessed values, or pixels that lie in [0,1]",
+            one_of({"preprocessed", "pixels"}));
+  table.add("clamp-every", clamp_every,
+            "pixels: iterations between clamps of the images to [0,1]; 0: never",
+            in_range(std::int64_t{0}, kMany));
   table.add("batch-real", batch_real, "real images per class and iteration",
             in_range(std::int64_t{1}, 1'000'000));
+  table.add("real-batches", real_batches,
+            "independent random ones, or a stream: shuffled passes over the class, the incomplete "
+            "last batch left out",
+            one_of({"independent", "stream"}));
   table.add("net", net, "network that is looked through", synth::network_name()).aliases = {
       "model"};
   table
@@ -50,20 +110,51 @@ void MatchingOptions::describe(config::OptionTable& table) {
             in_range(std::int64_t{1}, 5));
   table.add("decode-type", decode_type, "multi-formation: one factor, or all from 1 up to it",
             one_of({"single", "multi"}));
+  table
+      .add("max-decoded", max_decoded,
+           "decoded images per class that an iteration looks at, chosen at random; 0: all",
+           in_range(std::int64_t{0}, 1'000'000))
+      .aliases = {"batch-syn-max"};
+}
+
+void MatchingOptions::describe_networks(config::OptionTable& table) {
   table.add("networks", networks,
-            "fresh random ones, trained on real data while in use, or a pool trained before",
-            one_of({"fresh", "trained", "pool"}));
-  table.add("net-period", net_period, "trained: iterations before a network is replaced",
-            in_range(std::int64_t{1}, kMany));
+            "fresh random ones, trained on real data while in use, trained on the synthetic set, "
+            "or a pool trained before on real data",
+            one_of({"fresh", "trained", "synthetic", "pool"}));
+  table.add("networks-per-iteration", networks_per_iteration,
+            "fresh, pool: networks that an iteration looks through; the loss is their mean",
+            in_range(std::int64_t{1}, 1000));
+  table
+      .add("net-period", net_period,
+           "trained, synthetic: iterations before a network is replaced; 0: the papers' number for "
+           "the ipc (trained: 20)",
+           in_range(std::int64_t{0}, kMany))
+      .aliases = {"outer-loop", "outer-steps"};
   table.add("net-warmup", net_warmup, "trained: steps on real data before a network is first used",
             in_range(std::int64_t{0}, kMany));
   table.add("net-steps", net_steps, "trained: steps on real data between two iterations",
             in_range(std::int64_t{0}, kMany));
-  table.add("net-batch", net_batch, "trained, pool: real images per step",
-            in_range(std::int64_t{1}, 1'000'000));
-  table.add("net-lr", net_lr, "trained, pool: step size", config::positive());
-  table.add("net-augmentation", net_augmentation, "trained, pool: augmentation of real images",
-            strategy_text());
+  table
+      .add("net-epochs", net_epochs,
+           "synthetic: epochs over the synthetic set between two iterations; 0: the papers' number "
+           "for the ipc",
+           in_range(std::int64_t{0}, kMany))
+      .aliases = {"inner-loop", "inner-epochs"};
+  table
+      .add("net-batch", net_batch, "trained, synthetic, pool: images per step",
+           in_range(std::int64_t{1}, 1'000'000))
+      .aliases = {"batch-train"};
+  table.add("net-lr", net_lr, "trained, synthetic, pool: step size", config::positive()).aliases = {
+      "lr-net"};
+  table.add("net-momentum", net_momentum, "trained, synthetic, pool: momentum",
+            in_range(0.0, 0.999));
+  table.add("net-weight-decay", net_weight_decay, "trained, synthetic, pool: weight decay",
+            in_range(0.0, 1.0));
+  table.add("net-augmentation", net_augmentation,
+            "trained, synthetic, pool: augmentation of what they train on", strategy_text());
+  table.add("net-cutmix", net_cutmix, "trained, pool: probability of CutMix per step",
+            in_range(0.0, 1.0));
   table.add("pool-size", pool_size, "pool: number of networks", in_range(std::int64_t{1}, 10000));
   table.add("pool-steps", pool_steps, "pool: steps of the longest trained network",
             in_range(std::int64_t{0}, kMany));

@@ -16,6 +16,9 @@ struct ClassPair {
   std::int64_t class_index = 0;
   Tensor real;       ///< [B,C,H,W], no graph
   Tensor synthetic;  ///< [n,C,H,W], carries the graph to the stored images
+  /// What Objective::real_half gave for `real` in this network; `real` is then not looked at and
+  /// may be undefined. Empty: not computed yet.
+  Tensors real_half = {};
 };
 
 /// The network to look through.
@@ -54,6 +57,12 @@ class Objective {
   /// True if BatchNorm looks through its running statistics, which callers then refresh on real
   /// images before every use.
   virtual bool uses_running_statistics() const { return false; }
+  /// What the loss needs of the real images of one class, without a graph, for callers that meet
+  /// the same images in the same network again. Empty for objectives that cannot be cut so.
+  virtual Tensors real_half(const Lens&, std::int64_t /*class_index*/,
+                            const Tensor& /*real*/) const {
+    return {};
+  }
   virtual Loss loss(const Lens& lens, const std::vector<ClassPair>& classes) const = 0;
 };
 

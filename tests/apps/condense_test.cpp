@@ -184,6 +184,29 @@ TEST_CASE("a dry run predicts and leaves nothing", "[apps][condense]") {
   CHECK_FALSE(fs::exists(workspace.path("runs")));
 }
 
+TEST_CASE("what follows from the images per class is settled before a run, and recorded",
+          "[apps][condense]") {
+  const Workspace workspace;
+  const auto dc = [](const std::vector<std::string>& more) {
+    std::vector<std::string> args{"condense", "--method",  "dc",    "--dataset",    "shapes",
+                                  "--ipc",    "2",         "--net", "ConvNet-2-w8", "--batch-real",
+                                  "4",        "--threads", "1"};
+    args.insert(args.end(), more.begin(), more.end());
+    return args;
+  };
+  const auto planned = workspace.retort(dc({"--dry-run", "--json"}));
+  INFO(planned.err);
+  REQUIRE(planned.exit_code == 0);
+  CHECK(nlohmann::json::parse(planned.out)["iterations"] == 2000);
+  CHECK_THAT(planned.err, Contains("taking net-period 2 and net-epochs 50"));
+  const auto result =
+      workspace.retort(dc({"--iterations", "2", "--inner-loop", "3", "--run-dir", "run"}));
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  CHECK_THAT(read_text(workspace.path("run/config.cfg")),
+             Contains("net-period = 2\n") && Contains("net-epochs = 3\n"));
+}
+
 TEST_CASE("a time budget ends a run properly, and config.cfg holds the iterations reached",
           "[apps][condense]") {
   const Workspace workspace;

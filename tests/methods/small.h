@@ -20,6 +20,8 @@ inline void make_small(config::OptionTable& table, const std::string& iterations
   };
   set("iterations", iterations);
   set("batch-real", "8");
+  set("net-epochs", "2");
+  set("net-steps", "3");
   set("feature-epochs", "0");
   set("feature-net", "ConvNet-2-w8");
   if (table.contains("net")) {

@@ -32,7 +32,7 @@ struct Setup {
 };
 
 Tensors parameters_at(train::NetworkSource& source, std::int64_t iteration) {
-  return source.at(iteration).detached_clone().parameters;
+  return source.at(iteration, {}).detached_clone().parameters;
 }
 
 }  // namespace
@@ -75,7 +75,7 @@ TEST_CASE("no warm-up and no steps leave a random network for the whole period",
 TEST_CASE("a resumed source goes on with the same bits", "[train][source][resume]") {
   const Setup s;
   const auto source = s.trained();
-  for (std::int64_t i = 0; i <= 5; ++i) source->at(i);
+  for (std::int64_t i = 0; i <= 5; ++i) source->at(i, {});
   storage::StateWriter out;
   source->save_state(out);
   const auto resumed = s.trained();
@@ -95,12 +95,12 @@ TEST_CASE("what a caller does to a network's buffers stays with that iteration",
   Setup s;
   s.network = nn::make_network("ConvNet-1-BN-w8", s.dataset.shape(), 3);
   const auto touched = s.trained();
-  for (auto& buffer : touched->at(0).buffers) buffer.fill_(3);
-  touched->at(0).parameters[0].fill_(3);
+  for (auto& buffer : touched->at(0, {}).buffers) buffer.fill_(3);
+  touched->at(0, {}).parameters[0].fill_(3);
   const auto untouched = s.trained();
-  untouched->at(0);
-  const auto& a = touched->at(1);
-  const auto& b = untouched->at(1);
+  untouched->at(0, {});
+  const auto& a = touched->at(1, {});
+  const auto& b = untouched->at(1, {});
   CHECK(same_bits(a.buffers, b.buffers));
   CHECK(same_bits(a.parameters, b.parameters));
 }
@@ -149,4 +149,121 @@ TEST_CASE("impossible network sources are refused", "[train][source][error]") {
   s.options.period = 1;
   s.options.steps_between = -1;
   CHECK_THROWS_WITH_TEXT(s.trained(), ConfigError, "between -1");
+}
+
+namespace {
+
+/// Synthetic images that move from iteration to iteration.
+train::SyntheticImages images_of(std::int64_t iteration) {
+  return [iteration] {
+    Rng rng = Rng(11).child(iteration);
+    return data::LabelledImages{rng.normal_tensor({6, 1, 8, 8}),
+                                data::HardLabels{at::arange(3, at::kLong).repeat_interleave(2)}};
+  };
+}
+
+train::SyntheticImages never() {
+  return []() -> data::LabelledImages { throw Error("nobody should ask"); };
+}
+
+std::unique_ptr<train::NetworkSource> synthetic(const Setup& s,
+                                                train::SyntheticNetworksOptions more = {}) {
+  more.period = 3;
+  more.epochs = 2;
+  more.batch_size = 4;
+  return train::synthetic_networks(s.network, more, Rng(5));
+}
+
+}  // namespace
+
+TEST_CASE("networks are trained on the synthetic set between its updates, not after the last one",
+          "[train][source]") {
+  const Setup s;
+  const auto source = synthetic(s);
+  const Tensors first = source->at(0, never()).detached_clone().parameters;
+  const Tensors second = source->at(1, images_of(0)).detached_clone().parameters;
+  const Tensors third = source->at(2, images_of(1)).detached_clone().parameters;
+  CHECK_FALSE(same_bits(first, second));
+  CHECK_FALSE(same_bits(second, third));
+  const Tensors next = source->at(3, never()).detached_clone().parameters;
+  CHECK_FALSE(same_bits(next, first));
+  // Two epochs in mini-batches, from where the network stood.
+  nn::NetworkState by_hand{first, {}};
+  by_hand = by_hand.detached_clone();
+  train::TrainOptions options;
+  options.epochs = 2;
+  options.batch_size = 4;
+  options.momentum = 0;
+  options.weight_decay = 0;
+  train::train(*s.network, by_hand, train::TensorData(images_of(0)()), options,
+               Rng(5).child("network", 0).child("use", 1));
+  CHECK(same_bits(by_hand.parameters, second));
+}
+
+TEST_CASE("a source that trains on the synthetic set resumes with the same bits",
+          "[train][source][resume]") {
+  const Setup s;
+  const auto source = synthetic(s);
+  for (std::int64_t i = 0; i <= 1; ++i) source->at(i, images_of(i));
+  storage::StateWriter out;
+  source->save_state(out);
+  const auto resumed = synthetic(s);
+  resumed->load_state(storage::StateReader(out));
+  for (std::int64_t i = 2; i < 6; ++i) {
+    CHECK(
+        same_bits(resumed->at(i, images_of(i)).parameters, source->at(i, images_of(i)).parameters));
+  }
+  CHECK_THROWS_WITH_TEXT(synthetic(s)->at(4, images_of(4)), Error, "iteration 4");
+}
+
+TEST_CASE("a stop during training on the synthetic set leaves the network as it was",
+          "[train][source]") {
+  const Setup s;
+  StopFlag stop;
+  train::SyntheticNetworksOptions options;
+  options.stop = &stop;
+  const auto source = synthetic(s, options);
+  const Tensors before = source->at(0, never()).detached_clone().parameters;
+  stop.request();
+  CHECK_THROWS_AS(source->at(1, images_of(0)), Interrupted);
+  CHECK(same_bits(source->at(0, never()).parameters, before));
+}
+
+TEST_CASE("refreshed statistics stay with a network that trains on the synthetic set",
+          "[train][source]") {
+  Setup s;
+  s.network = nn::make_network("ConvNet-1-BN-w8", s.dataset.shape(), 3);
+  const auto touched = synthetic(s);
+  for (auto& buffer : touched->at(0, never()).buffers) buffer.fill_(3);
+  const auto untouched = synthetic(s);
+  untouched->at(0, never());
+  CHECK_FALSE(
+      same_bits(touched->at(1, images_of(0)).buffers, untouched->at(1, images_of(0)).buffers));
+}
+
+TEST_CASE("mirrored training doubles every mini-batch before it is augmented", "[train][source]") {
+  const Setup s;
+  const auto all = images_of(0)();
+  const data::LabelledImages doubled{
+      at::cat({all.images, all.images.flip(3)}),
+      data::HardLabels{at::cat({data::hard_classes(all.labels), data::hard_classes(all.labels)})}};
+  train::TrainOptions options;
+  options.augmentation = augment::Strategy::parse("color_crop");
+  const auto step = [&](const data::LabelledImages& batch) {
+    nn::NetworkState state = s.network->initialize(Rng(1));
+    train::Sgd sgd(0, 0);
+    train::train_step(*s.network, state, sgd, 0.1, batch, options, Rng(2));
+    return state.parameters;
+  };
+  const Tensors expected = step(doubled);
+  options.mirrored = true;
+  CHECK(same_bits(step(all), expected));
+}
+
+TEST_CASE("impossible training on the synthetic set is refused", "[train][source][error]") {
+  const Setup s;
+  train::SyntheticNetworksOptions options;
+  options.epochs = 0;
+  CHECK_THROWS_WITH_TEXT(train::synthetic_networks(s.network, options, Rng(0)), ConfigError,
+                         "found 10, 0 and 256");
 }
