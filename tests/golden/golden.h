@@ -114,6 +114,13 @@ void check_dc(const GoldenFile& file);
 /// The `dm` part of a fyi_flip file.
 void check_fyi_dm(const GoldenFile& file);
 
+// gradient.cpp
+/// The `outputs` of a dc file: what the distances are made of.
+void check_dc_outputs(const GoldenFile& file);
+void check_dc_outer_loop(const GoldenFile& file);
+void check_idc_matchloss(const GoldenFile& file);
+void check_idc_class_loop(const GoldenFile& file);
+
 // augment.cpp
 void check_dsa(const GoldenFile& file);
 void check_dsa_siamese_pair(const GoldenFile& file);

@@ -16,6 +16,9 @@ const std::vector<Handler>& handlers() {
       {"dm", check_dm},
       {"datadam", check_datadam},
       {"dc", check_dc},
+      {"dc_outer_loop", check_dc_outer_loop},
+      {"idc_matchloss", check_idc_matchloss},
+      {"idc_class_loop", check_idc_class_loop},
       {"eval_protocol", check_eval_protocol},
   };
   return all;

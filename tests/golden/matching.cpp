@@ -224,6 +224,7 @@ void check_dc(const GoldenFile& file) {
     }
   }
   CHECK(compared > 0);
+  check_dc_outputs(file);
 }
 
 }  // namespace retort::testing::golden
