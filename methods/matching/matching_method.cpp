@@ -157,6 +157,7 @@ void MatchingMethod::initialize(RunContext& run) {
   }
   parametrization_ = std::make_unique<synth::Parametrization>(
       start.to(run.dataset.device()), run.dataset.num_classes(), std::move(decoder));
+  if (options_.image_ema > 0) mean_ = parametrization_->stored().detach().clone();
 }
 
 Tensor MatchingMethod::real_batch(std::int64_t c, std::int64_t count, Rng rng) const {
@@ -308,6 +309,7 @@ UpdateReport MatchingMethod::update(std::int64_t iteration) {
   }
   if (networks > 1) gradient.stored.div_(double(networks));
   optimizer_.step(stored, gradient.stored);
+  if (mean_.defined()) mean_.lerp_(stored, 1 - options_.image_ema);
 
   UpdateReport report;
   const double terms = double(dataset_->num_classes() * networks);
@@ -319,7 +321,8 @@ UpdateReport MatchingMethod::update(std::int64_t iteration) {
 
 data::SyntheticSet MatchingMethod::snapshot() const {
   data::SyntheticSet set;
-  set.images = preprocessed(parametrization_->stored().detach()).to(at::kCPU).clone();
+  const Tensor stored = mean_.defined() ? mean_ : parametrization_->stored().detach();
+  set.images = preprocessed(stored).to(at::kCPU).clone();
   set.class_index = at::arange(dataset_->num_classes(), at::kLong).repeat_interleave(ipc_);
   set.labels = data::HardLabels{parametrization_->labels()};
   set.decoder = parametrization_->decoder().spec();
@@ -328,6 +331,7 @@ data::SyntheticSet MatchingMethod::snapshot() const {
 
 void MatchingMethod::save_state(storage::StateWriter& out) const {
   out.tensor("stored", parametrization_->stored().detach());
+  if (mean_.defined()) out.tensor("mean", mean_);
   optimizer_.save_state(out);
   source_->save_state(out);
 }
@@ -337,6 +341,7 @@ void MatchingMethod::load_state(RunContext& run, const storage::StateReader& in)
   parametrization_ =
       std::make_unique<synth::Parametrization>(in.tensor("stored").to(run.dataset.device()),
                                                run.dataset.num_classes(), decoder_for(run.dataset));
+  if (options_.image_ema > 0) mean_ = in.tensor("mean").to(run.dataset.device());
   optimizer_.load_state(in);
   source_->load_state(in);
 }

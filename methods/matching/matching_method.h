@@ -100,6 +100,7 @@ class MatchingMethod : public DistillationMethod {
   std::unique_ptr<train::NetworkSource> source_;
   std::unique_ptr<synth::Parametrization> parametrization_;
   ImageOptimizer optimizer_;
+  Tensor mean_;  ///< running mean of the stored images; undefined if not asked for
   RealHalves real_halves_;
 };
 

@@ -80,6 +80,10 @@ void MatchingOptions::describe_images(config::OptionTable& table) {
   table
       .add("image-momentum", image_momentum, "momentum of sgd, beta1 of adam", in_range(0.0, 0.999))
       .aliases = {"mom-img"};
+  table.add("image-ema", image_ema,
+            "the set is a running mean of the images with this decay; 0: the last images "
+            "(Du et al. 2023)",
+            in_range(0.0, 0.9999));
   table.add("image-space", image_space,
             "what is optimised: preprocessed values, or pixels that lie in [0,1]",
             one_of({"preprocessed", "pixels"}));

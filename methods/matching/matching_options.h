@@ -30,6 +30,7 @@ struct MatchingOptions {
   std::int64_t lr_reference_side = 0;
   std::string image_optimizer = "sgd";
   double image_momentum = 0.5;
+  double image_ema = 0;
   std::int64_t clamp_every = 0;
   std::string image_space = "preprocessed";
   std::int64_t batch_real = 256;

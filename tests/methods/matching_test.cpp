@@ -306,6 +306,31 @@ TEST_CASE("100 iterations on two threads equal 100 iterations on one", "[methods
   CHECK(at::equal(run_with(2), run_with(1)));
 }
 
+TEST_CASE("the running mean of the images is the set, over a stop as well", "[methods][matching]") {
+  constexpr double kDecay = 0.75;
+  const auto start = [&](const std::string& decay) {
+    return small_method("dm", "6", {{"image-ema", decay}});
+  };
+  RunContext run{.dataset = shapes(), .ipc = 1, .rng = Rng(9)};
+  const auto plain = start("0");
+  auto averaged = start("0.75");
+  plain->initialize(run);
+  averaged->initialize(run);
+  Tensor expected = plain->snapshot().images;
+  for (std::int64_t i = 0; i < 6; ++i) {
+    plain->update(i);
+    averaged->update(i);
+    expected = kDecay * expected + (1 - kDecay) * plain->snapshot().images;
+    if (i == 3) {
+      storage::StateWriter out;
+      averaged->save_state(out);
+      averaged = start("0.75");
+      averaged->load_state(run, storage::StateReader(out));
+    }
+  }
+  CHECK_CLOSE(averaged->snapshot().images, expected, 1e-6);
+}
+
 TEST_CASE("matching lowers its own loss in random networks", "[methods][matching][learning]") {
   for (const std::string name : {"dm", "datadam"}) {
     auto method = small_method(name, "40", {{"init", "noise"}, {"augmentation", "none"}});
