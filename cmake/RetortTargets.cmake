@@ -92,18 +92,18 @@ function(retort_add_test name)
   endforeach()
 endfunction()
 
-# retort_embed_files(target namespace_variable FILES...): compiles text files into the target as
-# a list of (name without extension, text) pairs, declared in lib/config/embedded.h.
-function(retort_embed_files target variable root)
-  set(_out "${CMAKE_CURRENT_BINARY_DIR}/${variable}.cpp")
-  set(_text "#include \"lib/config/embedded.h\"\n\nnamespace retort::config {\nconst std::vector<EmbeddedFile>& ${variable}() {\n  static const std::vector<EmbeddedFile> files = {\n")
+# retort_embed_files(target function root FILES...): compiles text files into the target as a list
+# of (name without extension, text) pairs that the function, declared in experiments/texts.h, returns.
+function(retort_embed_files target function root)
+  set(_out "${CMAKE_CURRENT_BINARY_DIR}/${function}.cpp")
+  set(_text "#include \"experiments/texts.h\"\n\nnamespace retort::experiments {\nconst std::vector<TextFile>& ${function}() {\n  static const std::vector<TextFile> files = {\n")
   foreach(_file ${ARGN})
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${root}/${_file}")
     file(READ "${root}/${_file}" _content)
     string(REGEX REPLACE "\\.[a-z]+$" "" _name "${_file}")
     string(APPEND _text "      {\"${_name}\", R\"retort(${_content})retort\"},\n")
   endforeach()
-  string(APPEND _text "  };\n  return files;\n}\n}  // namespace retort::config\n")
+  string(APPEND _text "  };\n  return files;\n}\n}  // namespace retort::experiments\n")
   file(CONFIGURE OUTPUT "${_out}" CONTENT "${_text}" @ONLY)
   target_sources(${target} PRIVATE "${_out}")
 endfunction()

@@ -306,7 +306,7 @@ class Run {
   void evaluate_set(CsvLog& evaluations) {
     data::SyntheticSet set = method_.snapshot();
     set.preprocessing = context_.dataset.preprocessing();
-    const eval::Protocol protocol = eval::load_protocol(options_.eval_protocol);
+    const eval::Protocol& protocol = options_.eval_protocol;
     const eval::Evaluator evaluator(context_.dataset, protocol);
     std::vector<std::uint64_t> seeds;
     for (std::int64_t i = 0; i < protocol.networks; ++i) seeds.push_back(std::uint64_t(i));

@@ -24,7 +24,7 @@ struct DriverOptions {
   std::int64_t eval_every = 0;        ///< iterations; 0: no in-loop evaluation
   std::int64_t grid_every = 0;        ///< iterations; 0: at the end only
   bool eval_on_test = false;          ///< in-loop checks on the test split, and marked so
-  std::string eval_protocol = "quick";
+  eval::Protocol eval_protocol;       ///< how in-loop checks train; needed when there are any
   bool resume = false;
   /// `key = value` lines that replay the run; a method that iterates has `iterations` among them.
   std::string config_text;

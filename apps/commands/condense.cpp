@@ -6,6 +6,7 @@
 #include "apps/commands/commands.h"
 #include "apps/commands/condense_options.h"
 #include "apps/commands/document.h"
+#include "experiments/protocols.h"
 #include "lib/config/options.h"
 #include "lib/core/clock.h"
 #include "lib/core/error.h"
@@ -75,7 +76,9 @@ methods::DriverOptions driver_options(CondenseOptions& options) {
   driver.checkpoint_every = options.checkpoint_every;
   driver.eval_every = options.eval_every;
   driver.eval_on_test = options.eval_on == "test";
-  driver.eval_protocol = options.eval_protocol;
+  if (options.eval_every > 0) {
+    driver.eval_protocol = experiments::load_protocol(options.eval_protocol);
+  }
   driver.grid_every = options.grid_every;
   driver.resume = options.resume;
   driver.config_text = options.replay_text();
@@ -151,7 +154,8 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   }
   check_run_dir(options);
   if (!options.time_budget.empty()) cli::parse_duration("time-budget", options.time_budget);
-  if (options.eval_every > 0) eval::load_protocol(options.eval_protocol);  // an unknown name
+  // An unknown name.
+  if (options.eval_every > 0) experiments::load_protocol(options.eval_protocol);
   if (options.dry_run && options.device.device != "cpu") {
     throw ConfigError(
         str("--dry-run predicts for --device cpu only, found '", options.device.device, "'"));

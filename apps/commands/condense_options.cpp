@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "apps/cli/help.h"
-#include "lib/config/embedded.h"
+#include "experiments/texts.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/core/names.h"
@@ -18,7 +18,7 @@ using config::Origin;
 
 std::vector<config::ConfigEntry> preset_entries(const std::string& name) {
   std::vector<std::string> known;
-  for (const auto& file : config::embedded_presets()) {
+  for (const auto& file : experiments::preset_files()) {
     if (file.name == name) return config::parse_config(file.text, "preset " + name);
     known.push_back(file.name);
   }

@@ -10,12 +10,12 @@
 #include "apps/commands/device_options.h"
 #include "apps/commands/document.h"
 #include "apps/commands/kernel_options.h"
+#include "experiments/protocols.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/core/log.h"
 #include "lib/core/str.h"
 #include "lib/eval/evaluator.h"
-#include "lib/eval/protocol.h"
 #include "lib/eval/report.h"
 #include "lib/nn/network.h"
 #include "lib/storage/set_file.h"
@@ -163,7 +163,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   if (!words) return 0;
   // What can be wrong is found before anything is trained.
   eval::EvaluationReport report;
-  report.protocol = eval::load_protocol(options.protocol);
+  report.protocol = experiments::load_protocol(options.protocol);
   report.seeds = seeds_of(options, report.protocol);
   std::vector<Baseline> baselines;
   for (const auto& text : options.baselines) baselines.push_back(parse_baseline(text));

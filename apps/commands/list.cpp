@@ -8,13 +8,13 @@
 #include "apps/commands/document.h"
 #include "apps/commands/preset_cost.h"
 #include "datasets/dataset.h"
-#include "lib/config/embedded.h"
+#include "experiments/protocols.h"
+#include "experiments/texts.h"
 #include "lib/core/error.h"
 #include "lib/core/names.h"
 #include "lib/core/parallel.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
-#include "lib/eval/protocol.h"
 #include "lib/nn/network.h"
 #include "lib/synth/parametrization.h"
 #include "methods/method.h"
@@ -57,8 +57,8 @@ Entries network_entries() {
 
 Entries protocol_entries() {
   Entries entries = Entries::array();
-  for (const auto& name : eval::protocol_names()) {
-    entries.push_back({{"name", name}, {"source", eval::load_protocol(name).source}});
+  for (const auto& name : experiments::protocol_names()) {
+    entries.push_back({{"name", name}, {"source", experiments::load_protocol(name).source}});
   }
   return entries;
 }
@@ -75,7 +75,7 @@ std::string first_comment(const std::string& text) {
 Entries preset_entries() {
   set_thread_count(0);  // what a run would use
   Entries entries = Entries::array();
-  for (const auto& file : config::embedded_presets()) {
+  for (const auto& file : experiments::preset_files()) {
     const std::optional<double> seconds = predicted_seconds(file);
     entries.push_back({{"name", file.name},
                        {"predicted_seconds", seconds ? Entries(*seconds) : Entries()},

@@ -51,7 +51,7 @@ std::string take(std::vector<config::ConfigEntry>& entries, const std::string& k
 
 }  // namespace
 
-std::optional<double> predicted_seconds(const config::EmbeddedFile& preset) {
+std::optional<double> predicted_seconds(const experiments::TextFile& preset) {
   auto entries = config::parse_config(preset.text, preset.name);
   const std::string name = take(entries, "dataset");
   const auto factory = methods::find_method(take(entries, "method")).factory();

@@ -1,33 +1,11 @@
 #include "lib/eval/protocol.h"
 
-#include <filesystem>
 #include <string_view>
 
-#include "lib/config/embedded.h"
 #include "lib/core/error.h"
-#include "lib/core/files.h"
-#include "lib/core/names.h"
 #include "lib/core/str.h"
 
 namespace retort::eval {
-namespace {
-
-Protocol parse_protocol(const std::string& name, const std::string& text,
-                        const std::string& source) {
-  Protocol protocol;
-  protocol.name = name;
-  config::OptionTable table;
-  protocol.describe(table);
-  config::apply_config(table, config::parse_config(text, source), source, config::Origin::File);
-  with_context(source, [&] {
-    protocol.train_options(false);
-    protocol.train_options(true);
-  });
-  return protocol;
-}
-
-}  // namespace
-
 void Protocol::describe(config::OptionTable& table) {
   using namespace config;
   table.add("source", source, "paper or code base and what differs, one line", any_text());
@@ -99,25 +77,18 @@ std::int64_t Protocol::sgd_steps(std::int64_t images) const {
   return train_options(false).epochs * ((images + batch_size - 1) / batch_size);
 }
 
-Protocol load_protocol(const std::string& name_or_path) {
-  for (const auto& file : config::embedded_protocols()) {
-    if (file.name == name_or_path) {
-      return parse_protocol(file.name, file.text, str("protocol ", file.name));
-    }
-  }
-  const std::filesystem::path path(name_or_path);
-  const bool looks_like_path = path.has_parent_path() || path.has_extension();
-  if (!std::filesystem::is_regular_file(path) && !looks_like_path) {
-    throw ConfigError(unknown_name_message("protocol", name_or_path, protocol_names()) +
-                      "; or the path of a file");
-  }
-  return parse_protocol(path.stem().string(), read_text(path), str("'", name_or_path, "'"));
-}
-
-std::vector<std::string> protocol_names() {
-  std::vector<std::string> names;
-  for (const auto& file : config::embedded_protocols()) names.push_back(file.name);
-  return names;
+Protocol parse_protocol(const std::string& name, const std::string& text,
+                        const std::string& source) {
+  Protocol protocol;
+  protocol.name = name;
+  config::OptionTable table;
+  protocol.describe(table);
+  config::apply_config(table, config::parse_config(text, source), source, config::Origin::File);
+  with_context(source, [&] {
+    protocol.train_options(false);
+    protocol.train_options(true);
+  });
+  return protocol;
 }
 
 }  // namespace retort::eval

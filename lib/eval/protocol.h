@@ -41,9 +41,9 @@ struct Protocol {
   std::int64_t sgd_steps(std::int64_t images) const;
 };
 
-/// From an embedded protocol or a file path (its stem is the name).
-/// @throws ConfigError spelling out the known names; StorageError for a file that cannot be read
-Protocol load_protocol(const std::string& name_or_path);
-std::vector<std::string> protocol_names();
+/// @param text lines of `option = value`  @param source the name used in messages
+/// @throws ConfigError with source and line
+Protocol parse_protocol(const std::string& name, const std::string& text,
+                        const std::string& source);
 
 }  // namespace retort::eval

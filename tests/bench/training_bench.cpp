@@ -1,6 +1,6 @@
+#include "experiments/protocols.h"
 #include "lib/core/parallel.h"
 #include "lib/core/str.h"
-#include "lib/eval/protocol.h"
 #include "lib/train/supervised.h"
 #include "tests/bench/lines.h"
 #include "tests/bench/plain_training.h"
@@ -91,7 +91,7 @@ class EpochComparison : public Comparison {
     network_ =
         nn::make_network("ConvNet-3" + scene.sizes.width, dataset.shape(), dataset.num_classes());
     const Batch batch = training_batch(dataset, 0, wanted.ipc * dataset.num_classes());
-    auto protocol = eval::load_protocol("dsa");
+    auto protocol = experiments::load_protocol("dsa");
     protocol.batch_size = scene.sizes.epoch_batch;
     options_ = protocol.train_options(dataset.info().mirror_changes_class);
     options_.epochs = 1;

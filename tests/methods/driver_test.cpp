@@ -107,12 +107,14 @@ RunOutcome drive(Scripted& method, const DriverOptions& options, StopFlag& stop)
 }
 
 /// A protocol that trains long enough to be measured.
-std::string own_protocol(const Folder& folder) {
-  const auto path = folder.root / "short.cfg";
-  write_text(path,
-             "source = for tests\nepochs = 20\nschedule = steps\nnetworks = 1\n"
-             "net = ConvNet-2-w8\n");
-  return path.string();
+eval::Protocol own_protocol() {
+  eval::Protocol protocol;
+  protocol.name = "short";
+  protocol.epochs = 20;
+  protocol.schedule = "steps";
+  protocol.networks = 1;
+  protocol.net = "ConvNet-2-w8";
+  return protocol;
 }
 
 }  // namespace
@@ -303,7 +305,7 @@ TEST_CASE("checks during a run do not use up its time budget", "[methods][driver
   Scripted method;
   DriverOptions options = folder.options();
   options.eval_every = 3;
-  options.eval_protocol = own_protocol(folder);
+  options.eval_protocol = own_protocol();
   const double before = wall_seconds();
   const RunOutcome outcome = drive(method, options, stop);
   const double all = wall_seconds() - before;
@@ -323,7 +325,7 @@ TEST_CASE("a check that was stopped on the way is made first when the run goes o
   first.stop_at = 2;
   DriverOptions options = folder.options();
   options.eval_every = 3;
-  options.eval_protocol = own_protocol(folder);
+  options.eval_protocol = own_protocol();
   CHECK_THROWS_WITH_TEXT(drive(first, options, stop), Interrupted, "stopped after iteration 3");
   CHECK_FALSE(std::filesystem::exists(folder.run.evaluations()));
   StopFlag go;

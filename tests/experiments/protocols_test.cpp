@@ -1,4 +1,4 @@
-#include "lib/eval/protocol.h"
+#include "experiments/protocols.h"
 
 #include <filesystem>
 
@@ -8,7 +8,7 @@
 #include "tests/support/process.h"
 
 using namespace retort;
-using eval::load_protocol;
+using experiments::load_protocol;
 
 namespace {
 
@@ -31,8 +31,9 @@ class TemporaryFile {
 
 }  // namespace
 
-TEST_CASE("every embedded protocol loads and says where it comes from", "[eval][protocol]") {
-  const auto names = eval::protocol_names();
+TEST_CASE("every protocol of the program loads and says where it comes from",
+          "[experiments][protocol]") {
+  const auto names = experiments::protocol_names();
   for (const char* expected : {"dc", "dsa", "dm", "fyi", "datadam", "idc", "dsa-300", "quick"}) {
     CHECK(std::find(names.begin(), names.end(), expected) != names.end());
   }
@@ -44,7 +45,7 @@ TEST_CASE("every embedded protocol loads and says where it comes from", "[eval][
   }
 }
 
-TEST_CASE("the protocols hold the papers' numbers", "[eval][protocol]") {
+TEST_CASE("the protocols hold the papers' numbers", "[experiments][protocol]") {
   const auto dsa = load_protocol("dsa");
   const auto options = dsa.train_options(false);
   CHECK(options.epochs == 1001);
@@ -85,7 +86,7 @@ TEST_CASE("the protocols hold the papers' numbers", "[eval][protocol]") {
 }
 
 TEST_CASE("a ConvNet without a depth is as deep as the images ask, any other network as named",
-          "[eval][protocol]") {
+          "[experiments][protocol]") {
   eval::Protocol protocol;
   CHECK(protocol.network_for({3, 64, 64}) == "ConvNet-3");
   protocol.net = "ConvNet";
@@ -96,7 +97,7 @@ TEST_CASE("a ConvNet without a depth is as deep as the images ask, any other net
   CHECK(protocol.network_for({3, 64, 64}) == "ConvNet-4-BN");
 }
 
-TEST_CASE("a protocol can be a file of one's own", "[eval][protocol]") {
+TEST_CASE("a protocol can be a file of one's own", "[experiments][protocol]") {
   const TemporaryFile file("retort-own-protocol.cfg", "epochs = 7\nbatch-size = 3\n");
   const auto protocol = load_protocol(file.path());
   CHECK(protocol.name == "retort-own-protocol");
@@ -107,7 +108,7 @@ TEST_CASE("a protocol can be a file of one's own", "[eval][protocol]") {
   for (const auto& option : table.options()) CHECK_FALSE(option.help.empty());
 }
 
-TEST_CASE("a wrong protocol is refused with the reason", "[eval][protocol][error]") {
+TEST_CASE("a wrong protocol is refused with the reason", "[experiments][protocol][error]") {
   CHECK_THROWS_WITH_TEXT(load_protocol("dsa-30"), ConfigError, "did you mean 'dsa-300'");
   CHECK_THROWS_WITH_TEXT(load_protocol("missing/own.cfg"), StorageError, "missing/own.cfg");
   const TemporaryFile unknown("retort-unknown-key.cfg", "epochs = 7\nepocs = 8\n");
