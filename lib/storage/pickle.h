@@ -1,7 +1,7 @@
 #pragma once
 // A reader for the part of Python's pickle language that torch.save writes for tensors in dicts,
-// lists and tuples. It executes nothing: a pickle names functions, and this one knows five of them.
-// Private to lib/storage.
+// lists and tuples, and a writer of dicts of tensors. The reader executes nothing: a pickle names
+// functions, and this one knows five of them. Private to lib/storage.
 
 #include <cstdint>
 #include <deque>
@@ -56,10 +56,6 @@ struct View {
   std::vector<std::int64_t> strides;
 };
 using MakeTensor = std::function<Tensor(const View& view)>;
-
-/// The scalar type of "FloatStorage", ... and back. @throws StorageError naming what is unknown
-at::ScalarType storage_type(const std::string& class_name);
-std::string storage_class(at::ScalarType type);
 
 /// Owns every value of one pickle: containers may contain themselves, so they cannot own each
 /// other.

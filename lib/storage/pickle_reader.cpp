@@ -1,71 +1,12 @@
-#include "lib/storage/pickle.h"
-
-#include <array>
 #include <bit>
-#include <limits>
-#include <optional>
 
 #include "lib/core/error.h"
 #include "lib/core/str.h"
+#include "lib/storage/pickle.h"
+#include "lib/storage/pickle_language.h"
 
 namespace retort::storage::pickle {
 namespace {
-
-// The opcodes, by their names in Python's pickletools.
-enum Opcode : std::uint8_t {
-  kMark = '(',
-  kStop = '.',
-  kBinInt = 'J',
-  kBinInt1 = 'K',
-  kBinInt2 = 'M',
-  kNone = 'N',
-  kBinPersId = 'Q',
-  kReduce = 'R',
-  kBinString = 'T',
-  kShortBinString = 'U',
-  kBinUnicode = 'X',
-  kAppend = 'a',
-  kBuild = 'b',
-  kBinBytes = 'B',
-  kShortBinBytes = 'C',
-  kGlobal = 'c',
-  kAppends = 'e',
-  kBinGet = 'h',
-  kLongBinGet = 'j',
-  kEmptyList = ']',
-  kBinPut = 'q',
-  kLongBinPut = 'r',
-  kSetItem = 's',
-  kTuple = 't',
-  kEmptyTuple = ')',
-  kSetItems = 'u',
-  kBinFloat = 'G',
-  kEmptyDict = '}',
-  kProto = 0x80,
-  kTuple1 = 0x85,
-  kTuple2 = 0x86,
-  kTuple3 = 0x87,
-  kNewTrue = 0x88,
-  kNewFalse = 0x89,
-  kLong1 = 0x8a,
-  kShortBinUnicode = 0x8c,
-  kStackGlobal = 0x93,
-  kMemoize = 0x94,
-  kFrame = 0x95,
-};
-
-constexpr std::array<std::pair<const char*, at::ScalarType>, 10> kStorages{{
-    {"ByteStorage", at::kByte},
-    {"CharStorage", at::kChar},
-    {"ShortStorage", at::kShort},
-    {"IntStorage", at::kInt},
-    {"LongStorage", at::kLong},
-    {"HalfStorage", at::kHalf},
-    {"BFloat16Storage", at::kBFloat16},
-    {"FloatStorage", at::kFloat},
-    {"DoubleStorage", at::kDouble},
-    {"BoolStorage", at::kBool},
-}};
 
 constexpr char kRebuildTensor[] = "torch._utils._rebuild_tensor_v2";
 constexpr char kRebuildParameter[] = "torch._utils._rebuild_parameter";
@@ -78,32 +19,12 @@ bool is_skipped(const std::string& name) {
          name == "numpy.dtype" || name == "_codecs.encode";
 }
 
-std::optional<at::ScalarType> find_storage(const std::string& class_name) {
-  for (const auto& [name, type] : kStorages) {
-    if (class_name == name) return type;
-  }
-  return std::nullopt;
-}
-
 bool is_known(const std::string& name) {
   return name == kRebuildTensor || name == kRebuildParameter || name == kOrderedDict ||
          is_skipped(name) || (name.starts_with("torch.") && find_storage(name.substr(6)));
 }
 
 }  // namespace
-
-at::ScalarType storage_type(const std::string& class_name) {
-  const auto type = find_storage(class_name);
-  if (!type) throw StorageError(str("storages of class '", class_name, "' are not known"));
-  return *type;
-}
-
-std::string storage_class(at::ScalarType type) {
-  for (const auto& [name, known] : kStorages) {
-    if (known == type) return name;
-  }
-  throw StorageError(str("elements of type ", c10::toString(type), " have no storage class"));
-}
 
 Reader::Reader(std::string_view bytes, MakeTensor make_tensor)
     : bytes_(bytes), make_tensor_(std::move(make_tensor)) {}
@@ -412,79 +333,6 @@ void Reader::step(std::uint8_t opcode) {
 const Value& Reader::read() {
   while (!stopped_) step(std::uint8_t(take(1)[0]));
   return *pop();
-}
-
-namespace {
-
-void put_unsigned(std::string& out, std::uint64_t value, std::size_t bytes) {
-  for (std::size_t i = 0; i < bytes; ++i) out += char(value >> (8 * i) & 0xff);
-}
-
-void put_text(std::string& out, const std::string& text) {
-  out += char(kBinUnicode);
-  put_unsigned(out, text.size(), 4);
-  out += text;
-}
-
-void put_integer(std::string& out, std::int64_t value) {
-  if (value >= 0 && value <= std::numeric_limits<std::int32_t>::max()) {
-    out += char(kBinInt);
-    put_unsigned(out, std::uint64_t(value), 4);
-    return;
-  }
-  out += char(kLong1);
-  out += char(8);
-  put_unsigned(out, std::uint64_t(value), 8);
-}
-
-void put_integers(std::string& out, at::IntArrayRef values) {
-  out += char(kMark);
-  for (const std::int64_t value : values) put_integer(out, value);
-  out += char(kTuple);
-}
-
-void put_global(std::string& out, const std::string& module, const std::string& name) {
-  out += char(kGlobal);
-  out += module + "\n" + name + "\n";
-}
-
-void put_tensor(std::string& out, const Tensor& tensor, std::size_t index) {
-  put_global(out, "torch._utils", "_rebuild_tensor_v2");
-  out += char(kMark);
-  out += char(kMark);
-  put_text(out, "storage");
-  put_global(out, "torch", storage_class(tensor.scalar_type()));
-  put_text(out, std::to_string(index));
-  put_text(out, "cpu");
-  put_integer(out, tensor.numel());
-  out += char(kTuple);
-  out += char(kBinPersId);
-  put_integer(out, 0);
-  put_integers(out, tensor.sizes());
-  put_integers(out, tensor.strides());
-  out += char(kNewFalse);
-  put_global(out, "collections", "OrderedDict");
-  out += char(kEmptyTuple);
-  out += char(kReduce);
-  out += char(kTuple);
-  out += char(kReduce);
-}
-
-}  // namespace
-
-std::string write_tensor_dict(const std::vector<std::pair<std::string, Tensor>>& tensors) {
-  std::string out;
-  out += char(kProto);
-  out += char(2);
-  out += char(kEmptyDict);
-  out += char(kMark);
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    put_text(out, tensors[i].first);
-    put_tensor(out, tensors[i].second, i);
-  }
-  out += char(kSetItems);
-  out += char(kStop);
-  return out;
 }
 
 }  // namespace retort::storage::pickle
