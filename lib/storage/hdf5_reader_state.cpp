@@ -17,6 +17,10 @@ constexpr std::uint64_t kMaxAttributeBytes = 1 << 24;
 constexpr std::size_t kMaxDepth = 32;
 // Deflate cannot do better than this; a file that promises more is lying about its size.
 constexpr std::uint64_t kDeflateRatio = 1032;
+// Its bytes lie anywhere in the file and have no declared size to check before they are read.
+constexpr const char* kVariableText =
+    "holds variable-length text; only fixed-length text is read, which h5py stores for "
+    "numpy.array(texts, dtype='S')";
 
 h5::File open_file(const std::filesystem::path& path) {
   const std::string name = str("'", path.string(), "'");
@@ -142,7 +146,7 @@ H5Reader::State::Opened H5Reader::State::dataset(const std::string& object) cons
 
   opened.is_text = H5Tget_class(opened.type) == H5T_STRING;
   if (opened.is_text && check(H5Tis_variable_str(opened.type), what(object)) > 0) {
-    refuse(object, "holds variable-length text; only fixed-length text is read");
+    refuse(object, kVariableText);
   }
   if (!opened.is_text && !h5::recognise(opened.type)) {
     refuse(object, "elements must be little-endian integers or IEEE floats, or text");
@@ -266,7 +270,7 @@ H5Reader::State::OpenedAttribute H5Reader::State::attribute(const std::string& o
     refuse(label, "an attribute must be text, integers or floats");
   }
   if (opened.type_class == H5T_STRING && check(H5Tis_variable_str(opened.type), what(label)) > 0) {
-    refuse(label, "holds variable-length text; only fixed-length text is read");
+    refuse(label, kVariableText);
   }
   const h5::Space space(H5Aget_space(opened.attribute), what(label));
   const int rank = check(H5Sget_simple_extent_ndims(space), what(label));
