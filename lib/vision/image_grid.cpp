@@ -8,6 +8,7 @@
 #include "lib/core/error.h"
 #include "lib/core/shape.h"
 #include "lib/core/str.h"
+#include "lib/vision/ascii.h"
 #include "lib/vision/mat.h"
 #include "lib/vision/vision.h"
 
@@ -44,24 +45,13 @@ struct Layout {
   int y(std::size_t row) const { return top + int(row) * (cell_height + gap); }
 };
 
-// The font has ASCII only.
-std::string printable(const std::string& text) {
-  std::string result;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x80 && byte < 0xC0) continue;  // the rest of a character already replaced
-    result += byte >= 0x20 && byte < 0x7F ? c : '?';
-  }
-  return result;
-}
-
 cv::Size text_size(const std::string& text, double scale) {
   int baseline = 0;
   return cv::getTextSize(text, kFont, scale, 1, &baseline);
 }
 
 std::string fitted(const std::string& label) {
-  std::string text = printable(label);
+  std::string text = ascii_text(label);
   if (text_size(text, kLabelScale).width <= kLongestLabel) return text;
   while (!text.empty() && text_size(text + "...", kLabelScale).width > kLongestLabel) {
     text.pop_back();
@@ -131,7 +121,7 @@ Layout make_layout(const std::vector<GridRow>& rows, const GridOptions& options)
   }
   const int right =
       layout.columns > 0 ? layout.x(layout.columns - 1) + layout.cell_width : layout.left;
-  const int title_right = kMargin + text_size(printable(options.title), kTitleScale).width;
+  const int title_right = kMargin + text_size(ascii_text(options.title), kTitleScale).width;
   layout.width = std::max(right, title_right) + kMargin;
   layout.height = layout.y(rows.size() - 1) + layout.cell_height + kMargin;
   return layout;
@@ -149,7 +139,7 @@ void draw_image(cv::Mat& canvas, const Tensor& image, const cv::Rect& place) {
 
 void draw_headings(cv::Mat& canvas, const Layout& layout, const GridOptions& options) {
   const int title_height = text_size("Ag", kTitleScale).height;
-  put_text(canvas, printable(options.title), {kMargin, kMargin + title_height}, kTitleScale);
+  put_text(canvas, ascii_text(options.title), {kMargin, kMargin + title_height}, kTitleScale);
   for (std::size_t g = 0; g < options.column_groups.size(); ++g) {
     const auto first = std::int64_t(g) * layout.group_size;
     const int left = layout.x(first);

@@ -41,7 +41,7 @@ struct GridOptions {
   std::vector<std::string> column_groups{};  ///< names above equal groups of columns; set apart
 };
 
-/// Rows of images on white, labels in black to their left, title on top; enlarged by nearest
+/// Rows of images on white, labels (as ascii_text leaves them) in black to their left, title on top; enlarged by nearest
 /// neighbour. Rows may differ in length, not in image shape.
 /// @return uint8 [3,H,W]  @throws ConfigError for rows of another shape or groups of unequal size
 Tensor image_grid(const std::vector<GridRow>& rows, const GridOptions& options = {});

@@ -1,4 +1,5 @@
 #include "lib/core/error.h"
+#include "lib/vision/ascii.h"
 #include "lib/vision/vision.h"
 #include "tests/support/catch.h"
 
@@ -48,8 +49,19 @@ TEST_CASE("long, foreign and empty labels are all drawn", "[vision][grid]") {
   const Tensor one = plain(1, 1, 2, 3);
   const auto width = [&](const std::string& label) { return image_grid({{label, one}}).size(2); };
   CHECK(width(std::string(300, 'w')) < 350);
-  CHECK(width("\xC3\xA9t\xC3\xA9") == width("?t?"));
+  CHECK(width("\xC3\xA9t\xC3\xA9") == width("ete"));
   CHECK(image_grid({{"none", plain(0, 0, 0, 0)}, {"one", one}}).size(0) == 3);
+}
+
+TEST_CASE("labels lose their accents, and other scripts are drawn as question marks",
+          "[vision][grid]") {
+  using vision::ascii_text;
+  CHECK(ascii_text("plain, 3_x") == "plain, 3_x");
+  CHECK(ascii_text("Stra\xC3\x9F"
+                   "e, \xC5\x92uvre, na\xC3\xAFve, \xC5\xBD") == "Strasse, OEuvre, naive, Z");
+  CHECK(ascii_text("\xC3\x80\xC5\xBF") == "As");  // the ends of the table
+  CHECK(ascii_text("\xE7\x8C\xAB\xF0\x9F\x90\xB1\xC2\xA9\xC6\x80") == "????");
+  CHECK(ascii_text("a\nb\x7F\xC3") == "a?b??");
 }
 
 TEST_CASE("gray images are drawn in gray", "[vision][grid]") {
