@@ -67,6 +67,14 @@ Flops operator+(const Flops& a, const Flops& b) {
   return {.fused = a.fused + b.fused, .layered = a.layered + b.layered, .plain = a.plain + b.plain};
 }
 
+Flops feature_flops(const data::ImageDataset& dataset, const synth::FeatureOptions& features) {
+  if (features.features == "pixels") return {};
+  constexpr double kTraining = 3;  // forward, input and weight gradients
+  const auto network = nn::make_network(features.net, dataset.shape(), dataset.num_classes());
+  return forward_flops(*network, double(dataset.size(data::Split::Train)) *
+                                     (kTraining * double(features.epochs) + 1));
+}
+
 double activation_bytes(const nn::Network& network, double images) {
   // ConvNet-3 at 32x32 makes one output of a convolution in about 300 multiply-accumulates; the
   // graph keeps it four times: convolution, norm, activation, pooling.

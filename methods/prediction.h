@@ -1,6 +1,7 @@
 #pragma once
 
 #include "lib/nn/network.h"
+#include "lib/synth/real_selection.h"
 #include "methods/method.h"
 
 namespace retort::methods {
@@ -25,6 +26,9 @@ enum class Pass {
 /// Forward passes of `images` images in `network`, filed under the path they take.
 Flops forward_flops(const nn::Network& network, double images, Pass pass = Pass::Fused);
 Flops operator+(const Flops& a, const Flops& b);
+/// Of choosing real images by their features: training the network that gives them, and one pass
+/// over the training split. Nothing for pixels.
+Flops feature_flops(const data::ImageDataset& dataset, const synth::FeatureOptions& features);
 /// Bytes of activations that `images` images leave in a graph. From the multiply-accumulates, so
 /// good to a factor of two.
 double activation_bytes(const nn::Network& network, double images);

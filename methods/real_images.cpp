@@ -1,5 +1,7 @@
 #include "methods/real_images.h"
 
+#include "lib/synth/real_selection.h"
+
 namespace retort::methods {
 
 void RealImages::prepare(RunContext& run) {
@@ -14,13 +16,9 @@ void RealImages::initialize(RunContext& run) {
 }
 
 UpdateReport RealImages::update(std::int64_t) {
-  const std::int64_t parts = decoder_->images_per_packed();
-  const std::int64_t per_class = run_->ipc * parts;
-  Tensors packed;
-  for (const Tensor& indices : select(*run_, per_class).split(per_class)) {
-    packed.push_back(decoder_->pack(run_->dataset.batch(data::Split::Train, indices)));
-  }
-  stored_ = at::cat(packed).to(at::kCPU);
+  const std::int64_t per_class = run_->ipc * decoder_->images_per_packed();
+  const Tensor chosen = select(*run_, per_class);
+  stored_ = synth::pack_real(run_->dataset, chosen, per_class, *decoder_).to(at::kCPU);
   return {};
 }
 

@@ -8,6 +8,7 @@
 #include "lib/core/parallel.h"
 #include "lib/core/str.h"
 #include "lib/nn/network.h"
+#include "lib/synth/parametrization.h"
 #include "lib/synth/selection.h"
 #include "lib/train/supervised.h"
 
@@ -115,6 +116,15 @@ Tensor select_real(const data::ImageDataset& dataset, const std::string& rule,
     chosen[std::size_t(c)] = members.index_select(0, at::tensor(picks, at::kLong));
   }
   return at::cat(chosen);
+}
+
+Tensor pack_real(const data::ImageDataset& dataset, const Tensor& chosen, std::int64_t per_class,
+                 const ImageDecoder& decoder) {
+  Tensors packed;
+  for (const Tensor& indices : chosen.split(per_class)) {
+    packed.push_back(decoder.pack(dataset.batch(data::Split::Train, indices)));
+  }
+  return at::cat(packed);
 }
 
 }  // namespace retort::synth

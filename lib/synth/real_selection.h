@@ -14,6 +14,8 @@
 
 namespace retort::synth {
 
+class ImageDecoder;
+
 /// Rule of an option that names a network.
 config::Rule<std::string> network_name();
 
@@ -55,5 +57,12 @@ class FeatureExtractor {
 Tensor select_real(const data::ImageDataset& dataset, const std::string& rule,
                    std::int64_t per_class, const FeatureOptions& features, const Rng& rng,
                    const StopFlag* stop = nullptr);
+
+/// Chosen images as a decoder stores them, class by class.
+/// @param chosen int64 [K*per_class], class-major  @param per_class a multiple of what `decoder`
+/// packs into one stored image
+/// @return float32 [K*per_class/images_per_packed,C,H,W]
+Tensor pack_real(const data::ImageDataset& dataset, const Tensor& chosen, std::int64_t per_class,
+                 const ImageDecoder& decoder);
 
 }  // namespace retort::synth

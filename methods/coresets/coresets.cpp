@@ -20,9 +20,8 @@ Work Coreset::work(const RunContext& run) const {
   if (options_.features.features == "pixels") return {};
   const auto network =
       nn::make_network(options_.features.net, run.dataset.shape(), run.dataset.num_classes());
-  const auto images = double(run.dataset.size(data::Split::Train));
   Work work;
-  work.setup = forward_flops(*network, images * (3 * double(options_.features.epochs) + 1));
+  work.setup = feature_flops(run.dataset, options_.features);
   work.memory_bytes =
       pixel_bytes(run.dataset) + activation_bytes(*network, double(options_.features.batch_size));
   return work;

@@ -11,14 +11,9 @@ namespace {
 Tensor packed_real(const data::ImageDataset& dataset, std::int64_t ipc, const std::string& rule,
                    const synth::FeatureOptions& features, const synth::ImageDecoder& decoder,
                    const Rng& rng, const StopFlag* stop) {
-  const std::int64_t parts = decoder.images_per_packed();
-  const std::int64_t per_class = ipc * parts;
+  const std::int64_t per_class = ipc * decoder.images_per_packed();
   const Tensor chosen = synth::select_real(dataset, rule, per_class, features, rng, stop);
-  Tensors packed;
-  for (const Tensor& indices : chosen.split(per_class)) {
-    packed.push_back(decoder.pack(dataset.batch(data::Split::Train, indices)));
-  }
-  return at::cat(packed);
+  return synth::pack_real(dataset, chosen, per_class, decoder);
 }
 
 /// The stored images of a set file, in the run's own preprocessing.

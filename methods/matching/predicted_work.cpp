@@ -9,14 +9,10 @@ namespace {
 // A network's training: forward, input and weight gradients.
 constexpr double kTraining = 3;
 
-Flops feature_flops(const MatchingOptions& options, const data::ImageDataset& dataset) {
+Flops init_flops(const MatchingOptions& options, const data::ImageDataset& dataset) {
   const bool needed =
       options.init == "k-means" || options.init == "k-center" || options.init == "herding";
-  if (!needed || options.features.features != "embedding") return {};
-  const auto network =
-      nn::make_network(options.features.net, dataset.shape(), dataset.num_classes());
-  return forward_flops(*network, double(dataset.size(data::Split::Train)) *
-                                     (3 * double(options.features.epochs) + 1));
+  return needed ? feature_flops(dataset, options.features) : Flops{};
 }
 
 /// Of networks while the set is condensed, per iteration.
@@ -78,7 +74,7 @@ Work predicted_work(const MatchingOptions& options, const Objective& objective,
 
   Work work;
   work.setup =
-      feature_flops(options, run.dataset) + pool_flops(options, *network) +
+      init_flops(options, run.dataset) + pool_flops(options, *network) +
       forward_flops(*network, kept.fitting * kept.count * real * cost.real, cost.real_pass);
   work.per_iteration =
       forward_flops(*network, (1 - kept.fitting) * networks * classes * real * cost.real,
