@@ -1,7 +1,9 @@
 #include "experiments/protocols.h"
 
+#include <algorithm>
 #include <filesystem>
 
+#include "experiments/texts.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "tests/support/catch.h"
@@ -106,6 +108,25 @@ TEST_CASE("a protocol can be a file of one's own", "[experiments][protocol]") {
   auto copy = protocol;
   copy.describe(table);
   for (const auto& option : table.options()) CHECK_FALSE(option.help.empty());
+}
+
+TEST_CASE("a protocol's file name is fit for tables, and never passes for a protocol it is not",
+          "[experiments][protocol]") {
+  const TemporaryFile odd("my t\xC3\xA4st\n|v2.cfg", "epochs = 7\n");
+  CHECK(load_protocol(odd.path()).name == "my_t__st__v2");
+  std::string long_name(200, 'x');
+  long_name += ".cfg";
+  const TemporaryFile endless(long_name, "epochs = 7\n");
+  CHECK(load_protocol(endless.path()).name == std::string(60, 'x'));
+  const TemporaryFile impostor("dsa.cfg", "epochs = 7\n");
+  CHECK_THROWS_WITH_TEXT(load_protocol(impostor.path()), ConfigError,
+                         "would pass for those of the protocol 'dsa'");
+  const auto& files = experiments::protocol_files();
+  const auto dsa =
+      std::find_if(files.begin(), files.end(), [](const auto& file) { return file.name == "dsa"; });
+  REQUIRE(dsa != files.end());
+  const TemporaryFile copy("dsa.cfg", "# the same recipe\n" + dsa->text);
+  CHECK(load_protocol(copy.path()).sgd_steps(100) == load_protocol("dsa").sgd_steps(100));
 }
 
 TEST_CASE("a wrong protocol is refused with the reason", "[experiments][protocol][error]") {
