@@ -43,15 +43,16 @@ class Run {
   }
 
   RunOutcome execute() {
-    if (options_.out) expect_writable(*options_.out);
-    if (options_.resume && std::filesystem::exists(folder_.set())) {
-      const RunLock lock(folder_.root);
-      return finished_before();
-    }
+    choose_session();
+    if (!session_.out.empty()) expect_writable(copy_path());
     const MadeFolder made(folder_.root);
     const RunLock lock(folder_.root);
+    if (options_.resume && std::filesystem::exists(folder_.set()) && !goes_on()) {
+      return finished_before();
+    }
     const std::optional<storage::StateReader> saved = saved_state();
     // Before anything else: a run killed from here on can be resumed by its folder alone.
+    keep_session();
     write_text(folder_.config(), options_.config_text);
     const LogFile log_file(folder_.log());
     try {
@@ -92,6 +93,35 @@ class Run {
     double cpu_;
   };
 
+  /// What was asked for now, else what an earlier session was asked for.
+  void choose_session() {
+    if (options_.resume && std::filesystem::exists(folder_.session())) {
+      session_ = read_session(folder_.session());
+    }
+    if (options_.out) session_.out = std::filesystem::absolute(*options_.out).lexically_normal();
+    if (options_.time_budget_seconds) session_.time_budget_seconds = *options_.time_budget_seconds;
+  }
+
+  void keep_session() const {
+    const bool empty = session_.out.empty() && session_.time_budget_seconds == 0;
+    if (!empty || std::filesystem::exists(folder_.session())) {
+      write_session(folder_.session(), session_);
+    }
+  }
+
+  /// As it was given, for messages.
+  std::filesystem::path copy_path() const {
+    return options_.out ? *options_.out : std::filesystem::path(session_.out);
+  }
+
+  void write_copy(RunOutcome& outcome) const {
+    if (session_.out.empty()) return;
+    outcome.out = copy_path();
+    storage::write_set(*outcome.out, outcome.set);
+  }
+
+  bool has_budget() const { return session_.time_budget_seconds > 0; }
+
   RunOutcome condense(const std::optional<storage::StateReader>& saved) {
     announce();
     start_ = wall_seconds();
@@ -105,34 +135,57 @@ class Run {
   RunOutcome finished_before() {
     RunOutcome outcome;
     outcome.set = storage::read_set(folder_.set());
-    expect_options_of(outcome.set);
-    log::info(str("this run is finished; nothing to do but write its result"));
+    const data::Provenance& provenance = outcome.set.provenance;
+    const std::optional<std::string> plan = plan_cut_short(provenance.config);
+    if (!same_config(provenance.config)) {
+      refuse(config_differences(plan.value_or(provenance.config), options_.config_text),
+             folder_.set());
+    }
+    log::info(plan ? cut_text(provenance.iterations)
+                   : "this run is finished; nothing to do but write its result");
     outcome.already_finished = true;
-    outcome.iterations = outcome.set.provenance.iterations;
-    outcome.wall_seconds = outcome.set.provenance.wall_seconds;
-    if (options_.out) storage::write_set(*options_.out, outcome.set);
+    outcome.iterations = provenance.iterations;
+    outcome.wall_seconds = provenance.wall_seconds;
+    keep_session();
+    write_copy(outcome);
     if (!std::filesystem::exists(folder_.grid())) {
       vision::write_image(folder_.grid(), synth::draw_set(outcome.set).pixels);
     }
-    write_text(folder_.config(), outcome.set.provenance.config);
-    std::filesystem::remove(folder_.checkpoint());
+    write_text(folder_.config(), provenance.config);
+    if (!plan) std::filesystem::remove(folder_.checkpoint());
     return outcome;
   }
 
-  void expect_options_of(const data::SyntheticSet& finished) const {
-    auto differing = config_differences(finished.provenance.config, options_.config_text);
-    std::erase_if(differing, [&](const ConfigDifference& d) { return cut_by_the_clock(d); });
-    refuse(differing, folder_.set());
+  bool same_config(const std::string& theirs) const {
+    return config_differences(theirs, options_.config_text).empty();
   }
 
-  /// A finished run may have made fewer iterations than planned. That is the clock's work when this
-  /// run has a budget as well, or when a kill left the planned number in config.cfg.
-  bool cut_by_the_clock(const ConfigDifference& difference) const {
-    if (difference.key != "iterations" || difference.theirs.empty()) return false;
-    if (std::stoll(difference.theirs) > method_.iterations()) return false;
-    if (options_.time_budget_seconds > 0) return true;
-    return std::filesystem::exists(folder_.config()) &&
-           config_differences(read_text(folder_.config()), options_.config_text).empty();
+  /// The configuration with the planned iterations, of a run that its time budget ended: only that
+  /// leaves a checkpoint of more than was `done`.
+  std::optional<std::string> plan_cut_short(const std::string& done) const {
+    if (!std::filesystem::exists(folder_.checkpoint())) return {};
+    try {
+      const std::string plan = storage::StateReader(folder_.checkpoint()).text("driver/config");
+      if (config_differences(plan, done).empty()) return {};
+      return plan;
+    } catch (const StorageError&) {
+      return {};
+    }
+  }
+
+  /// Whether a run that its time budget ended is given more.
+  bool goes_on() const {
+    const std::string done = storage::read_set(folder_.set()).provenance.config;
+    if (same_config(done)) return false;
+    const std::optional<std::string> plan = plan_cut_short(done);
+    if (!plan || !same_config(*plan)) return false;
+    const double spent = storage::StateReader(folder_.checkpoint()).number("driver/wall_seconds");
+    return !has_budget() || spent < session_.time_budget_seconds;
+  }
+
+  std::string cut_text(std::int64_t done) const {
+    return str("its time budget ended this run after ", done,
+               " iterations; --resume with a larger --time-budget goes on, with 0 to the end");
   }
 
   static void refuse(const std::vector<ConfigDifference>& differing,
@@ -147,13 +200,17 @@ class Run {
   void announce() {
     if (!context_.dataset.device().is_cpu()) return;
     const Prediction prediction = predict(method_, context_);
+    const double budget = session_.time_budget_seconds;
+    if (has_budget() && prediction.setup_seconds > budget) {
+      log::warn(str("preparation alone is predicted to take ",
+                    duration_text(prediction.setup_seconds), ", the time budget is ",
+                    duration_text(budget), "; it ends iterations only, so one is made after that"));
+    }
     if (prediction.total_seconds < 1) return;
     log::info(str("predicted: ", duration_text(prediction.total_seconds), " for ",
                   method_.iterations(), " iterations (", duration_text(prediction.setup_seconds),
                   " of preparation, then ", duration_text(prediction.iteration_seconds), " each)",
-                  options_.time_budget_seconds > 0
-                      ? str(", cut at ", duration_text(options_.time_budget_seconds))
-                      : ""));
+                  has_budget() ? str(", cut at ", duration_text(budget)) : ""));
   }
 
   /// The checkpoint to go on from, if there is one.
@@ -205,7 +262,7 @@ class Run {
     CsvLog evaluations(folder_.evaluations(), next_ + 1);
     double last_save = wall_seconds();
     if (owes_evaluation_) evaluate(evaluations);
-    while (next_ < method_.iterations()) {
+    while (next_ < method_.iterations() && !out_of_time()) {
       if (stop_.requested()) interrupt();
       const double before = wall_seconds();
       const UpdateReport report = update();
@@ -224,9 +281,13 @@ class Run {
         save_checkpoint();
         last_save = wall_seconds();
       }
-      if (options_.time_budget_seconds > 0 && wall() >= options_.time_budget_seconds) break;
     }
     progress_.finish();
+  }
+
+  /// Without one iteration there may be no set.
+  bool out_of_time() const {
+    return next_ > 0 && has_budget() && wall() >= session_.time_budget_seconds;
   }
 
   UpdateReport update() {
@@ -281,8 +342,8 @@ class Run {
     smoothed_seconds_ =
         smoothed_seconds_ == 0 ? seconds : 0.95 * smoothed_seconds_ + 0.05 * seconds;
     double left = smoothed_seconds_ * double(method_.iterations() - next_);
-    if (options_.time_budget_seconds > 0) {
-      left = std::min(left, std::max(0.0, options_.time_budget_seconds - wall()));
+    if (has_budget()) {
+      left = std::min(left, std::max(0.0, session_.time_budget_seconds - wall()));
     }
     progress_.update({.phase = "condensing",
                       .done = next_,
@@ -351,13 +412,12 @@ class Run {
     progress_.finish();
     save_checkpoint();
     throw Interrupted(str("stopped after iteration ", next_, " of ", method_.iterations(),
-                          "; saved in ", folder_.root.string(), ", continue with --resume",
-                          options_.time_budget_seconds > 0
-                              ? " and the same --time-budget: without one all iterations are made"
-                              : ""));
+                          "; saved in ", folder_.root.string(), ", continue with --resume"));
   }
 
   RunOutcome finish() {
+    const bool cut = next_ < method_.iterations();
+    if (cut) save_checkpoint();  // to go on from when there is more time
     RunOutcome outcome;
     outcome.iterations = next_;
     outcome.wall_seconds = wall();
@@ -378,10 +438,14 @@ class Run {
     set.provenance.config = replay_config();
     // The set first: whatever a kill leaves undone of the rest, finished_before() does.
     storage::write_set(folder_.set(), set);
-    if (options_.out) storage::write_set(*options_.out, set);
+    write_copy(outcome);
     draw(folder_.grid(), set);
     write_text(folder_.config(), set.provenance.config);
-    std::filesystem::remove(folder_.checkpoint());
+    if (cut) {
+      log::info(cut_text(next_));
+    } else {
+      std::filesystem::remove(folder_.checkpoint());
+    }
     return outcome;
   }
 
@@ -398,6 +462,7 @@ class Run {
   const StopFlag& stop_;
   RunFolder folder_;
 
+  Session session_;
   std::int64_t next_ = 0;         // iterations done
   std::int64_t saved_at_ = -1;    // iterations done at the last checkpoint
   bool owes_evaluation_ = false;  // the one of `next_` was stopped on the way

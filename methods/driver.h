@@ -16,10 +16,12 @@ namespace retort::methods {
 
 struct DriverOptions {
   std::filesystem::path run_dir;  ///< config.cfg, metrics.csv, log, checkpoint, grids, set.h5
-  std::optional<std::filesystem::path> out;  ///< a copy of set.h5
-  /// 0: none. Initialisation and iterations count, over all sessions of a run; checks and pictures
-  /// do not.
-  double time_budget_seconds = 0;
+  /// A copy of set.h5. A resumed run that is not told where writes the one it was asked for before.
+  std::optional<std::filesystem::path> out;
+  /// 0: none; not given: none or, in a resumed run, the one before. Initialisation and iterations
+  /// count, over all sessions of a run; checks and pictures do not. It ends iterations only:
+  /// initialisation is never cut short, and one iteration is always made.
+  std::optional<double> time_budget_seconds;
   std::int64_t checkpoint_every = 0;  ///< iterations; 0: by time, about once a minute
   std::int64_t eval_every = 0;        ///< iterations; 0: no in-loop evaluation
   std::int64_t grid_every = 0;        ///< iterations; 0: at the end only
@@ -34,14 +36,16 @@ struct DriverOptions {
 struct RunOutcome {
   data::SyntheticSet set;
   std::int64_t iterations = 0;
-  bool already_finished = false;    ///< --resume on a finished run
-  double wall_seconds = 0;          ///< of initialisation and iterations
-  std::optional<double> last_loss;  ///< none when the run was finished before
+  std::optional<std::filesystem::path> out;  ///< the copy that was written
+  bool already_finished = false;             ///< --resume on a finished run
+  double wall_seconds = 0;                   ///< of initialisation and iterations
+  std::optional<double> last_loss;           ///< none when the run was finished before
 };
 
 /// Runs `method` to its end, its time budget or an interruption.
 /// `stop` is handed to the method as `context.stop`. A resumed run must have the options of the one
-/// it continues; only the iterations of a finished run that the clock had cut may be fewer.
+/// it continues. A run that its time budget ended is finished, its configuration then holds the
+/// iterations reached; its checkpoint stays, and resumed with a larger budget it goes on.
 /// @throws Interrupted when `stop` was requested, after saving a checkpoint; during initialisation
 ///         there is nothing to save yet
 /// @throws NumericalError when loss, metrics or images are not finite; the last good checkpoint is

@@ -13,7 +13,6 @@
 #include <system_error>
 #include <unistd.h>
 
-#include "lib/config/options.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/core/str.h"
@@ -128,6 +127,40 @@ LogFile::~LogFile() { log::set_sink(previous_); }
 
 void LogFile::write(log::Level level, const std::string& message) const {
   append(*file_, level, message);
+}
+
+void Session::describe(config::OptionTable& table) {
+  table.add("out", out, "copy of the set", config::any_text());
+  table.add("time-budget", time_budget_seconds, "seconds; 0: none", config::non_negative());
+}
+
+Session read_session(const std::filesystem::path& path) {
+  Session session;
+  config::OptionTable table;
+  session.describe(table);
+  config::apply_config(table, config::parse_config(read_text(path), path.string()), path.string(),
+                       config::Origin::File);
+  return session;
+}
+
+void write_session(const std::filesystem::path& path, Session session) {
+  config::OptionTable table;
+  session.describe(table);
+  write_text(path, config::config_text(table));
+}
+
+std::optional<StoredConfig> stored_config(const std::filesystem::path& run_dir) {
+  const RunFolder folder{run_dir};
+  if (std::filesystem::exists(folder.checkpoint())) {
+    try {
+      return StoredConfig{folder.checkpoint().string(),
+                          storage::StateReader(folder.checkpoint()).text("driver/config")};
+    } catch (const StorageError&) {
+      // Whoever needs it says what is wrong with it.
+    }
+  }
+  if (!std::filesystem::exists(folder.config())) return std::nullopt;
+  return StoredConfig{folder.config().string(), read_text(folder.config())};
 }
 
 std::string with_iterations(const std::string& config, std::int64_t iterations) {

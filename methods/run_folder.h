@@ -4,10 +4,12 @@
 #include <filesystem>
 #include <iosfwd>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "lib/config/options.h"
 #include "lib/core/log.h"
 #include "methods/method.h"
 
@@ -18,6 +20,7 @@ struct RunFolder {
   std::filesystem::path root;
 
   std::filesystem::path config() const { return root / "config.cfg"; }
+  std::filesystem::path session() const { return root / "session.cfg"; }
   std::filesystem::path metrics() const { return root / "metrics.csv"; }
   std::filesystem::path evaluations() const { return root / "evaluations.csv"; }
   std::filesystem::path log() const { return root / "log.txt"; }
@@ -83,6 +86,27 @@ class LogFile {
   std::shared_ptr<std::ofstream> file_;
   log::Sink previous_;
 };
+
+/// What goes on around a run and is no part of it: kept in session.cfg, so that a resumed run
+/// needs not be told again.
+struct Session {
+  std::string out;                 ///< absolute path of the copy of the set; empty: none
+  double time_budget_seconds = 0;  ///< 0: none
+
+  void describe(config::OptionTable& table);
+};
+/// @throws ConfigError with the line of a file that is not understood
+Session read_session(const std::filesystem::path& path);
+void write_session(const std::filesystem::path& path, Session session);
+
+/// The configuration that a run goes on with when its folder is all that is known: the plan in its
+/// checkpoint, else its config.cfg, which of a run ended by its time budget holds the iterations
+/// reached. Nothing if the folder has neither.
+struct StoredConfig {
+  std::string source;  ///< the file, for messages
+  std::string text;
+};
+std::optional<StoredConfig> stored_config(const std::filesystem::path& run_dir);
 
 /// The configuration text with another value of `iterations`.
 std::string with_iterations(const std::string& config, std::int64_t iterations);

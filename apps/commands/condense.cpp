@@ -6,6 +6,7 @@
 #include "apps/commands/commands.h"
 #include "apps/commands/condense_options.h"
 #include "apps/commands/document.h"
+#include "apps/commands/output_file.h"
 #include "experiments/protocols.h"
 #include "lib/config/options.h"
 #include "lib/core/clock.h"
@@ -132,12 +133,12 @@ void report_outcome(const CondenseOptions& options, const methods::DriverOptions
     if (outcome.last_loss) document["loss"] = *outcome.last_loss;
     document["device"] = options.device.device;
     document["kernels"] = kernel_counts();
-    if (driver.out) document["out"] = driver.out->string();
+    if (outcome.out) document["out"] = outcome.out->string();
     print_document(document);
     return;
   }
   std::vector<std::vector<std::string>> rows = {{"set", set}};
-  if (driver.out) rows.push_back({"copy", driver.out->string()});
+  if (outcome.out) rows.push_back({"copy", outcome.out->string()});
   rows.push_back({"iterations", str(outcome.iterations, " of ", planned)});
   if (outcome.last_loss && planned > 1) {
     rows.push_back({"last loss", config::number_text(*outcome.last_loss)});
@@ -156,6 +157,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   if (!options.time_budget.empty()) cli::parse_duration("time-budget", options.time_budget);
   // An unknown name.
   if (options.eval_every > 0) experiments::load_protocol(options.eval_protocol);
+  if (!options.out.empty()) OutputFile{options.out, options.force}.check(FileKind::Set, "");
   if (options.dry_run && options.device.device != "cpu") {
     throw ConfigError(
         str("--dry-run predicts for --device cpu only, found '", options.device.device, "'"));

@@ -8,6 +8,7 @@
 #include "lib/core/files.h"
 #include "lib/core/names.h"
 #include "lib/core/str.h"
+#include "methods/run_folder.h"
 
 namespace retort::commands {
 namespace {
@@ -78,6 +79,7 @@ config::OptionTable CondenseOptions::flag_options() {
   table.add("config", config,
             "a file of `option = value` lines; a run's config.cfg repeats the run", any_text());
   table.add("resume", resume, "go on with the run in --run-dir");
+  table.add("force", force, "write --out even over a file that is no set");
   table.add("dry-run", dry_run, "say what the run would cost, and stop");
   return table;
 }
@@ -86,9 +88,13 @@ config::OptionTable CondenseOptions::session_options() {
   config::OptionTable table;
   table.add("run-dir", run_dir, "folder for everything the run leaves; else a new one under runs/",
             any_text());
-  table.add("out", out, "write the finished set here as well", any_text());
-  table.add("time-budget", time_budget,
-            "stop after this time (90s, 8m, 1h30m) at the end of an iteration", any_text());
+  table.add("out", out, "write the finished set here as well; a resumed run remembers it",
+            any_text());
+  table.add(
+      "time-budget", time_budget,
+      "end the iterations after this time (90s, 8m, 1h30m; 0: none), preparation counted in but "
+      "never cut short; a resumed run keeps the one it had",
+      any_text());
   return table;
 }
 
@@ -108,11 +114,13 @@ void CondenseOptions::choose_method(const std::vector<std::string>& args) {
   // A run that is resumed by its folder alone goes on with its own configuration.
   const bool nothing_named = chosen.empty() && preset.empty() && config.empty();
   if (nothing_named && !run_dir.empty()) {
-    const auto own = std::filesystem::path(run_dir) / "config.cfg";
     const bool resuming = std::any_of(args.begin(), args.end(), [](const std::string& word) {
       return word == "--resume" || word == "--resume=true";
     });
-    if (resuming && std::filesystem::exists(own)) config = own.string();
+    const auto own = resuming ? methods::stored_config(run_dir) : std::nullopt;
+    if (own) {
+      files_.push_back({own->source, config::parse_config(own->text, own->source), Origin::File});
+    }
   }
   if (!preset.empty()) {
     files_.push_back({"preset " + preset, preset_entries(preset), Origin::Preset});

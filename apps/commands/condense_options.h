@@ -48,6 +48,7 @@ class CondenseOptions {
   std::string preset;
   std::string config;
   bool resume = false;
+  bool force = false;
   bool dry_run = false;
 
   std::unique_ptr<methods::MethodFactory> factory;  ///< none for --help without a method

@@ -227,6 +227,39 @@ TEST_CASE("a time budget ends a run properly, and config.cfg holds the iteration
                   images_of(workspace.path("again/set.h5"))));
 }
 
+TEST_CASE("a run ended by its time budget goes on when given more, to the same bits",
+          "[apps][condense]") {
+  const Workspace workspace;
+  const Words plan = small_dm({"--iterations", "400"});
+  const auto with = [&](const Words& more) {
+    Words words = plan;
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  REQUIRE(workspace.retort(with({"--run-dir", "whole"})).exit_code == 0);
+  const auto cut = workspace.retort(
+      with({"--time-budget", "0.02s", "--run-dir", "run", "--out", "copy.h5", "--json"}));
+  INFO(cut.err);
+  REQUIRE(cut.exit_code == 0);
+  CHECK(nlohmann::json::parse(cut.out)["iterations"] < 400);
+  CHECK_THAT(cut.err, Contains("--resume with a larger --time-budget goes on"));
+  const auto alone = workspace.retort({"condense", "--resume", "--run-dir", "run", "--json"});
+  INFO(alone.err);
+  CHECK(nlohmann::json::parse(alone.out)["already_finished"] == true);
+  const auto resumed = workspace.retort(
+      {"condense", "--resume", "--run-dir", "run", "--time-budget", "0", "--json"});
+  INFO(resumed.err);
+  REQUIRE(resumed.exit_code == 0);
+  const auto document = nlohmann::json::parse(resumed.out);
+  CHECK(document["iterations"] == 400);
+  CHECK(document["out"] == workspace.path("copy.h5").string());
+  for (const char* file : {"run/set.h5", "copy.h5"}) {
+    CHECK(at::equal(images_of(workspace.path(file)), images_of(workspace.path("whole/set.h5"))));
+  }
+  CHECK(read_text(workspace.path("run/config.cfg")) ==
+        read_text(workspace.path("whole/config.cfg")));
+}
+
 TEST_CASE("an interrupted run saves, ends with code 130 and goes on", "[apps][condense]") {
   const Workspace workspace;
   const std::string iterations = "2000";

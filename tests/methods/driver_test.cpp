@@ -7,6 +7,8 @@
 #include "lib/core/clock.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
+#include "lib/core/log.h"
+#include "lib/nn/network.h"
 #include "lib/storage/set_file.h"
 #include "methods/run_folder.h"
 #include "tests/methods/small.h"
@@ -31,9 +33,14 @@ class Scripted : public DistillationMethod {
   std::int64_t nan_images_at = -1;
   bool stop_while_initializing = false;
   bool refuse_data = false;
+  double setup_flops = 0;
 
   std::int64_t iterations() const override { return 6; }
-  Work work(const RunContext&) const override { return {}; }
+  Work work(const RunContext&) const override {
+    Work work;
+    work.setup.fused = setup_flops;
+    return work;
+  }
   void initialize(RunContext& run) override {
     prepare(run);
     if (refuse_data) throw ConfigError("the classes are too small");
@@ -171,16 +178,56 @@ TEST_CASE("a stop while preparing leaves a folder that can be resumed", "[method
   CHECK(first_pixel(drive(second, folder.resuming(), go).set) == 15);
 }
 
-TEST_CASE("a stop with a time budget says that the budget must be given again",
+TEST_CASE("a resumed run keeps its time budget and its copy, and neither is part of its options",
           "[methods][resume]") {
   const Folder folder;
   StopFlag stop;
-  Scripted method;
-  method.stop = &stop;
-  method.stop_at = 2;
+  Scripted first;
+  first.stop = &stop;
+  first.stop_while_initializing = true;
   DriverOptions options = folder.options();
-  options.time_budget_seconds = 1000;
-  CHECK_THROWS_WITH_TEXT(drive(method, options, stop), Interrupted, "the same --time-budget");
+  options.out = folder.root / "copy.h5";
+  options.time_budget_seconds = 1e-9;
+  CHECK_THROWS_AS(drive(first, options, stop), Interrupted);
+  StopFlag go;
+  Scripted second;
+
+  SECTION("by itself") {
+    const RunOutcome outcome = drive(second, folder.resuming(), go);
+    CHECK(outcome.iterations == 1);
+    CHECK(outcome.out == options.out);
+    CHECK(at::equal(storage::read_set(*options.out).images, outcome.set.images));
+  }
+  SECTION("unless told otherwise") {
+    DriverOptions other = folder.resuming();
+    other.out = folder.root / "elsewhere.h5";
+    other.time_budget_seconds = 0;
+    CHECK(drive(second, other, go).iterations == 6);
+    CHECK(std::filesystem::exists(*other.out));
+    CHECK_FALSE(std::filesystem::exists(*options.out));
+    Scripted third;
+    CHECK(drive(third, folder.resuming(), go).out == other.out);
+  }
+  SECTION("a damaged record is named") {
+    write_text(folder.run.session(), "time-budget = soon\n");
+    CHECK_THROWS_WITH_TEXT(drive(second, folder.resuming(), go), ConfigError, "session.cfg:1");
+  }
+}
+
+TEST_CASE("preparation that takes longer than the time budget is foretold", "[methods][driver]") {
+  const Folder folder;
+  StopFlag stop;
+  Scripted method;
+  method.setup_flops = 1e18;
+  DriverOptions options = folder.options();
+  options.time_budget_seconds = 5;
+  std::string warning;
+  const auto before = log::set_sink([&](log::Level level, const std::string& message) {
+    if (level == log::Level::Warn) warning = message;
+  });
+  drive(method, options, stop);
+  log::set_sink(before);
+  CHECK(warning.find("preparation alone is predicted to take") != std::string::npos);
 }
 
 TEST_CASE("resuming a finished run writes the result again and trains nothing",
@@ -284,19 +331,62 @@ TEST_CASE("a time budget ends the run properly and the configuration replays the
     options.resume = true;
     CHECK(drive(again, options, stop).already_finished);
   }
-  SECTION("its own configuration finds it finished") {
+  SECTION("its plan without a budget finds it finished: the budget is remembered") {
+    CHECK(drive(again, folder.resuming(), stop).already_finished);
+  }
+  SECTION("its own configuration finds it finished, and it can still go on") {
     DriverOptions own = folder.resuming();
     own.config_text = with_iterations(kConfig, 1);
     CHECK(drive(again, own, stop).already_finished);
+    CHECK(std::filesystem::exists(folder.run.checkpoint()));
   }
   SECTION("a kill before config.cfg was rewritten is made up for") {
     write_text(folder.run.config(), kConfig);
     CHECK(drive(again, folder.resuming(), stop).already_finished);
     CHECK(read_text(folder.run.config()) == with_iterations(kConfig, 1));
   }
-  SECTION("more iterations without a budget are another run") {
-    CHECK_THROWS_WITH_TEXT(drive(again, folder.resuming(), stop), ConfigError, "iterations: 1 / 6");
+  SECTION("other iterations than the planned ones are another run") {
+    options.resume = true;
+    options.config_text = with_iterations(kConfig, 7);
+    CHECK_THROWS_WITH_TEXT(drive(again, options, stop), ConfigError, "iterations: 6 / 7");
   }
+}
+
+TEST_CASE("a run that its time budget ended goes on with a larger one to the same end",
+          "[methods][resume]") {
+  const Folder whole;
+  const Folder folder;
+  StopFlag stop;
+  Scripted never_cut;
+  drive(never_cut, whole.options(), stop);
+  Scripted first;
+  DriverOptions options = folder.options();
+  options.time_budget_seconds = 1e-9;
+  CHECK(drive(first, options, stop).iterations == 1);
+  CHECK(stored_config(folder.run.root)->text == kConfig);
+
+  DriverOptions more = folder.resuming();
+  more.time_budget_seconds = 1000;
+  Scripted second;
+  second.stop = &stop;
+  second.stop_at = 3;
+  SECTION("at once") { second.stop_at = -1; }
+  SECTION("stopped once more on the way") {
+    CHECK_THROWS_AS(drive(second, more, stop), Interrupted);
+    more.time_budget_seconds.reset();
+  }
+  StopFlag go;
+  Scripted third;
+  const RunOutcome outcome = drive(third, more, go);
+  CHECK_FALSE(outcome.already_finished);
+  CHECK(outcome.iterations == 6);
+  CHECK(at::equal(storage::read_set(folder.run.set()).images,
+                  storage::read_set(whole.run.set()).images));
+  CHECK(read_text(folder.run.config()) == kConfig);
+  CHECK(rows(folder.run.metrics()) == 6);
+  CHECK_FALSE(std::filesystem::exists(folder.run.checkpoint()));
+  Scripted fourth;
+  CHECK(drive(fourth, folder.resuming(), go).already_finished);
 }
 
 TEST_CASE("checks during a run do not use up its time budget", "[methods][driver]") {
@@ -352,4 +442,19 @@ TEST_CASE("choosing real images and training networks for the method heed a stop
   CHECK_THROWS_WITH_TEXT(pool->update(0), Interrupted, "networks on real data was interrupted");
   const auto chosen = small_method("dm", "3", {{"init", "random"}});
   CHECK_THROWS_WITH_TEXT(chosen->initialize(run), Interrupted, "choosing real images");
+}
+
+TEST_CASE("choosing by features costs a coreset and a method that begins with it the same",
+          "[methods][prediction]") {
+  const RunContext run{.dataset = shapes(), .ipc = 1, .rng = Rng(1)};
+  const auto setup = [&](const std::string& name,
+                         const std::vector<std::pair<std::string, std::string>>& more) {
+    return small_method(name, "1", more)->work(run).setup.fused;
+  };
+  const auto network = nn::make_network("ConvNet-2-w8", shapes().shape(), shapes().num_classes());
+  const double pass = 2.0 * double(network->macs()) * double(shapes().size(data::Split::Train));
+  CHECK(setup("herding", {{"feature-epochs", "2"}}) == Approx(7 * pass));
+  CHECK(setup("dm", {{"feature-epochs", "2"}, {"init", "herding"}}) == Approx(7 * pass));
+  CHECK(setup("dm", {{"init", "k-means"}, {"features", "pixels"}}) == 0);
+  CHECK(setup("dm", {{"init", "random"}}) == 0);
 }
