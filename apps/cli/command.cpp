@@ -65,6 +65,17 @@ std::optional<std::vector<std::string>> parse_command(const Command& command,
   return arguments.words;
 }
 
+std::optional<std::string> parse_one_word(const Command& command,
+                                          const std::vector<std::string>& args,
+                                          config::OptionTable& table, OutputOptions& output,
+                                          const std::string& name, Program& program) {
+  output.describe(table);
+  const auto words = parse_command(command, args, table, {{name}, 1});
+  if (!words) return std::nullopt;
+  output.apply(program);
+  return words->front();
+}
+
 void print(const std::string& text) {
   std::cout << text << std::flush;
   if (!std::cout) throw StorageError("cannot write the result to stdout; is the disk full?");

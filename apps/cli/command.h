@@ -60,6 +60,13 @@ std::optional<std::vector<std::string>> parse_command(const Command& command,
                                                       const std::vector<std::string>& args,
                                                       config::OptionTable& table,
                                                       const Words& words);
+/// The same for a command that takes exactly one word: describes `output` behind the command's own
+/// options and applies it.
+/// @param name of the word in the usage line  @return the word; nothing after --help
+std::optional<std::string> parse_one_word(const Command& command,
+                                          const std::vector<std::string>& args,
+                                          config::OptionTable& table, OutputOptions& output,
+                                          const std::string& name, Program& program);
 /// @throws ConfigError unless the number of words fits
 void check_words(const Command& command, const Words& expected,
                  const std::vector<std::string>& found);

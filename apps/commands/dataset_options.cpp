@@ -82,7 +82,7 @@ data::ImageDataset DatasetOptions::open_where_it_is(const datasets::OpenOptions&
   there.data_path = place;
   try {
     data::ImageDataset opened = datasets::open_dataset(dataset, there);
-    data = place;
+    data = fs::absolute(place).lexically_normal().string();
     return opened;
   } catch (const datasets::FilesNotFound& missing) {
     // The variable may be meant for other datasets; this one may have a place of its own.
@@ -102,6 +102,8 @@ data::ImageDataset DatasetOptions::open(std::uint64_t seed, Statistics statistic
   if (dataset.empty()) {
     throw ConfigError(str("which dataset? Give --dataset NAME; known: ", known_datasets()));
   }
+  // What is recorded must lead here from any folder.
+  if (!data.empty()) data = fs::absolute(data).lexically_normal().string();
   const datasets::OpenOptions options{.data_path = data,
                                       .image_size = image_size,
                                       .test_fraction = test_fraction,

@@ -32,7 +32,8 @@ struct DatasetOptions {
 
   /// An explicit `data` is taken as it is; else $RETORT_DATA if the files are there, else the
   /// source's usual places. Fills `dataset` (the registry's spelling) and `data` (when it came from
-  /// $RETORT_DATA) with what was used.
+  /// $RETORT_DATA) with what was used;
+  /// a relative `data` becomes absolute.
   /// @param seed of the subset when images_per_class > 0
   /// @throws ConfigError when no dataset is named
   data::ImageDataset open(std::uint64_t seed, Statistics statistics = Statistics::Fit);

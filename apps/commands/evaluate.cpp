@@ -9,10 +9,13 @@
 #include "apps/commands/dataset_options.h"
 #include "apps/commands/device_options.h"
 #include "apps/commands/document.h"
+#include "apps/commands/finished_networks.h"
 #include "apps/commands/kernel_options.h"
+#include "apps/commands/output_file.h"
 #include "experiments/protocols.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
+#include "lib/core/hash.h"
 #include "lib/core/log.h"
 #include "lib/core/str.h"
 #include "lib/eval/evaluator.h"
@@ -33,7 +36,7 @@ struct EvaluateOptions {
   std::vector<std::int64_t> seeds;
   std::vector<std::string> baselines;
   std::int64_t baseline_seed = 0;
-  std::string out;
+  OutputFile out;
 
   void describe(config::OptionTable& table) {
     table.add("protocol", protocol,
@@ -50,10 +53,9 @@ struct EvaluateOptions {
               "-packed shrunk and packed like a multi-formation set",
               config::any_text());
     table.add("baseline-seed", baseline_seed, "of the choice of these images", config::at_least(0));
-    table.add("out", out,
-              "also write the JSON document here; else into the run folder of a set "
-              "that lies in one",
-              config::any_text());
+    out.describe(table,
+                 "also write the JSON document here; else into the run folder of a set "
+                 "that lies in one");
   }
 };
 
@@ -73,8 +75,14 @@ std::vector<std::uint64_t> seeds_of(const EvaluateOptions& options,
 class Evaluation {
  public:
   Evaluation(const data::ImageDataset& dataset, eval::EvaluationReport& report,
-             const std::vector<std::string>& nets, cli::Program& program)
-      : evaluator_(dataset, report.protocol), report_(report), nets_(nets), program_(program) {}
+             const std::vector<std::string>& nets, FinishedNetworks& finished,
+             cli::Program& program)
+      : dataset_(dataset),
+        evaluator_(dataset, report.protocol),
+        report_(report),
+        nets_(nets),
+        finished_(finished),
+        program_(program) {}
 
   eval::SubjectResult subject(const std::string& name, const data::SyntheticSet& set,
                               const storage::StoredBytes& bytes) const {
@@ -88,17 +96,35 @@ class Evaluation {
     cli::expect_polling();
     for (const auto& net : nets_) {
       log::info(str("training ", net, " on ", name));
-      result.networks.push_back(
-          evaluator_.evaluate(training, net, report_.seeds, program_.terminal, &program_.stop));
+      result.networks.push_back(train_and_test(training, net));
       program_.terminal.finish();
     }
     return result;
   }
 
  private:
+  eval::NetworkResult train_and_test(const data::LabelledImages& training,
+                                     const std::string& net) const {
+    const auto keeper = finished_.keeper(evaluation_key(training, dataset_, report_.protocol, net));
+    try {
+      return evaluator_.evaluate(training, net, report_.seeds, program_.terminal, &program_.stop,
+                                 keeper.get());
+    } catch (const Interrupted& e) {
+      if (finished_.path().empty()) {
+        throw Interrupted(str(e.what(),
+                              "; nothing was kept, which takes --out FILE or a set that "
+                              "lies in its run folder"));
+      }
+      throw Interrupted(str(e.what(), "; ", finished_.count(), " finished networks are kept in ",
+                            finished_.path().string(), ", the same command goes on from there"));
+    }
+  }
+
+  const data::ImageDataset& dataset_;
   eval::Evaluator evaluator_;
   const eval::EvaluationReport& report_;
   const std::vector<std::string>& nets_;
+  FinishedNetworks& finished_;
   cli::Program& program_;
 };
 
@@ -125,12 +151,16 @@ fs::path report_in_run_folder(const eval::EvaluationReport& report) {
   return beside;
 }
 
-void write_report(const eval::EvaluationReport& report, const EvaluateOptions& options,
+/// Where the document goes besides stdout; empty: nowhere.
+fs::path report_path(const eval::EvaluationReport& report, const EvaluateOptions& options) {
+  return options.out.path.empty() ? report_in_run_folder(report) : fs::path(options.out.path);
+}
+
+void write_report(const eval::EvaluationReport& report, const fs::path& out,
                   const std::string& device, bool json) {
   nlohmann::json document = eval::to_json(report);
   document["device"] = device;
   document["kernels"] = kernel_counts();
-  const fs::path out = options.out.empty() ? report_in_run_folder(report) : fs::path(options.out);
   if (!out.empty()) {
     write_text(out, document_text(document));
     log::info(str("written to ", out.string()));
@@ -172,9 +202,9 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   kernels.apply();
 
   const data::SyntheticSet set = storage::read_set(words->front());
-  if (!options.out.empty()) {
-    cli::expect_other_file("out", options.out, words->front());
-    expect_writable(options.out);
+  if (!options.out.path.empty()) {
+    options.out.check(FileKind::Evaluation, words->front());
+    expect_writable(options.out.path);
   }
   for (const auto& baseline : baselines) baseline_title(baseline, set);
   warn_of_learned_lr(set, report.protocol);
@@ -184,11 +214,19 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   for (const auto& net : nets) nn::make_network(net, dataset.shape(), dataset.num_classes());
 
   report.set = words->front();
+  report.set_sha256 = sha256_file(report.set);
   report.dataset = dataset.info().name;
+  report.dataset_sha256 = dataset.info().sha256;
   report.mirror_changes_class = dataset.info().mirror_changes_class;
   report.tested_on = "test";
   report.class_names = dataset.info().class_names;
-  const Evaluation evaluation(dataset, report, nets, program);
+  const fs::path out = report_path(report, options);
+  FinishedNetworks finished(out);
+  if (finished.count() > 0) {
+    log::info(str("an interrupted evaluation left ", finished.count(), " finished networks in ",
+                  finished.path().string(), "; those that belong to this one are not made again"));
+  }
+  const Evaluation evaluation(dataset, report, nets, finished, program);
   report.subject = evaluation.subject(report.set, set, storage::stored_bytes(report.set));
   for (const auto& baseline : baselines) {
     const data::SyntheticSet other =
@@ -196,7 +234,8 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
     report.baselines.push_back(
         evaluation.subject(baseline_title(baseline, set), other, storage::stored_bytes(other)));
   }
-  write_report(report, options, device_options.device, common.json);
+  write_report(report, out, device_options.device, common.json);
+  finished.remove();
   return 0;
 }
 

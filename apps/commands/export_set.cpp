@@ -8,6 +8,7 @@
 #include "apps/commands/class_folder.h"
 #include "apps/commands/commands.h"
 #include "apps/commands/document.h"
+#include "apps/commands/output_file.h"
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 #include "lib/storage/exchange.h"
@@ -57,8 +58,41 @@ std::vector<std::pair<std::string, Tensor>> named_tensors(const data::SyntheticS
   return tensors;
 }
 
+/// The format that a file's ending promises; "" if it promises none.
+std::string promised_format(const fs::path& out) {
+  const std::string ending = out.extension().string();
+  if (ending == ".pt" || ending == ".pth") return "pt";
+  return ending == ".npz" ? "npz" : "";
+}
+
+/// @param asked "auto" for what the ending says
+std::string choose_format(const std::string& asked, const std::string& out) {
+  const std::string ending = fs::path(out).extension().string();
+  for (const char* picture : {".png", ".jpg", ".jpeg", ".bmp"}) {
+    if (ending != picture) continue;
+    throw ConfigError(str("option 'out': '", out,
+                          "' names one picture, and png writes a folder "
+                          "with one per image; `retort show` draws a set as one picture"));
+  }
+  const std::string promised = promised_format(out);
+  if (asked == "auto" && promised.empty()) {
+    throw ConfigError(str("option 'out': the ending of '", out,
+                          "' says no format, neither .pt, "
+                          ".pth nor .npz; give --format pt, npz or png"));
+  }
+  if (asked == "auto") return promised;
+  if (!promised.empty() && promised != asked) {
+    throw ConfigError(str("option 'format': ", asked, " contradicts the ending of '", out,
+                          "', which is that of ", promised));
+  }
+  return asked;
+}
+
 void write_pictures(const fs::path& folder, const data::SyntheticSet& set,
                     const Exported& exported) {
+  if (fs::exists(folder) && !fs::is_directory(folder)) {
+    throw ConfigError(str("option 'out': '", folder.string(), "' is a file, png writes a folder"));
+  }
   if (fs::exists(folder) && !fs::is_empty(folder)) {
     throw ConfigError(str("option 'out': '", folder.string(), "' exists and is not empty"));
   }
@@ -75,42 +109,46 @@ void write_pictures(const fs::path& folder, const data::SyntheticSet& set,
 }
 
 int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
-  std::string format = "pt";
-  std::string out;
+  std::string format = "auto";
+  OutputFile out;
   bool stored = false;
   cli::OutputOptions output;
   config::OptionTable table;
-  table.add("format", format, "pt: torch.load, npz: numpy.load, png: a folder per class",
-            config::one_of({"pt", "npz", "png"}));
-  table.add("out", out, "file to write, or folder for png", config::any_text());
+  table.add(
+      "format", format,
+      "pt: torch.load, npz: numpy.load, png: a folder per class; auto: what the ending of --out "
+      "says",
+      config::one_of({"auto", "pt", "npz", "png"}));
+  out.describe(table, "file to write, or folder for png");
   table.add("stored", stored,
             "images as stored instead of the decoded ones that networks train on");
-  output.describe(table);
-  const auto words = cli::parse_command(command, args, table, {{"SET"}, 1});
-  if (!words) return 0;
-  output.apply(program);
-  if (out.empty()) throw ConfigError("retort export: give --out, the file or folder to write");
-  cli::expect_other_file("out", out, words->front());
+  const auto file = cli::parse_one_word(command, args, table, output, "SET", program);
+  if (!file) return 0;
+  if (out.path.empty()) throw ConfigError("retort export: give --out, the file or folder to write");
+  cli::expect_other_file("out", out.path, *file);
+  format = choose_format(format, out.path);
+  if (format != "png") out.check(format == "pt" ? FileKind::PyTorch : FileKind::NumPy, *file);
 
-  const data::SyntheticSet set = storage::read_set(words->front());
+  const data::SyntheticSet set = storage::read_set(*file);
   const Exported exported = choose_images(set, stored);
   if (format == "png") {
-    write_pictures(out, set, exported);
+    write_pictures(out.path, set, exported);
   } else if (format == "pt") {
-    storage::write_pt(out, named_tensors(set, exported));
+    storage::write_pt(out.path, named_tensors(set, exported));
   } else {
-    storage::write_npz(out, named_tensors(set, exported));
+    storage::write_npz(out.path, named_tensors(set, exported));
   }
   if (output.json) {
     print_document({{"schema", "retort.export/1"},
-                    {"set", words->front()},
-                    {"out", out},
+                    {"set", *file},
+                    {"out", out.path},
                     {"format", format},
                     {"view", stored ? "stored" : "decoded"},
                     {"images", exported.images.size(0)}});
     return 0;
   }
-  cli::print(str(out, ": ", exported.images.size(0), stored ? " stored" : " decoded", " images\n"));
+  cli::print(
+      str(out.path, ": ", exported.images.size(0), stored ? " stored" : " decoded", " images\n"));
   return 0;
 }
 
@@ -120,9 +158,8 @@ cli::Command export_set() {
   return {"export",
           "Writes a set for other programs: tensors of preprocessed images with labels and what "
           "undoes the preprocessing, or plain pictures.",
-          "SET --format pt|npz|png --out PATH [options]",
-          {"retort export set.h5 --format pt --out set.pt",
-           "retort export set.h5 --format png --out pictures"},
+          "SET --out PATH [--format pt|npz|png] [options]",
+          {"retort export set.h5 --out set.pt", "retort export set.h5 --format png --out pictures"},
           run};
 }
 

@@ -12,6 +12,7 @@
 #include "apps/commands/commands.h"
 #include "apps/commands/dataset_options.h"
 #include "apps/commands/document.h"
+#include "apps/commands/output_file.h"
 #include "lib/core/error.h"
 #include "lib/core/log.h"
 #include "lib/core/shape.h"
@@ -26,7 +27,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct ImportOptions {
-  std::string out = "set.h5";
+  OutputFile out{.path = "set.h5"};
   std::string labels;
   std::int64_t entry = 0;
   std::string values = "preprocessed";
@@ -35,7 +36,7 @@ struct ImportOptions {
   std::string soft_labels = "logit";
 
   void describe(config::OptionTable& table) {
-    table.add("out", out, "set file to write", config::any_text());
+    out.describe(table, "set file to write");
     table.add("labels", labels, "second .pt file with the labels, where images stand alone",
               config::any_text());
     table.add("entry", entry, "which set of a .pt file that holds several", config::at_least(0));
@@ -302,6 +303,45 @@ data::SyntheticSet from_folder(const fs::path& root, const data::ImageDataset& d
   return set;
 }
 
+/// A set has images of every class: methods, baselines and pictures rely on it.
+void check_classes(const data::SyntheticSet& set, const fs::path& path,
+                   const data::ImageDataset& dataset) {
+  const Tensor counts = at::bincount(set.class_index, {}, dataset.num_classes());
+  const auto empty = counts.eq(0).sum().item<std::int64_t>();
+  if (empty == 0) return;
+  const auto first = counts.argmin().item<std::int64_t>();
+  throw DataError(str("'", path.string(), "': expected images of every class of dataset '",
+                      dataset.info().name, "', found none of '",
+                      dataset.info().class_names[std::size_t(first)], "' (", empty, " of ",
+                      dataset.num_classes(), " classes without images)"));
+}
+
+/// A flag that changes nothing is a misunderstanding to tell.
+void refuse_flag(config::OptionTable& table, const std::string& option, const fs::path& path,
+                 const std::string& why) {
+  if (table.find(option).origin != config::Origin::Flag) return;
+  throw ConfigError(str("--", option, " means nothing for '", path.string(), "', ", why,
+                        "; leave the option away"));
+}
+
+void check_folder_flags(config::OptionTable& table, const fs::path& path) {
+  for (const char* option : {"labels", "entry", "values", "mean", "std", "soft-labels"}) {
+    refuse_flag(table, option, path, "a folder of pictures");
+  }
+}
+
+void check_pt_flags(config::OptionTable& table, const fs::path& path,
+                    const data::SyntheticSet& set) {
+  if (std::holds_alternative<data::HardLabels>(set.labels)) {
+    refuse_flag(table, "soft-labels", path, "whose labels are one class per image");
+  }
+  if (table.find("entry").origin != config::Origin::Flag) return;
+  for (const auto& [name, tensor] : storage::read_pt(path)) {
+    if (name.starts_with("data/")) return;
+  }
+  refuse_flag(table, "entry", path, "which holds one set");
+}
+
 int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
   cli::OutputOptions output;
   DatasetOptions dataset_options;
@@ -310,18 +350,20 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   options.describe(table);
   dataset_options.describe(table);
   const config::OptionTable recorded = table;
-  output.describe(table);
-  const auto words = cli::parse_command(command, args, table, {{"PATH"}, 1});
-  if (!words) return 0;
-  output.apply(program);
+  const auto file = cli::parse_one_word(command, args, table, output, "PATH", program);
+  if (!file) return 0;
 
-  const fs::path path = words->front();
+  const fs::path path = *file;
   if (!fs::exists(path)) throw ConfigError(str("there is no '", path.string(), "'"));
+  const bool pictures = fs::is_directory(path);
+  options.out.check(FileKind::Set, *file);
+  if (pictures) check_folder_flags(table, path);
   const data::ImageDataset dataset = dataset_options.open(0);
-  data::SyntheticSet set =
-      fs::is_directory(path) ? from_folder(path, dataset) : from_pt(path, options, dataset);
+  data::SyntheticSet set = pictures ? from_folder(path, dataset) : from_pt(path, options, dataset);
+  if (!pictures) check_pt_flags(table, path, set);
   check_flags(table.find("zca"), set.preprocessing, path);
   sort_by_class(set);
+  check_classes(set, path, dataset);
   set.provenance.program_version = cli::program_version();
   set.provenance.method = "import";
   set.provenance.config =
@@ -330,18 +372,18 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   set.provenance.dataset_sha256 = dataset.info().sha256;
   set.provenance.data_path = dataset_options.data;
   set.provenance.class_names = dataset.info().class_names;
-  storage::write_set(options.out, set);
+  storage::write_set(options.out.path, set);
   if (output.json) {
     print_document({{"schema", "retort.import/1"},
                     {"from", path.string()},
-                    {"set", options.out},
+                    {"set", options.out.path},
                     {"images", set.images.size(0)},
                     {"classes", set.num_classes()},
                     {"preprocessing", set.preprocessing.description()}});
     return 0;
   }
-  cli::print(
-      str(options.out, ": ", set.images.size(0), " images of ", set.num_classes(), " classes\n"));
+  cli::print(str(options.out.path, ": ", set.images.size(0), " images of ", set.num_classes(),
+                 " classes\n"));
   return 0;
 }
 

@@ -129,19 +129,17 @@ void print_list(const std::string& kind, const Entries& entries, bool json) {
 int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
   cli::OutputOptions output;
   config::OptionTable table;
-  output.describe(table);
-  const auto words = cli::parse_command(command, args, table, {{"KIND"}, 1});
-  if (!words) return 0;
-  output.apply(program);
+  const auto kind = cli::parse_one_word(command, args, table, output, "KIND", program);
+  if (!kind) return 0;
   std::vector<std::string> known;
   for (const auto& [name, entries] : lists()) {
-    if (name == words->front()) {
+    if (name == *kind) {
       print_list(name, entries(), output.json);
       return 0;
     }
     known.push_back(name);
   }
-  throw ConfigError(unknown_name_message("list", words->front(), known));
+  throw ConfigError(unknown_name_message("list", *kind, known));
 }
 
 }  // namespace

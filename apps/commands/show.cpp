@@ -7,6 +7,7 @@
 #include "apps/commands/commands.h"
 #include "apps/commands/dataset_options.h"
 #include "apps/commands/document.h"
+#include "apps/commands/output_file.h"
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 #include "lib/storage/set_file.h"
@@ -17,13 +18,13 @@ namespace retort::commands {
 namespace {
 
 struct ShowOptions {
-  std::string out = "grid.png";
+  OutputFile out{.path = "grid.png"};
   std::string view = "auto";
   std::int64_t per_class = 10;
   std::int64_t real = 0;
 
   void describe(config::OptionTable& table) {
-    table.add("out", out, "picture to write: .png, .jpg or .bmp", config::any_text());
+    out.describe(table, "picture to write: .png, .jpg or .bmp");
     table.add("view", view,
               "images as stored, as networks see them after decoding, both, or what fits the set",
               config::one_of({"auto", "stored", "decoded", "both"}));
@@ -57,19 +58,17 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   config::OptionTable table;
   options.describe(table);
   dataset_options.describe(table);
-  output.describe(table);
-  const auto words = cli::parse_command(command, args, table, {{"SET"}, 1});
-  if (!words) return 0;
-  output.apply(program);
+  const auto file = cli::parse_one_word(command, args, table, output, "SET", program);
+  if (!file) return 0;
 
-  cli::expect_other_file("out", options.out, words->front());
-  const data::SyntheticSet set = storage::read_set(words->front());
+  options.out.check(FileKind::Picture, *file);
+  const data::SyntheticSet set = storage::read_set(*file);
   std::optional<data::ImageDataset> dataset;
   if (options.real > 0) dataset = open_for_set(dataset_options, table, set);
   std::vector<Tensor> pictures;
   std::string report;
   nlohmann::json document = {
-      {"schema", "retort.picture/1"}, {"set", words->front()}, {"out", options.out}};
+      {"schema", "retort.picture/1"}, {"set", *file}, {"out", options.out.path}};
   const auto draw = [&](bool decoded, const std::string& title) {
     const synth::Picture picture = synth::draw_set(
         set,
@@ -83,11 +82,11 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   const bool both = options.view == "both" || (options.view == "auto" && !plain);
   if (both || options.view != "decoded") draw(false, both ? "stored images" : "");
   if (both || options.view == "decoded") draw(true, both ? "decoded images" : "");
-  vision::write_image(options.out, stacked(pictures));
+  vision::write_image(options.out.path, stacked(pictures));
   if (output.json) {
     print_document(document);
   } else {
-    cli::print(str(options.out, "\n", report));
+    cli::print(str(options.out.path, "\n", report));
   }
   return 0;
 }

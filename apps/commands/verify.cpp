@@ -12,11 +12,9 @@ namespace {
 int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
   cli::OutputOptions output;
   config::OptionTable table;
-  output.describe(table);
-  const auto words = cli::parse_command(command, args, table, {{"FILE"}, 1});
-  if (!words) return 0;
-  output.apply(program);
-  const std::string& path = words->front();
+  const auto file = cli::parse_one_word(command, args, table, output, "FILE", program);
+  if (!file) return 0;
+  const std::string& path = *file;
   const std::vector<std::string> findings = storage::verify_file(path);
   if (output.json) {
     print_document({{"schema", "retort.verification/1"},

@@ -5,6 +5,7 @@
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "lib/core/clock.h"
@@ -90,11 +91,6 @@ class Board {
   std::int64_t runs_done_ = 0;
 };
 
-struct RunOutcome {
-  RunResult result;
-  TestResult test;
-};
-
 bool requested(const StopFlag* stop) { return stop != nullptr && stop->requested(); }
 
 void check_request(const data::ImageDataset& dataset, const data::LabelledImages& training,
@@ -120,17 +116,40 @@ std::vector<double> per_class_accuracy(const Confusion& confusion) {
   return result;
 }
 
-NetworkResult summarise(const std::string& network, std::vector<RunOutcome> outcomes) {
+/// What an earlier evaluation kept, in the order of the seeds.
+std::vector<std::optional<FinishedRun>> recall(const std::vector<std::uint64_t>& seeds,
+                                               RunKeeper* keeper) {
+  std::vector<std::optional<FinishedRun>> kept(seeds.size());
+  if (keeper == nullptr) return kept;
+  for (std::size_t i = 0; i < seeds.size(); ++i) kept[i] = keeper->find(seeds[i]);
+  return kept;
+}
+
+std::vector<std::size_t> missing_of(const std::vector<std::optional<FinishedRun>>& runs) {
+  std::vector<std::size_t> missing;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    if (!runs[i]) missing.push_back(i);
+  }
+  return missing;
+}
+
+double seconds_of(const std::vector<std::optional<FinishedRun>>& runs) {
+  double sum = 0;
+  for (const auto& run : runs) sum += run ? run->result.seconds : 0;
+  return sum;
+}
+
+NetworkResult summarise(const std::string& network, const std::vector<FinishedRun>& runs) {
   NetworkResult result;
   result.network = network;
-  result.confusion = outcomes.front().test.confusion;
+  result.confusion = runs.front().confusion;
   std::vector<double> last;
   std::vector<double> best;
-  for (std::size_t i = 0; i < outcomes.size(); ++i) {
-    if (i > 0) add(result.confusion, outcomes[i].test.confusion);
-    last.push_back(outcomes[i].result.last);
-    if (outcomes[i].result.best) best.push_back(*outcomes[i].result.best);
-    result.runs.push_back(outcomes[i].result);
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    if (i > 0) add(result.confusion, runs[i].confusion);
+    last.push_back(runs[i].result.last);
+    if (runs[i].result.best) best.push_back(*runs[i].result.best);
+    result.runs.push_back(runs[i].result);
   }
   const Spread accuracy = spread(last);
   result.mean = accuracy.mean;
@@ -153,10 +172,10 @@ class Run {
         stop_(stop),
         options_(protocol.train_options(dataset.info().mirror_changes_class)) {}
 
-  /// An empty outcome when a stop was requested.
-  RunOutcome operator()(std::uint64_t seed) const {
-    RunOutcome outcome;
-    if (requested(stop_)) return outcome;
+  /// Nothing when a stop was requested.
+  std::optional<FinishedRun> operator()(std::uint64_t seed) const {
+    if (requested(stop_)) return std::nullopt;
+    FinishedRun outcome;
     const double start = wall_seconds();
     const Rng rng = Rng(seed).child("evaluation");
     nn::NetworkState state = network_.initialize(rng.child("init"), dataset_.device());
@@ -167,9 +186,10 @@ class Run {
                      return after_epoch(report, state, outcome.result);
                    });
     });
-    if (requested(stop_)) return outcome;
-    outcome.test = test(network_, state, dataset_, data::Split::Test);
-    outcome.result.last = outcome.test.accuracy;
+    if (requested(stop_)) return std::nullopt;
+    TestResult tested = test(network_, state, dataset_, data::Split::Test);
+    outcome.confusion = std::move(tested.confusion);
+    outcome.result.last = tested.accuracy;
     if (protocol_.test_every > 0) {
       outcome.result.best = std::max(outcome.result.best.value_or(0), outcome.result.last);
     }
@@ -250,12 +270,15 @@ Evaluator::Evaluator(const data::ImageDataset& dataset, Protocol protocol)
 
 NetworkResult Evaluator::evaluate(const data::LabelledImages& training, const std::string& network,
                                   const std::vector<std::uint64_t>& seeds, ProgressSink& progress,
-                                  const StopFlag* stop) const {
+                                  const StopFlag* stop, RunKeeper* keeper) const {
   check_request(dataset_, training, seeds);
   const double start = wall_seconds();
   const auto net = nn::make_network(network, dataset_.shape(), dataset_.num_classes());
   const train::TensorData data({training.images.to(dataset_.device()), training.labels});
-  const auto runs = std::int64_t(seeds.size());
+  std::vector<std::optional<FinishedRun>> outcomes = recall(seeds, keeper);
+  const std::vector<std::size_t> missing = missing_of(outcomes);
+  const double earlier_seconds = seconds_of(outcomes);
+  const auto runs = std::int64_t(missing.size());
   const std::int64_t epochs = protocol_.train_options(false).epochs;
   const std::int64_t tests =
       1 + (protocol_.test_every > 0 ? (epochs - 1) / protocol_.test_every : 0);
@@ -263,8 +286,14 @@ NetworkResult Evaluator::evaluate(const data::LabelledImages& training, const st
               double(tests * dataset_.size(data::Split::Test)));
   const Run run(dataset_, protocol_, *net, data, board, stop);
 
-  std::vector<RunOutcome> outcomes(seeds.size());
-  const auto one = [&](std::int64_t i) { outcomes[std::size_t(i)] = run(seeds[std::size_t(i)]); };
+  std::mutex keeping;
+  const auto one = [&](std::int64_t i) {
+    const std::size_t place = missing[std::size_t(i)];
+    outcomes[place] = run(seeds[place]);
+    if (keeper == nullptr || !outcomes[place]) return;
+    const std::lock_guard lock(keeping);
+    keeper->keep(*outcomes[place]);
+  };
   // A network that cannot be cut into chunks keeps to one thread even when it runs alone: its bits
   // would otherwise depend on the company it has.
   const bool chunked = net->per_sample(nn::Mode::Train);
@@ -275,9 +304,11 @@ NetworkResult Evaluator::evaluate(const data::LabelledImages& training, const st
     for (std::int64_t i = at_once; i < runs; ++i) one(i);
   });
   progress.finish();
-  if (requested(stop)) throw Interrupted("the evaluation was interrupted; nothing was kept of it");
-  NetworkResult result = summarise(net->name(), std::move(outcomes));
-  result.seconds = wall_seconds() - start;
+  if (requested(stop)) throw Interrupted("the evaluation was interrupted");
+  std::vector<FinishedRun> finished;
+  for (auto& outcome : outcomes) finished.push_back(std::move(*outcome));
+  NetworkResult result = summarise(net->name(), finished);
+  result.seconds = wall_seconds() - start + earlier_seconds;
   return result;
 }
 

@@ -42,7 +42,24 @@ struct NetworkResult {
   std::optional<double> best_mean;
   std::vector<double> per_class;  ///< percent, mean over runs; NaN for a class without test images
   std::vector<std::vector<std::int64_t>> confusion;  ///< summed over runs
-  double seconds = 0;                                ///< wall time of all runs
+  double seconds = 0;  ///< wall time of all runs; kept ones count with their own
+};
+
+/// One trained and tested network: all that an evaluation keeps of it.
+struct FinishedRun {
+  RunResult result;
+  std::vector<std::vector<std::int64_t>> confusion;
+};
+
+/// Where the networks of one architecture on one training set go when they are finished, so that an
+/// interrupted evaluation need not make them again.
+class RunKeeper {
+ public:
+  virtual ~RunKeeper() = default;
+  /// The network of `seed`, if an earlier evaluation finished it.
+  virtual std::optional<FinishedRun> find(std::uint64_t seed) = 0;
+  /// Called from several threads, one at a time.
+  virtual void keep(const FinishedRun& run) = 0;
 };
 
 /// How many of `runs` networks train one per thread; the others follow one by one, each with its
@@ -63,10 +80,11 @@ class Evaluator {
   /// @throws ConfigError when images or labels do not fit the dataset, or without seeds;
   ///         NumericalError when a training diverges; Interrupted after the epoch or test at
   ///         hand when `stop` was requested
+  /// @param keeper told of every finished network, and asked before one is trained; may be null
   NetworkResult evaluate(const data::LabelledImages& training, const std::string& network,
                          const std::vector<std::uint64_t>& seeds,
-                         ProgressSink& progress = no_progress(),
-                         const StopFlag* stop = nullptr) const;
+                         ProgressSink& progress = no_progress(), const StopFlag* stop = nullptr,
+                         RunKeeper* keeper = nullptr) const;
 
   const Protocol& protocol() const { return protocol_; }
 

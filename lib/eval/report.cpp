@@ -55,10 +55,16 @@ Row header(bool with_best) {
   return row;
 }
 
+/// One run has no spread.
+std::string accuracy_text(const NetworkResult& result) {
+  const std::string mean = fixed(result.mean, 2);
+  return result.runs.size() == 1 ? mean : mean + " ± " + fixed(result.std, 2);
+}
+
 std::vector<Row> subject_rows(const SubjectResult& subject, bool with_best) {
   std::vector<Row> rows;
   for (const auto& result : subject.networks) {
-    Row row{subject.name, result.network, fixed(result.mean, 2) + " ± " + fixed(result.std, 2)};
+    Row row{subject.name, result.network, accuracy_text(result)};
     if (with_best) row.push_back(result.best_mean ? fixed(*result.best_mean, 2) : "-");
     row.push_back(std::to_string(subject.decoded_images));
     row.push_back(bytes_text(double(subject.image_bytes)));
@@ -93,9 +99,11 @@ bool any_best(const EvaluationReport& report) {
 json to_json(const EvaluationReport& report) {
   json out = {{"schema", "retort.evaluation/1"},
               {"set", report.set},
+              {"set_sha256", report.set_sha256},
               {"protocol", report.protocol.name},
               {"protocol_options", protocol_json(report.protocol)},
               {"dataset", report.dataset},
+              {"dataset_sha256", report.dataset_sha256},
               {"tested_on", report.tested_on},
               {"class_names", report.class_names},
               {"seeds", report.seeds},
@@ -130,9 +138,11 @@ std::string to_table(const EvaluationReport& report) {
   for (const auto& baseline : report.baselines) append(baseline);
 
   std::string out = protocol_line(report.protocol, report.mirror_changes_class) + "\n";
-  out += str(report.dataset, ", tested on ", report.tested_on, "; mean ± population std over ",
-             report.seeds.size(), report.seeds.size() == 1 ? " network" : " networks", " (seeds ",
-             join(report.seeds), ")\n\n");
+  const std::string over = report.seeds.size() == 1
+                               ? str("one network (seed ", report.seeds.front(), ")")
+                               : str("mean ± population std over ", report.seeds.size(),
+                                     " networks (seeds ", join(report.seeds), ")");
+  out += str(report.dataset, ", tested on ", report.tested_on, "; ", over, "\n\n");
   out += columns(rows, {.numbers_from = 2});  // the names of set and network to the left
   if (with_best) {
     out += str("* selected on the ", report.tested_on == "test" ? "test images" : report.tested_on,

@@ -22,10 +22,12 @@ struct SubjectResult {
 
 struct EvaluationReport {
   std::string set;
+  std::string set_sha256;  ///< of the file
   Protocol protocol;
   std::string dataset;
+  std::string dataset_sha256;
   bool mirror_changes_class = false;  ///< of the dataset: which augmentation the protocol takes
-  std::string tested_on;  ///< "test" or "held-out training images"
+  std::string tested_on;              ///< "test" or "held-out training images"
   std::vector<std::uint64_t> seeds;
   std::vector<std::string> class_names;
   SubjectResult subject;

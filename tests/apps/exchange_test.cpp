@@ -1,14 +1,20 @@
 // evaluate, export and import on a set of shapes.
 #include "lib/storage/exchange.h"
 
+#include <chrono>
+#include <csignal>
+#include <thread>
+
 #include <nlohmann/json.hpp>
 
 #include "apps/commands/class_folder.h"
 #include "apps/commands/dataset_options.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
+#include "lib/core/hash.h"
 #include "lib/storage/set_file.h"
 #include "lib/storage/state_file.h"
+#include "lib/vision/vision.h"
 #include "tests/apps/program.h"
 #include "tests/support/catch.h"
 
@@ -29,6 +35,9 @@ TEST_CASE("a set is evaluated beside its baselines", "[apps][evaluate]") {
   const auto document = nlohmann::json::parse(result.out);
   CHECK(document["schema"] == "retort.evaluation/1");
   CHECK(document["set"] == "set.h5");
+  CHECK(document["set_sha256"] == sha256_file(workspace.path("set.h5")));
+  CHECK(document["dataset_sha256"] ==
+        storage::read_set(workspace.path("set.h5")).provenance.dataset_sha256);
   CHECK(document["seeds"] == std::vector<int>{4, 5});
   REQUIRE(document["results"].size() == 1);
   const auto& network = document["results"][0];
@@ -275,6 +284,144 @@ TEST_CASE("an output that cannot be written is refused before anything is traine
   CHECK_FALSE(fs::exists(workspace.path("r") / "set.h5"));
 }
 
+TEST_CASE("an output replaces only its like, or with --force", "[apps][exchange]") {
+  const Workspace workspace;
+  fs::copy_file(condensed_shapes().path("set.h5"), workspace.path("set.h5"));
+  const std::string protocol = tiny_protocol(workspace);
+  const std::vector<std::pair<std::vector<std::string>, std::string>> commands{
+      {{"show", "set.h5"}, "picture"},
+      {{"export", "set.h5", "--format", "pt"}, "PyTorch file"},
+      {{"export", "set.h5", "--format", "npz"}, "NumPy archive"},
+      {{"evaluate", "set.h5", "--protocol", protocol, "--runs", "1"}, "result of an evaluation"},
+      {{"import", "again.pt", "--dataset", "shapes"}, "set file"},
+      {{"condense", "--method", "random", "--dataset", "shapes"}, "set file"}};
+  REQUIRE(workspace.retort({"export", "set.h5", "--out", "again.pt"}).exit_code == 0);
+  for (const auto& [command, kind] : commands) {
+    INFO(command.front() << ", " << kind);
+    const std::string name = kind == "picture" ? "out.png" : "out";
+    const auto run = [&](const std::vector<std::string>& more) {
+      std::vector<std::string> words = command;
+      words.insert(words.end(), {"--out", name});
+      words.insert(words.end(), more.begin(), more.end());
+      return workspace.retort(words);
+    };
+    write_text(workspace.path(name), "a thesis");
+    const ProcessResult refused = run({});
+    INFO(refused.err);
+    CHECK(refused.exit_code == 2);
+    CHECK_THAT(refused.err,
+               Contains("'" + name + "' exists and is no " + kind) && Contains("--force"));
+    CHECK(read_text(workspace.path(name)) == "a thesis");
+    CHECK(run({"--force"}).exit_code == 0);
+    CHECK(run({}).exit_code == 0);  // its own result of before
+    fs::remove(workspace.path(name));
+  }
+  CHECK_FALSE(fs::exists(workspace.path("runs/random-shapes-ipc1-seed0-3")));
+}
+
+TEST_CASE("export takes its format from the ending and refuses a contradiction",
+          "[apps][exchange]") {
+  const Workspace& workspace = condensed_shapes();
+  const auto check = [&](const std::vector<std::string>& more, const std::string& text) {
+    std::vector<std::string> words{"export", "set.h5"};
+    words.insert(words.end(), more.begin(), more.end());
+    const ProcessResult result = workspace.retort(words);
+    INFO(result.err);
+    CHECK(result.exit_code == 2);
+    CHECK_THAT(result.err, Contains(text));
+  };
+  const auto made = workspace.retort({"export", "set.h5", "--out", "ending.npz", "--json"});
+  INFO(made.err);
+  REQUIRE(made.exit_code == 0);
+  CHECK(nlohmann::json::parse(made.out)["format"] == "npz");
+  CHECK(workspace.retort({"export", "set.h5", "--out", "ending.pth"}).exit_code == 0);
+  check({"--out", "ending"}, "the ending of 'ending' says no format");
+  check({"--out", "ending.h5"}, "give --format pt, npz or png");
+  check({"--out", "x.pt", "--format", "npz"}, "npz contradicts the ending of 'x.pt'");
+  check({"--out", "x.npz", "--format", "png"}, "which is that of npz");
+  check({"--out", "x.png", "--format", "png"}, "'x.png' names one picture");
+  check({"--out", "set.h5", "--format", "png"}, "is the file that is read");
+  check({"--out", "run/config.cfg", "--format", "png"}, "is a file, png writes a folder");
+}
+
+TEST_CASE("import refuses classes without images and options without meaning", "[apps][exchange]") {
+  const Workspace& workspace = condensed_shapes();
+  REQUIRE(workspace.retort({"export", "set.h5", "--format", "png", "--out", "partial"}).exit_code ==
+          0);
+  const auto check = [&](std::vector<std::string> words, int code, const std::string& text) {
+    words.insert(words.begin(), "import");
+    words.insert(words.end(), {"--dataset", "shapes", "--out", "partial.h5"});
+    const ProcessResult result = workspace.retort(words);
+    INFO(result.err);
+    CHECK(result.exit_code == code);
+    CHECK_THAT(result.err, Contains(text));
+    CHECK_FALSE(fs::exists(workspace.path("partial.h5")));
+  };
+  for (const char* option : {"--labels", "--entry", "--values", "--mean", "--std"}) {
+    const std::string value = std::string(option) == "--values" ? "unit" : "1";
+    check({"partial", option, value}, 2,
+          std::string(option) + " means nothing for 'partial', a folder of pictures");
+  }
+  check({"partial", "--soft-labels", "logit"}, 2, "--soft-labels means nothing");
+  fs::remove_all(workspace.path("partial") /
+                 ("000-" + storage::read_set(workspace.path("set.h5")).provenance.class_names[0]));
+  check({"partial"}, 1,
+        "found none of '" + storage::read_set(workspace.path("set.h5")).provenance.class_names[0] +
+            "' (1 of 4 classes without images)");
+  storage::write_pt(workspace.path("hard.pt"),
+                    {{"images", at::rand({4, 1, 16, 16})}, {"labels", at::arange(4, at::kLong)}});
+  check({"hard.pt", "--entry", "1"}, 2, "--entry means nothing for 'hard.pt', which holds one set");
+  check({"hard.pt", "--soft-labels", "probability"}, 2, "whose labels are one class per image");
+}
+
+TEST_CASE("an interrupted evaluation goes on from its finished networks to the same result",
+          "[apps][evaluate]") {
+  const Workspace workspace;
+  fs::copy_file(condensed_shapes().path("set.h5"), workspace.path("set.h5"));
+  write_text(workspace.path("long.cfg"),
+             "source = for tests\nepochs = 200\nschedule = steps\nnet = ConvNet-2-w8\n");
+  const auto command = [](const std::string& out) {
+    return std::vector<std::string>{
+        "evaluate",        "set.h5",      "--protocol",      "long.cfg",  "--seeds",
+        "0,1,2,3,4,5,6,7", "--baselines", "random",          "--threads", "1",
+        "--out",           out,           "--baseline-seed", "3"};
+  };
+  Process running = workspace.start(command("stopped.json"));
+  const fs::path part = workspace.path("stopped.json.part");
+  for (int i = 0; i < 3000 && !fs::exists(part); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  running.signal(SIGINT);
+  const ProcessResult stopped = running.wait();
+  INFO(stopped.err);
+  REQUIRE(stopped.exit_code == 130);
+  CHECK_THAT(stopped.err, Contains("finished networks are kept in stopped.json.part"));
+  CHECK_FALSE(fs::exists(workspace.path("stopped.json")));
+  // What belongs to another evaluation, or is not understood, is left alone.
+  auto kept = nlohmann::json::parse(read_text(part));
+  auto other = kept["runs"][0];
+  other["key"] = "of another set";
+  other["last"] = -1;
+  kept["runs"].insert(kept["runs"].begin(), {other, "nonsense", nlohmann::json::object()});
+  write_text(part, kept.dump());
+
+  const ProcessResult resumed = workspace.retort(command("stopped.json"));
+  INFO(resumed.err);
+  REQUIRE(resumed.exit_code == 0);
+  CHECK_THAT(resumed.err, Contains("an interrupted evaluation left"));
+  CHECK_FALSE(fs::exists(part));
+  REQUIRE(workspace.retort(command("whole.json")).exit_code == 0);
+  const auto results = [&](const std::string& file) {
+    auto document = nlohmann::json::parse(read_text(workspace.path(file)));
+    document.erase("kernels");
+    for (const char* list : {"results", "baselines"}) {
+      for (auto& entry : document[list]) entry.erase("seconds");
+    }
+    return document;
+  };
+  CHECK(results("stopped.json") == results("whole.json"));
+}
+
 TEST_CASE("class names cannot leave the folder of exported pictures", "[apps][exchange]") {
   using commands::class_folder;
   const std::vector<std::string> names = {
@@ -363,6 +510,27 @@ TEST_CASE("a dataset outside of $RETORT_DATA is still found where it usually is"
     CHECK_THROWS_WITH_TEXT(packaged.open(0), DataError, "looked for");
   }
   unsetenv("RETORT_DATA");
+}
+
+TEST_CASE("a relative path of the data is recorded so that it leads there from anywhere",
+          "[apps][dataset]") {
+  const Workspace workspace;
+  fs::create_directories(workspace.path("work"));
+  for (const char* split : {"train", "test"}) {
+    const auto pictures = workspace.path("pictures") / split;
+    for (const char* name : {"a", "b"}) {
+      fs::create_directories(pictures / name);
+      vision::write_image(pictures / name / "0.png", at::full({1, 16, 16}, 9, at::kByte));
+      vision::write_image(pictures / name / "1.png", at::full({1, 16, 16}, 99, at::kByte));
+    }
+  }
+  const auto result = workspace.retort({"condense", "--method", "random", "--dataset", "folder",
+                                        "--data", "work/../pictures", "--run-dir", "run"});
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  const std::string absolute = workspace.path("pictures").string();
+  CHECK(storage::read_set(workspace.path("run/set.h5")).provenance.data_path == absolute);
+  CHECK_THAT(read_text(workspace.path("run/config.cfg")), Contains("data = " + absolute + "\n"));
 }
 
 TEST_CASE("every command that reports has a document for programs", "[apps][json]") {

@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <limits>
+#include <map>
+#include <optional>
 
 #include "lib/core/error.h"
 #include "tests/support/catch.h"
@@ -146,6 +148,42 @@ TEST_CASE("an interrupted evaluation stops soon and says so", "[eval][stop]") {
         .evaluate(training_images(dataset), kTinyNet, {1, 2}, sink, &stop);
   };
   CHECK_THROWS_WITH_TEXT(run(), Interrupted, "interrupted");
+}
+
+TEST_CASE("networks that were kept are not made again, and the result is the same",
+          "[eval][stop]") {
+  class Memory : public eval::RunKeeper {
+   public:
+    std::optional<eval::FinishedRun> find(std::uint64_t seed) override {
+      const auto found = runs.find(seed);
+      if (found == runs.end()) return std::nullopt;
+      return found->second;
+    }
+    void keep(const eval::FinishedRun& run) override {
+      ++kept;
+      runs[run.result.seed] = run;
+    }
+    std::map<std::uint64_t, eval::FinishedRun> runs;
+    int kept = 0;
+  };
+  const auto dataset = separable_dataset(15, 2);
+  const eval::Evaluator evaluator(dataset, short_protocol());
+  const auto images = training_images(dataset);
+  const auto whole = evaluator.evaluate(images, kTinyNet, {3, 4, 5});
+  Memory memory;
+  evaluator.evaluate(images, kTinyNet, {5, 3}, no_progress(), nullptr, &memory);
+  CHECK(memory.kept == 2);
+  const auto rest =
+      evaluator.evaluate(images, kTinyNet, {3, 4, 5}, no_progress(), nullptr, &memory);
+  CHECK(memory.kept == 3);
+  CHECK(last_of(rest) == last_of(whole));
+  CHECK(losses_of(rest) == losses_of(whole));
+  CHECK(rest.confusion == whole.confusion);
+  CHECK(rest.std == whole.std);
+  const auto again =
+      evaluator.evaluate(images, kTinyNet, {3, 4, 5}, no_progress(), nullptr, &memory);
+  CHECK(memory.kept == 3);
+  CHECK(last_of(again) == last_of(whole));
 }
 
 TEST_CASE("what cannot be evaluated is refused with the reason", "[eval][error]") {

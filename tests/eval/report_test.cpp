@@ -30,6 +30,8 @@ eval::NetworkResult network_result(const std::string& network, std::vector<doubl
 EvaluationReport example() {
   EvaluationReport report;
   report.set = "set.h5";
+  report.set_sha256 = "5e7";
+  report.dataset_sha256 = "da7a";
   report.protocol.name = "dsa-300";
   report.protocol.epochs = 300;
   report.dataset = "fashion-mnist";
@@ -58,6 +60,8 @@ TEST_CASE("evaluation.json holds the documented fields", "[eval][json]") {
   const auto json = nlohmann::json::parse(eval::to_json(example()).dump());
   CHECK(json["schema"] == "retort.evaluation/1");
   CHECK(json["set"] == "set.h5");
+  CHECK(json["set_sha256"] == "5e7");
+  CHECK(json["dataset_sha256"] == "da7a");
   CHECK(json["protocol"] == "dsa-300");
   CHECK(json["protocol_options"]["epochs"] == "300");
   CHECK(json["dataset"] == "fashion-mnist");
@@ -102,6 +106,17 @@ TEST_CASE("a best accuracy is marked as selected on the test set", "[eval][json]
   CHECK_THAT(eval::to_table(report),
              Catch::Matchers::Contains("* selected on the held-out training images"));
   CHECK_THAT(eval::to_table(example()), !Catch::Matchers::Contains("best"));
+}
+
+TEST_CASE("one network has no spread", "[eval][json][table]") {
+  auto report = example();
+  report.seeds = {7};
+  report.subject.networks = {network_result("ConvNet-3", {84})};
+  report.baselines.clear();
+  const auto table = eval::to_table(report);
+  CHECK_THAT(table, Catch::Matchers::Contains("one network (seed 7)") &&
+                        Catch::Matchers::Contains("  84.00  ") && !Catch::Matchers::Contains("±"));
+  CHECK(eval::to_json(report)["results"][0]["accuracy"]["std"] == 0.0);
 }
 
 TEST_CASE("the table names its protocol and lines up", "[eval][table]") {
