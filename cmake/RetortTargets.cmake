@@ -75,7 +75,7 @@ function(retort_add_test name)
     endif()
   endforeach()
   list(REMOVE_DUPLICATES _kinds)
-  set(_filter_quick "~[slow]~[cuda]")
+  set(_filter_quick "~[slow]~[cuda]~[.]")  # hidden ones write files for later tests
   set(_filter_slow "[slow]~[cuda]")
   set(_filter_cuda "[cuda]")
   foreach(_kind ${_kinds})
