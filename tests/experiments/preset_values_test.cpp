@@ -1,0 +1,235 @@
+// The numbers of the presets against the papers' tables.
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <regex>
+#include <string>
+#include <vector>
+
+#include "experiments/protocols.h"
+#include "experiments/texts.h"
+#include "lib/config/options.h"
+#include "methods/method.h"
+#include "tests/support/catch.h"
+
+using namespace retort;
+using Catch::Matchers::Contains;
+
+namespace {
+
+/// A preset as a run would see it.
+struct Preset {
+  std::string name;
+  std::string family;  ///< its folder: "dm", "datadam/paper", ...
+  std::string header;
+  std::string dataset;
+  std::int64_t ipc = 0;
+  std::map<std::string, std::string> options;  ///< of the method, resolved and settled
+
+  const std::string& text(const std::string& option) const { return options.at(option); }
+  double number(const std::string& option) const { return std::stod(text(option)); }
+  bool is_tiny() const { return dataset == "tiny-imagenet"; }
+  bool is_cifar() const { return dataset.starts_with("cifar"); }
+};
+
+/// "datadam/paper-cifar10-ipc1" -> "datadam/paper": what stands before dataset and ipc.
+std::string family_of(const std::string& name, const std::string& dataset, std::int64_t ipc) {
+  const std::string ending = dataset + "-ipc" + std::to_string(ipc);
+  REQUIRE(name.ends_with(ending));
+  return name.substr(0, name.size() - ending.size() - 1);
+}
+
+Preset resolve(const experiments::TextFile& file) {
+  Preset preset;
+  preset.name = file.name;
+  preset.header = file.text.substr(0, file.text.find('\n'));
+  std::map<std::string, std::string> given;
+  for (const auto& entry : config::parse_config(file.text, file.name)) {
+    given[entry.key] = entry.value;
+  }
+  preset.dataset = given.at("dataset");
+  preset.ipc = std::stoll(given.at("ipc"));
+  preset.family = family_of(file.name, preset.dataset, preset.ipc);
+  const auto factory = methods::find_method(given.at("method")).factory();
+  config::OptionTable table = factory->options();
+  for (const auto& [key, value] : given) {
+    if (table.contains(key)) table.set(key, value, config::Origin::Preset);
+  }
+  factory->settle(preset.ipc);
+  preset.options = factory->options().resolved();
+  return preset;
+}
+
+const std::vector<Preset>& presets() {
+  static const std::vector<Preset> all = [] {
+    std::vector<Preset> resolved;
+    for (const auto& file : experiments::preset_files()) resolved.push_back(resolve(file));
+    return resolved;
+  }();
+  return all;
+}
+
+/// @return how many there are, so that a test can tell when it looks at none
+template <class Check>
+std::size_t for_each_of(const std::vector<std::string>& families, const Check& check) {
+  std::size_t count = 0;
+  for (const Preset& preset : presets()) {
+    if (std::find(families.begin(), families.end(), preset.family) == families.end()) continue;
+    INFO(preset.name);
+    check(preset);
+    ++count;
+  }
+  return count;
+}
+
+/// The protocol that a header names; none when it says that there is none.
+std::optional<std::string> protocol_in(const std::string& header) {
+  if (header.find("no protocol here") != std::string::npos) return std::nullopt;
+  std::smatch found;
+  REQUIRE(std::regex_search(header, found, std::regex("protocol ([a-z0-9-]+)")));
+  return found[1].str();
+}
+
+std::string convnet(const Preset& preset) { return preset.is_tiny() ? "ConvNet-4" : "ConvNet-3"; }
+
+}  // namespace
+
+TEST_CASE("every preset's header names a protocol that exists, or says that none fits",
+          "[experiments][presets]") {
+  const std::map<std::string, std::string> protocols{
+      {"demo", "dsa-300"}, {"dm", "dm"},       {"dc", "dc"},          {"dsa", "dsa"},
+      {"dm-fyi", "fyi"},   {"dc-fyi", "dc"},   {"dsa-fyi", "fyi"},    {"idc", "idc"},
+      {"idc-i", "idc"},    {"idc-fyi", "idc"}, {"datadam", "datadam"}};
+  const auto known = experiments::protocol_names();
+  for (const Preset& preset : presets()) {
+    INFO(preset.name << ": " << preset.header);
+    if (preset.family != "demo") {
+      const std::string images = preset.ipc == 1 ? " image" : " images";
+      CHECK_THAT(preset.header,
+                 Contains(", " + std::to_string(preset.ipc) + images + " per class"));
+    }
+    const auto protocol = protocol_in(preset.header);
+    // Values of a leaderboard and of a recipe that the paper states in part only.
+    const bool benchmark = preset.header.find("DC-BENCH") != std::string::npos;
+    CHECK(protocol.has_value() == !(benchmark || preset.family == "datadam/paper"));
+    if (!protocol) continue;
+    CHECK(*protocol == protocols.at(preset.family));
+    CHECK(std::find(known.begin(), known.end(), *protocol) != known.end());
+  }
+}
+
+TEST_CASE("presets do not pass a best value for a last one", "[experiments][presets]") {
+  for_each_of({"datadam", "datadam/paper"}, [](const Preset& preset) {
+    CHECK_THAT(preset.header, Contains("best of checkpoints on the test set"));
+  });
+  std::vector<std::string> leaderboard;
+  for (const Preset& preset : presets()) {
+    if (preset.header.find("DC-BENCH") == std::string::npos) continue;
+    leaderboard.push_back(preset.name);
+    CHECK_THAT(preset.header, Contains("the best over its augmentations"));
+  }
+  std::sort(leaderboard.begin(), leaderboard.end());
+  CHECK(leaderboard == std::vector<std::string>{"dc/cifar100-ipc50", "dc/tiny-imagenet-ipc1",
+                                                "dc/tiny-imagenet-ipc10", "dc/tiny-imagenet-ipc50",
+                                                "dsa/tiny-imagenet-ipc1", "dsa/tiny-imagenet-ipc10",
+                                                "dsa/tiny-imagenet-ipc50"});
+}
+
+TEST_CASE("the presets of DM hold its table", "[experiments][presets]") {
+  const auto count = for_each_of({"dm", "dm-fyi"}, [](const Preset& preset) {
+    CHECK(preset.number("iterations") == 20000);
+    CHECK(preset.number("lr-images") == (preset.ipc >= 100 ? 10 : 1));
+    CHECK(preset.number("image-momentum") == 0.5);
+    CHECK(preset.text("image-optimizer") == "sgd");
+    CHECK(preset.number("batch-real") == 256);
+    CHECK(preset.text("init") == "random");
+    CHECK(preset.text("networks") == "fresh");
+    CHECK(preset.text("augmentation") == "auto");
+    CHECK(preset.text("net") == convnet(preset));
+    const bool mirrored = preset.family == "dm-fyi";
+    CHECK(preset.text("fyi") == (mirrored ? "true" : "false"));
+    CHECK(preset.text("augmentation-style") == (mirrored ? "fyi" : "dsa"));
+  });
+  CHECK(count == 17 + 9);
+}
+
+TEST_CASE("the presets of DC and DSA hold their loops", "[experiments][presets]") {
+  struct Row {
+    std::int64_t matching_steps, epochs;  // T, E
+  };
+  const auto row = [](const Preset& preset) -> Row {
+    // What the authors tried above 50 images, and what FYI took.
+    if (preset.name == "dsa/cifar10-ipc100") return {100, 2};
+    if (preset.name == "dsa-fyi/cifar100-ipc50") return {10, 10};
+    const std::map<std::int64_t, Row> table{{1, {1, 1}}, {10, {10, 50}}, {50, {50, 10}}};
+    return table.at(preset.ipc);
+  };
+  const auto count = for_each_of({"dc", "dsa", "dc-fyi", "dsa-fyi"}, [&](const Preset& preset) {
+    const bool augmented = preset.family.starts_with("dsa");
+    CHECK(preset.number("net-period") == row(preset).matching_steps);
+    CHECK(preset.number("net-epochs") == row(preset).epochs);
+    CHECK(preset.number("iterations") == 1000 * row(preset).matching_steps);
+    CHECK(preset.number("lr-images") == 0.1);
+    CHECK(preset.number("image-momentum") == 0.5);
+    CHECK(preset.number("batch-real") == 256);
+    CHECK(preset.text("networks") == "synthetic");
+    CHECK(preset.number("net-lr") == 0.01);
+    CHECK(preset.number("net-momentum") == 0);
+    CHECK(preset.number("net-weight-decay") == 0);
+    CHECK(preset.number("net-batch") == 256);
+    CHECK(preset.text("init") == (augmented ? "random" : "noise"));
+    CHECK(preset.text("augmentation") == (augmented ? "auto" : "none"));
+    CHECK(preset.text("net-augmentation") == (augmented ? "auto" : "none"));
+    CHECK(preset.text("net") == convnet(preset));
+    const bool mirrored = preset.family.ends_with("-fyi");
+    CHECK(preset.text("fyi") == (mirrored ? "true" : "false"));
+    CHECK(preset.text("augmentation-style") == (mirrored && augmented ? "fyi" : "dsa"));
+  });
+  CHECK(count == 15 + 16 + 5 + 6);
+}
+
+TEST_CASE("the presets of DataDAM hold the code's defaults or the published table",
+          "[experiments][presets]") {
+  const auto count = for_each_of({"datadam", "datadam/paper"}, [](const Preset& preset) {
+    const bool paper = preset.family == "datadam/paper";
+    CHECK(preset.number("power") == (paper ? 4 : 1));
+    CHECK(preset.number("lambda") == (paper && preset.is_tiny() ? 0.02 : 0.01));
+    CHECK(preset.text("net") == convnet(preset) + (paper ? "" : "-BN"));
+    CHECK(preset.number("iterations") == (paper ? 8000 : 20000));
+    CHECK(preset.number("lr-images") == 1);  // all have at most 50 images per class
+    CHECK(preset.ipc <= 50);
+    CHECK(preset.number("image-momentum") == 0.5);
+    CHECK(preset.number("batch-real") == 64);
+    CHECK(preset.text("init") == "random");
+    CHECK(preset.text("networks") == "fresh");
+    CHECK(preset.text("augmentation") == "auto");
+  });
+  CHECK(count == 9 + 9);
+}
+
+TEST_CASE("the presets of IDC hold its table", "[experiments][presets]") {
+  const auto count = for_each_of({"idc", "idc-i", "idc-fyi"}, [](const Preset& preset) {
+    const bool single = preset.family == "idc-i";
+    const bool packed_digits = preset.dataset == "mnist" && !single;
+    CHECK(preset.number("factor") == (single ? 1 : 2));
+    CHECK(preset.text("metric") == (preset.is_cifar() ? "mse" : "l1"));
+    CHECK(preset.number("lr-images") == (preset.is_cifar() ? 5e-3 : 1e-4));
+    CHECK(preset.number("lr-reference-side") == (preset.dataset == "mnist" ? 28 : 32));
+    CHECK(preset.number("net-steps") == (preset.is_cifar() ? 32 : 8));
+    CHECK(preset.number("iterations") == 2000 * 100);
+    CHECK(preset.number("net-period") == 100);
+    CHECK(preset.text("augmentation") == (packed_digits ? "color_crop" : "color_crop_cutout"));
+    CHECK(preset.number("net-cutmix") == (packed_digits ? 0 : 0.5));
+    CHECK(preset.text("image-optimizer") == "class-loop");
+    CHECK(preset.text("image-space") == "pixels");
+    CHECK(preset.number("clamp-every") == 100);
+    CHECK(preset.number("batch-real") == 64);
+    CHECK(preset.number("max-decoded") == 128);
+    CHECK(preset.text("init") == "first");
+    CHECK(preset.number("net-lr") == 0.01);
+    CHECK(preset.number("net-momentum") == 0.9);
+    CHECK(preset.number("net-weight-decay") == 5e-4);
+    CHECK(preset.text("fyi") == (preset.family == "idc-fyi" ? "true" : "false"));
+  });
+  CHECK(count == 12 + 11 + 5);
+}
