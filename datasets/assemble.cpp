@@ -93,11 +93,12 @@ std::string foreign_hint(const std::vector<fs::path>& places, const FolderSearch
 data::ImageDataset assemble(const std::string& name, RawDataset raw, const OpenOptions& options) {
   check_options(options);
   if (!raw.test) make_test_split(name, raw, options);
-  data::DatasetInfo info{.name = name,
-                         .class_names = raw.class_names,
-                         .sha256 = {},
-                         .note = join(raw.notes, "; "),
-                         .mirror_changes_class = raw.mirror_changes_class};
+  data::DatasetInfo info{
+      .name = name,
+      .class_names = raw.class_names,
+      .sha256 = {},
+      .note = join(raw.notes, "; "),
+      .mirror_changes_class = options.mirror_changes_class.value_or(raw.mirror_changes_class)};
   if (!info.note.empty()) log::info("dataset '" + name + "': " + info.note);
   // The constructor checks labels and shapes, which must come before the costly passes below.
   const auto channels = raw.train.images->shape().channels;

@@ -18,7 +18,7 @@ struct RawDataset {
   std::optional<data::DataSplit> test;               ///< none: cut from train, seeded
   std::vector<std::string> notes;                    ///< for DatasetInfo::note
   std::optional<data::Preprocessing> preprocessing;  ///< published constants; none: computed
-  bool mirror_changes_class = false;                 ///< see DatasetInfo
+  bool mirror_changes_class = false;                 ///< see DatasetInfo; options may overrule
 };
 
 /// Makes the dataset. Statistics that have to be computed (mean and std, ZCA) are kept in

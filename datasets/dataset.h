@@ -20,8 +20,9 @@ struct OpenOptions {
   std::uint64_t split_seed = 0;       ///< of that split
   std::int64_t memory_limit_bytes = std::int64_t(2) << 30;  ///< decoded size above which image
                                                             ///< files are read as needed
-  bool zca = false;  ///< ZCA whitening instead of mean and std
-  bool fit = true;   ///< false: no statistics, the identity; for callers with their own
+  std::optional<bool> mirror_changes_class{};  ///< none: what the source knows of itself
+  bool zca = false;                            ///< ZCA whitening instead of mean and std
+  bool fit = true;  ///< false: no statistics, the identity; for callers with their own
   std::filesystem::path cache_dir{};  ///< computed statistics by dataset hash; empty: no cache
 };
 

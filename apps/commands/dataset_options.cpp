@@ -58,6 +58,10 @@ void DatasetOptions::describe(config::OptionTable& table) {
             "part of the training images that becomes the test split where a source has none",
             config::in_range(0.01, 0.9));
   table.add("zca", zca, "ZCA whitening instead of mean and standard deviation");
+  table.add("mirror-changes-class", mirror_changes_class,
+            "digits and letters, which augmentation must not mirror; auto: yes for the MNIST and "
+            "EMNIST families and for HDF5 files that say so",
+            config::one_of({"auto", "yes", "no"}));
 }
 
 void DatasetOptions::adopt(config::OptionTable& table, const data::Provenance& provenance) {
@@ -98,6 +102,11 @@ data::ImageDataset DatasetOptions::open_where_it_is(const datasets::OpenOptions&
   }
 }
 
+std::optional<bool> DatasetOptions::mirror_choice() const {
+  if (mirror_changes_class == "auto") return std::nullopt;
+  return mirror_changes_class == "yes";
+}
+
 data::ImageDataset DatasetOptions::open(std::uint64_t seed, Statistics statistics) {
   if (dataset.empty()) {
     throw ConfigError(str("which dataset? Give --dataset NAME; known: ", known_datasets()));
@@ -108,6 +117,7 @@ data::ImageDataset DatasetOptions::open(std::uint64_t seed, Statistics statistic
                                       .image_size = image_size,
                                       .test_fraction = test_fraction,
                                       .split_seed = 0,
+                                      .mirror_changes_class = mirror_choice(),
                                       .zca = zca,
                                       .fit = statistics == Statistics::Fit,
                                       .cache_dir = cache_dir()};

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct DatasetOptions {
   std::int64_t image_size = 0;
   double test_fraction = 0.2;
   bool zca = false;
+  std::string mirror_changes_class = "auto";  ///< yes | no | auto: what the source knows
 
   void describe(config::OptionTable& table);
 
@@ -39,6 +41,7 @@ struct DatasetOptions {
   data::ImageDataset open(std::uint64_t seed, Statistics statistics = Statistics::Fit);
 
  private:
+  std::optional<bool> mirror_choice() const;
   data::ImageDataset open_where_it_is(const datasets::OpenOptions& options);
 };
 

@@ -122,6 +122,16 @@ std::vector<std::string> class_names(const storage::H5Reader& file, const ReadSp
   return numbered_classes(train.labels, labels_name);
 }
 
+bool mirror_changes_class(const storage::H5Reader& file) {
+  constexpr const char* kName = "mirror_changes_class";
+  if (!file.has_attribute("", kName)) return false;
+  const std::string answer = file.text_attribute("", kName);
+  if (answer != "yes" && answer != "no") {
+    refuse(file, str("attribute ", kName, ": expected yes or no, found '", answer, "'"));
+  }
+  return answer == "yes";
+}
+
 data::DataSplit to_split(const ReadSplit& read) {
   return {std::make_shared<data::MemoryStore>(read.images), label_tensor(read.labels)};
 }
@@ -140,6 +150,7 @@ RawDataset read_file(const std::filesystem::path& path) {
   RawDataset raw;
   raw.class_names = class_names(file, train, labels_name);
   check_labels(train.labels, std::int64_t(raw.class_names.size()), labels_name);
+  raw.mirror_changes_class = mirror_changes_class(file);
   raw.train = to_split(train);
   const auto test_paths =
       find_split(file, {{"test/images", "test/labels"}, {"test_images", "test_labels"}});

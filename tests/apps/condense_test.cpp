@@ -82,6 +82,26 @@ TEST_CASE("config.cfg repeats the run", "[apps][condense]") {
   CHECK(document["set"] == "other/set.h5");
 }
 
+TEST_CASE("what the user says of mirroring reaches the evaluation of the set", "[apps][condense]") {
+  const Workspace workspace;
+  write_text(workspace.path("own.cfg"),
+             "epochs = 1\nschedule = steps\nnetworks = 1\nnet = ConvNet-2-w8\n"
+             "augmentation = crop_flip\naugmentation-digits = crop\n");
+  const auto made =
+      workspace.retort({"condense", "--method", "random", "--dataset", "shapes", "--ipc", "1",
+                        "--mirror-changes-class", "yes", "--threads", "1", "--run-dir", "run"});
+  INFO(made.err);
+  REQUIRE(made.exit_code == 0);
+  CHECK_THAT(read_text(workspace.path("run/config.cfg")), Contains("mirror-changes-class = yes\n"));
+  const Words evaluate{"evaluate", "run/set.h5", "--protocol", "own.cfg", "--threads", "1"};
+  const auto judged = workspace.retort(evaluate);
+  INFO(judged.err);
+  CHECK_THAT(judged.out, Contains("augmentation crop\n"));
+  auto overruled = evaluate;
+  overruled.insert(overruled.end(), {"--mirror-changes-class", "no"});
+  CHECK_THAT(workspace.retort(overruled).out, Contains("augmentation crop_flip\n"));
+}
+
 TEST_CASE("an existing run folder is refused and not touched", "[apps][condense]") {
   const Workspace& workspace = condensed_shapes();
   const auto before = contents(workspace.path("run"));

@@ -95,6 +95,27 @@ TEST_CASE("channels first and last give the same dataset", "[datasets][hdf5]") {
                          "expected 1 or 3 channels, found shape [2, 4, 4, 5]");
 }
 
+TEST_CASE("an HDF5 file says whether mirroring changes its classes, and the options overrule it",
+          "[datasets][hdf5]") {
+  const TempFolder folder;
+  const auto open_saying = [&](const std::string& answer) {
+    return open_with(folder, [&](H5Writer& file) {
+      file.tensor("images", counting({10, 2, 2}));
+      file.tensor("labels", longs({0, 1, 0, 1, 0, 1, 0, 1, 0, 1}));
+      if (!answer.empty()) file.attribute("", "mirror_changes_class", answer);
+    });
+  };
+  CHECK_FALSE(open_saying("").info().mirror_changes_class);
+  CHECK_FALSE(open_saying("no").info().mirror_changes_class);
+  CHECK(open_saying("yes").info().mirror_changes_class);
+  datasets::OpenOptions options{.data_path = folder / "data.h5", .mirror_changes_class = false};
+  CHECK_FALSE(open_dataset("hdf5", options).info().mirror_changes_class);
+  options.mirror_changes_class = true;
+  CHECK(open_dataset("shapes", options).info().mirror_changes_class);
+  CHECK_THROWS_WITH_TEXT(open_saying("true"), DataError,
+                         "attribute mirror_changes_class: expected yes or no, found 'true'");
+}
+
 TEST_CASE("an HDF5 file that is not a dataset is refused with what is wrong", "[datasets][hdf5]") {
   const TempFolder folder;
   check_refused(
