@@ -46,11 +46,12 @@ void MatchingOptions::settle(std::int64_t ipc) {
   constexpr std::int64_t kNetworks = 1000;
   constexpr std::int64_t kPeriod = 20;
   const bool synthetic = networks == "synthetic";
+  const bool replaced = synthetic || networks == "trained";
   const Loops loops = published_loops(ipc);
   const bool by_ipc = synthetic && (net_period == 0 || net_epochs == 0);
   if (net_period == 0) net_period = synthetic ? loops.matching_steps : kPeriod;
-  if (net_epochs == 0) net_epochs = loops.epochs;
-  if (iterations < 0) iterations = kNetworks * (synthetic ? net_period : 1);
+  if (synthetic && net_epochs == 0) net_epochs = loops.epochs;
+  if (iterations < 0) iterations = kNetworks * (replaced ? net_period : 1);
   if (by_ipc && !loops.published) {
     log::info(str("no loops are published for ", ipc, " images per class: taking net-period ",
                   net_period, " and net-epochs ", net_epochs));
@@ -59,11 +60,13 @@ void MatchingOptions::settle(std::int64_t ipc) {
 
 void MatchingOptions::describe(config::OptionTable& table) {
   const std::int64_t fewest = iterations_by_ipc ? -1 : 0;
-  table.add("iterations", iterations,
-            iterations_by_ipc
-                ? "updates of the synthetic set; -1: for 1000 networks, net-period updates each"
-                : "updates of the synthetic set",
-            in_range(fewest, kMany));
+  table.add(
+      "iterations", iterations,
+      iterations_by_ipc
+          ? "updates of the synthetic set; -1: 1000 networks' worth, which is 1000 net-periods "
+            "of trained and synthetic networks, 1000 updates with others"
+          : "updates of the synthetic set",
+      in_range(fewest, kMany));
   describe_images(table);
   describe_networks(table);
 }
@@ -102,7 +105,9 @@ void MatchingOptions::describe_images(config::OptionTable& table) {
       .add("augmentation", augmentation, "Siamese augmentation; auto: all six, no flip on digits",
            strategy_text())
       .aliases = {"dsa-strategy"};
-  table.add("augmentation-style", augmentation_style, "whose conventions the augmentation follows",
+  table.add("augmentation-style", augmentation_style,
+            "whose conventions the augmentation follows; mtt: dsa with aligned corners, one draw "
+            "per class here as well (the code of MTT draws per image)",
             one_of({"dsa", "mtt", "fyi", "idc"}));
   table.add("fyi", fyi, "add the mirror image of every synthetic image (Son et al. 2024)");
   table.add("init", init, "what the synthetic images start from",

@@ -125,6 +125,18 @@ TEST_CASE("settling fills in what the user left open, and nothing else", "[metho
   CHECK(options.at("net-period") == "4");
   CHECK(options.at("net-epochs") == "50");
   CHECK(settled("idc", 10, {}).at("iterations") == "200000");
+
+  options = settled("dc", 10, {{"networks", "trained"}, {"net-period", "5"}});
+  CHECK(options.at("iterations") == "5000");
+  options = settled("dc", 10, {{"networks", "trained"}});
+  CHECK(options.at("iterations") == "20000");
+  CHECK(options.at("net-period") == "20");
+  for (const std::string networks : {"fresh", "pool"}) {
+    options = settled("dc", 10, {{"networks", networks}, {"net-period", "5"}});
+    CHECK(options.at("iterations") == "1000");
+    CHECK(options.at("net-epochs") == "0");  // nothing that such a run would not use
+  }
+  CHECK(settled("dm", 10, {}).at("net-epochs") == "0");
   CHECK_THROWS_WITH_TEXT(find_method("dc").factory()->create()->iterations(), Error, "settle()");
 }
 
