@@ -101,7 +101,9 @@ Tensor select_real(const data::ImageDataset& dataset, const std::string& rule,
     extract = std::make_unique<FeatureExtractor>(dataset, features, rng.child("features"), stop);
   }
   Tensors chosen(static_cast<std::size_t>(classes));
-  for (std::int64_t c = 0; c < classes; ++c) {
+  // A task sees LibTorch on one thread: sums over features, and with them close calls between
+  // images, do not depend on how many threads there are.
+  parallel_tasks(classes, [&](std::int64_t c) {
     leave_if_requested(stop, "choosing real images");
     const Tensor& members = dataset.class_indices(c);
     const Rng class_rng = rng.child("class", c);
@@ -114,7 +116,7 @@ Tensor select_real(const data::ImageDataset& dataset, const std::string& rule,
       picks = select_by_features(rule, (*extract)(members), per_class, class_rng);
     }
     chosen[std::size_t(c)] = members.index_select(0, at::tensor(picks, at::kLong));
-  }
+  });
   return at::cat(chosen);
 }
 

@@ -50,6 +50,8 @@ class FeatureExtractor {
   std::unique_ptr<State> state_;
 };
 
+/// Classes are chosen from several at once, each on one thread. The choice does not depend on the
+/// number of threads, unless the features are those of a network with BatchNorm (train::train).
 /// @param per_class images of every class  @return int64 [K*per_class] training indices,
 /// class-major
 /// @throws ConfigError when a class has fewer images, naming it; Interrupted when `stop` was

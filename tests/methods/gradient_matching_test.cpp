@@ -348,6 +348,9 @@ TEST_CASE("two threads give the bits of one", "[methods][matching]") {
       {"dsa", {{"net-period", "3"}}},
       {"idc", {{"net-cutmix", "1"}}},
       {"dm", {{"networks-per-iteration", "2"}}},
+      {"dm", {{"net", "ConvNet-2-BN-w8"}}},
+      {"datadam", {{"net", "ConvNet-2-w8"}}},
+      {"datadam", {{"net", "ConvNet-2-BN-w8"}}},
       {"gm",
        {{"networks", "pool"}, {"pool-size", "2"}, {"pool-steps", "2"}, {"cached-draws", "1"}}},
   };
