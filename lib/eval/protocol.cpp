@@ -1,11 +1,11 @@
 #include "lib/eval/protocol.h"
 
-#include <string_view>
-
 #include "lib/core/error.h"
 #include "lib/core/str.h"
+#include "lib/nn/naming.h"
 
 namespace retort::eval {
+
 void Protocol::describe(config::OptionTable& table) {
   using namespace config;
   table.add("source", source, "paper or code base and what differs, one line", any_text());
@@ -30,18 +30,16 @@ void Protocol::describe(config::OptionTable& table) {
             in_range(0.0, 1.0));
   table.add("networks", networks, "fresh networks if no seeds are given",
             in_range(std::int64_t{1}, std::int64_t{1000}));
-  table.add("net", net,
-            "architecture if none is given; ConvNet or ConvNet-BN: as deep as the image size asks",
-            any_text());
+  table.add(
+      "net", net,
+      "architecture if none is given; a ConvNet without a depth: as deep as the image size asks",
+      any_text());
   table.add("test-every", test_every, "epochs between extra tests for `best`; 0: none",
             at_least(std::int64_t{0}));
 }
 
 std::string Protocol::network_for(nn::ImageShape shape) const {
-  constexpr std::string_view kConvNet = "ConvNet";
-  const bool without_depth = net == kConvNet || net.starts_with("ConvNet-BN");
-  if (!without_depth) return net;
-  return str(kConvNet, "-", nn::default_convnet_depth(shape), net.substr(kConvNet.size()));
+  return nn::with_depth(net, nn::default_convnet_depth(shape));
 }
 
 train::TrainOptions Protocol::train_options(bool mirror_changes_class) const {

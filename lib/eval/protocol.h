@@ -31,8 +31,9 @@ struct Protocol {
   std::int64_t test_every = 0;    ///< epochs between extra tests for `best`; 0: the end only
 
   void describe(config::OptionTable& table);
-  /// `net` for images of this shape. "ConvNet" and what follows it, without a depth, take the
-  /// papers' (nn::default_convnet_depth): ConvNet-3 at 32x32, ConvNet-4-BN at 64x64.
+  /// `net` for images of this shape. A ConvNet without a depth, as in "ConvNet-BN", takes the
+  /// papers' (nn::default_convnet_depth): ConvNet-3-BN at 32x32, ConvNet-4-BN at 64x64.
+  /// @throws ConfigError for a ConvNet's name that cannot be read
   std::string network_for(nn::ImageShape shape) const;
   /// @param mirror_changes_class of the dataset: digits get their own augmentation
   /// @throws ConfigError for an unknown augmentation or drop epochs outside the training

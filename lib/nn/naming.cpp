@@ -1,3 +1,5 @@
+#include "lib/nn/naming.h"
+
 #include <algorithm>
 #include <cctype>
 #include <charconv>
@@ -129,10 +131,15 @@ const ConvNetPart* find_part(std::string_view text) {
   return best;
 }
 
-/// @param suffix what follows "convnet", lower case
-ConvNetConfig parse_convnet(const std::string& name, std::string_view suffix) {
+struct ParsedConvNet {
   ConvNetConfig config;
-  std::vector<ConvNetPart::Slot> seen;
+  std::vector<ConvNetPart::Slot> given;  ///< what the name says; the rest of `config` is default
+};
+
+/// @param suffix what follows "convnet", lower case
+ParsedConvNet parse_convnet(const std::string& name, std::string_view suffix) {
+  ParsedConvNet parsed;
+  auto& seen = parsed.given;
   while (!suffix.empty()) {
     if (is_separator(suffix.front())) {
       suffix.remove_prefix(1);
@@ -153,9 +160,17 @@ ConvNetConfig parse_convnet(const std::string& name, std::string_view suffix) {
     }
     seen.push_back(part->slot);
     suffix.remove_prefix(part->spelling.size());
-    part->apply(config, takes_number(*part) ? take_number(suffix) : 0);
+    part->apply(parsed.config, takes_number(*part) ? take_number(suffix) : 0);
   }
-  return config;
+  return parsed;
+}
+
+constexpr std::string_view kConvNet = "ConvNet";
+
+/// What follows "ConvNet" in a name, as it is written; nothing for other networks.
+std::optional<std::string_view> convnet_suffix(std::string_view name) {
+  if (lower(name.substr(0, kConvNet.size())) != lower(kConvNet)) return std::nullopt;
+  return name.substr(kConvNet.size());
 }
 
 std::vector<std::string> known_names() {
@@ -168,17 +183,25 @@ std::vector<std::string> known_names() {
 
 std::unique_ptr<Network> make_network(const std::string& name, ImageShape input,
                                       std::int64_t num_classes) {
-  constexpr std::string_view kConvNet = "convnet";
-  const std::string lower_name = lower(name);
-  if (lower_name.starts_with(kConvNet)) {
-    const auto suffix = std::string_view(lower_name).substr(kConvNet.size());
-    return make_convnet(parse_convnet(name, suffix), input, num_classes);
+  if (const auto suffix = convnet_suffix(name)) {
+    return make_convnet(parse_convnet(name, lower(*suffix)).config, input, num_classes);
   }
   const std::string bare = without_separators(name);
   for (const auto& network : fixed_networks()) {
     if (without_separators(network.name) == bare) return network.make(input, num_classes);
   }
   throw ConfigError(unknown_name_message("network", name, known_names()));
+}
+
+std::string with_depth(const std::string& name, std::int64_t depth) {
+  const auto suffix = convnet_suffix(name);
+  if (!suffix) return name;
+  const auto given = parse_convnet(name, lower(*suffix)).given;
+  const bool has_depth =
+      std::find(given.begin(), given.end(), ConvNetPart::Slot::Depth) != given.end();
+  if (has_depth) return name;
+  const bool separated = suffix->empty() || is_separator(suffix->front());
+  return str(kConvNet, "-", depth, separated ? "" : "-", *suffix);
 }
 
 const std::vector<NetworkFamily>& network_families() {

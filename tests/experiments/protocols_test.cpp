@@ -95,8 +95,18 @@ TEST_CASE("a ConvNet without a depth is as deep as the images ask, any other net
   CHECK(protocol.network_for({3, 32, 32}) == "ConvNet-3");
   CHECK(protocol.network_for({1, 28, 28}) == "ConvNet-3");
   CHECK(protocol.network_for({3, 64, 64}) == "ConvNet-4");
-  protocol.net = "ConvNet-BN";
-  CHECK(protocol.network_for({3, 64, 64}) == "ConvNet-4-BN");
+  const std::vector<std::pair<std::string, std::string>> at_64{
+      {"ConvNet-BN", "ConvNet-4-BN"},   {"ConvNetBN", "ConvNet-4-BN"},
+      {"ConvNet-w64", "ConvNet-4-w64"}, {"convnet_GN", "ConvNet-4_GN"},
+      {"ConvNet-BN-2", "ConvNet-BN-2"}, {"ConvNetD3", "ConvNetD3"},
+      {"ResNet-18", "ResNet-18"}};
+  for (const auto& [net, expected] : at_64) {
+    protocol.net = net;
+    CHECK(protocol.network_for({3, 64, 64}) == expected);
+    CHECK_NOTHROW(nn::make_network(protocol.network_for({3, 64, 64}), {3, 64, 64}, 10));
+  }
+  protocol.net = "ConvNet-BM";
+  CHECK_THROWS_WITH_TEXT(protocol.network_for({3, 64, 64}), ConfigError, "part 'bm'");
 }
 
 TEST_CASE("a protocol can be a file of one's own", "[experiments][protocol]") {
