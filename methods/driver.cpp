@@ -48,6 +48,7 @@ class Run {
     const MadeFolder made(folder_.root);
     const RunLock lock(folder_.root);
     if (options_.resume && std::filesystem::exists(folder_.set()) && !goes_on()) {
+    remove_temporaries(folder_);
       return finished_before();
     }
     const std::optional<storage::StateReader> saved = saved_state();

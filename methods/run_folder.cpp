@@ -51,6 +51,23 @@ CsvLog::CsvLog(std::filesystem::path path, std::int64_t next_iteration) : path_(
     if (!has_header_) {
       has_header_ = true;
     } else {
+bool RunFolder::owns(const std::string& file_name) const {
+  const auto own = {config(), session(),    metrics(), evaluations(),
+                    log(),    checkpoint(), set(),     grid()};
+  return std::find(own.begin(), own.end(), root / file_name) != own.end() ||
+         (file_name.starts_with("grid-") && file_name.ends_with(".png"));
+}
+
+void remove_temporaries(const RunFolder& folder) {
+  std::vector<std::filesystem::path> left;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.root, ignored)) {
+    const auto target = target_of_temporary(entry.path());
+    if (target && folder.owns(target->filename().string())) left.push_back(entry.path());
+  }
+  for (const auto& path : left) std::filesystem::remove(path, ignored);
+}
+
       // A kill can leave half a line at the end; it belongs to an iteration that is made again.
       const auto comma = line.find(',');
       if (comma == std::string::npos || std::stoll(line) >= next_iteration) continue;

@@ -28,7 +28,12 @@ struct RunFolder {
   std::filesystem::path set() const { return root / "set.h5"; }
   std::filesystem::path grid() const { return root / "grid.png"; }
   std::filesystem::path grid(std::int64_t iteration) const;
+  /// Whether one of these has this file name.
+  bool owns(const std::string& file_name) const;
 };
+
+/// Removes what killed writes of the run's own files left. Whoever calls holds the RunLock.
+void remove_temporaries(const RunFolder& folder);
 
 /// A CSV file that grows by rows whose first column is the iteration (metrics.csv) or the
 /// iterations done (evaluations.csv). Opened for a resumed run it drops the rows from

@@ -1,5 +1,6 @@
 #include "lib/core/files.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -15,6 +16,10 @@ namespace retort {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::string_view kTemporary = ".tmp.";  // and the number of the writing process
+
+fs::path temporary_of(const fs::path& path) { return str(path.string(), kTemporary, ::getpid()); }
 
 void sync_to_disk(const fs::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -36,7 +41,7 @@ void write_atomically(const fs::path& path,
   std::error_code ec;
   fs::create_directories(folder, ec);
   if (ec) throw StorageError(str("'", folder.string(), "': cannot be created: ", ec.message()));
-  const fs::path temporary = str(path.string(), ".tmp.", ::getpid());
+  const fs::path temporary = temporary_of(path);
   try {
     write(temporary);
     sync_to_disk(temporary);
@@ -60,6 +65,17 @@ void write_text(const fs::path& path, std::string_view text) {
   });
 }
 
+std::optional<fs::path> target_of_temporary(const fs::path& path) {
+  const std::string name = path.string();
+  const auto suffix = name.rfind(kTemporary);
+  if (suffix == std::string::npos) return {};
+  const std::string_view process = std::string_view(name).substr(suffix + kTemporary.size());
+  const bool number = !process.empty() && std::all_of(process.begin(), process.end(),
+                                                      [](char c) { return c >= '0' && c <= '9'; });
+  if (!number) return {};
+  return fs::path(name.substr(0, suffix));
+}
+
 void expect_writable(const fs::path& path) {
   if (fs::is_directory(path)) {
     throw StorageError(str("'", path.string(), "': is a folder, not a file to write"));
@@ -67,7 +83,7 @@ void expect_writable(const fs::path& path) {
   const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
   std::error_code ec;
   fs::create_directories(folder, ec);
-  const fs::path probe = str(path.string(), ".tmp.", ::getpid());
+  const fs::path probe = temporary_of(path);
   const int fd = ec ? -1 : ::open(probe.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) {
     throw StorageError(str("'", path.string(), "': cannot be written: ",

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -15,6 +16,10 @@ void write_atomically(const std::filesystem::path& path,
 
 /// The same for a text that is at hand.
 void write_text(const std::filesystem::path& path, std::string_view text);
+
+/// The file that `path` was to become, if its name is one that write_atomically gives while it
+/// writes; none for all other files.
+std::optional<std::filesystem::path> target_of_temporary(const std::filesystem::path& path);
 
 /// Fails now rather than after hours of work: creates the parent folders and a file beside `path`,
 /// and removes that file again.

@@ -96,6 +96,10 @@ void check_same_run(const fs::path& whole, const fs::path& other) {
   CHECK(losses(whole / "metrics.csv") == losses(other / "metrics.csv"));
   CHECK(read_text(whole / "config.cfg") == read_text(other / "config.cfg"));
   CHECK_FALSE(fs::exists(other / "checkpoint.h5"));
+  for (const auto& entry : fs::directory_iterator(other)) {
+    INFO(entry.path());
+    CHECK_FALSE(target_of_temporary(entry.path()).has_value());
+  }
 }
 
 }  // namespace
@@ -113,6 +117,8 @@ TEST_CASE("a run killed at random moments and resumed ends in the bits of one ne
   INFO("killed after about " << first << " and " << second
                              << " iterations, RETORT_TEST_SEED=" << seed);
   kill_twice(root, first, second);
+  // A kill rarely comes within a write: what it leaves then.
+  write_text(root / "killed" / "checkpoint.h5.tmp.1", "half a checkpoint");
   const ProcessResult resumed = Process(command("killed", {"--resume"}), root).wait();
   INFO(resumed.err);
   REQUIRE(resumed.exit_code == 0);

@@ -93,6 +93,19 @@ TEST_CASE("a failed write leaves the old file and no litter", "[core][files]") {
   CHECK_THROWS_WITH_TEXT(write_atomically(path,
                                           [](const auto& temporary) {
                                             std::ofstream(temporary) << "half";
+TEST_CASE("the name of a temporary file tells what it was to become", "[core][files]") {
+  const testing::TemporaryFolder home("retort-temporary-test");
+  const auto path = home.path() / "a.tmp.txt";
+  write_atomically(path, [&](const auto& temporary) {
+    std::ofstream(temporary) << "new";
+    CHECK(target_of_temporary(temporary) == path);
+  });
+  for (const char* other : {"a.txt", "a.tmp.", "a.tmp.12x", "a.tmp.12/b"}) {
+    INFO(other);
+    CHECK_FALSE(target_of_temporary(other).has_value());
+  }
+}
+
                                             throw StorageError("disk full");
                                           }),
                          StorageError, "disk full");
