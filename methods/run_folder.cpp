@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <ctime>
 #include <fcntl.h>
@@ -31,6 +32,17 @@ void append(std::ofstream& file, log::Level level, const std::string& message) {
        << message << std::endl;
 }
 
+/// @throws StorageError "`where`: expected a whole number, found ..."
+std::int64_t stored_count(const std::string& text, const std::string& where) {
+  std::int64_t value = 0;
+  const char* const last = text.data() + text.size();
+  const auto [end, error] = std::from_chars(text.data(), last, value);
+  if (error != std::errc() || end != last) {
+    throw StorageError(str(where, ": expected a whole number, found '", text, "'"));
+  }
+  return value;
+}
+
 }  // namespace
 
 std::filesystem::path RunFolder::grid(std::int64_t iteration) const {
@@ -39,18 +51,6 @@ std::filesystem::path RunFolder::grid(std::int64_t iteration) const {
   return root / name.str();
 }
 
-CsvLog::CsvLog(std::filesystem::path path, std::int64_t next_iteration) : path_(std::move(path)) {
-  if (!std::filesystem::exists(path_)) return;
-  if (next_iteration == 0) {
-    std::filesystem::remove(path_);
-    return;
-  }
-  std::istringstream lines(read_text(path_));
-  std::string kept;
-  for (std::string line; std::getline(lines, line);) {
-    if (!has_header_) {
-      has_header_ = true;
-    } else {
 bool RunFolder::owns(const std::string& file_name) const {
   const auto own = {config(), session(),    metrics(), evaluations(),
                     log(),    checkpoint(), set(),     grid()};
@@ -68,9 +68,25 @@ void remove_temporaries(const RunFolder& folder) {
   for (const auto& path : left) std::filesystem::remove(path, ignored);
 }
 
+CsvLog::CsvLog(std::filesystem::path path, std::int64_t next_iteration) : path_(std::move(path)) {
+  if (!std::filesystem::exists(path_)) return;
+  if (next_iteration == 0) {
+    std::filesystem::remove(path_);
+    return;
+  }
+  std::istringstream lines(read_text(path_));
+  std::string kept;
+  std::int64_t number = 0;
+  for (std::string line; std::getline(lines, line);) {
+    ++number;
+    if (!has_header_) {
+      has_header_ = true;
+    } else {
       // A kill can leave half a line at the end; it belongs to an iteration that is made again.
       const auto comma = line.find(',');
-      if (comma == std::string::npos || std::stoll(line) >= next_iteration) continue;
+      if (comma == std::string::npos) continue;
+      const std::string where = str("'", path_.string(), "':", number);
+      if (stored_count(line.substr(0, comma), where) >= next_iteration) continue;
     }
     kept += line + "\n";
   }
@@ -132,6 +148,7 @@ RunLock::~RunLock() { ::close(file_); }
 
 LogFile::LogFile(const std::filesystem::path& path)
     : file_(std::make_shared<std::ofstream>(path, std::ios::app)) {
+  if (!*file_) throw StorageError(str("'", path.string(), "': cannot be opened for appending"));
   // The sink in place so far keeps receiving everything.
   previous_ = log::set_sink({});
   log::set_sink([file = file_, before = previous_](log::Level level, const std::string& message) {

@@ -40,6 +40,7 @@ void remove_temporaries(const RunFolder& folder);
 /// `next_iteration` on: they will be made again.
 class CsvLog {
  public:
+  /// @throws StorageError naming file and line when a kept row does not begin with a number
   CsvLog(std::filesystem::path path, std::int64_t next_iteration);
   /// The first row written to an empty file fixes the header.
   void row(const std::vector<std::pair<std::string, std::string>>& columns);
@@ -80,6 +81,7 @@ class RunLock {
 /// While it lives, every log message is also appended to a file.
 class LogFile {
  public:
+  /// @throws StorageError if it cannot be opened for appending
   explicit LogFile(const std::filesystem::path& path);
   ~LogFile();
   LogFile(const LogFile&) = delete;

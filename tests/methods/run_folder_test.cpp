@@ -26,6 +26,34 @@ TEST_CASE("a resumed metrics file loses the rows that will be made again, and ha
   CHECK(read_text(path) == "iteration,loss\n0,5\n");
 }
 
+TEST_CASE("a metrics file that is none is refused by file and line", "[methods][resume]") {
+  const testing::TemporaryFolder folder("retort-csv-damaged-test");
+  const auto path = folder.path() / "metrics.csv";
+  write_text(path, "iteration,loss\n0,1\none,2\n");
+  CHECK_THROWS_WITH_TEXT(CsvLog(path, 2), StorageError,
+                         "metrics.csv':3: expected a whole number, found 'one'");
+  write_text(path, "iteration,loss\n99999999999999999999,1\n");
+  CHECK_THROWS_WITH_TEXT(CsvLog(path, 2), StorageError, "metrics.csv':2: expected a whole number");
+}
+
+TEST_CASE("what killed writes of a run's own files left is removed, and nothing else",
+          "[methods][resume]") {
+  const testing::TemporaryFolder temporary("retort-litter-test");
+  const RunFolder folder{temporary.path()};
+  const auto beside = [](const std::filesystem::path& path, const std::string& suffix) {
+    return std::filesystem::path(path.string() + suffix);
+  };
+  const std::vector<std::filesystem::path> own{folder.checkpoint(), folder.set(), folder.grid(),
+                                               folder.grid(20), folder.config()};
+  const std::vector<std::filesystem::path> kept{
+      folder.checkpoint(), beside(folder.set(), ".tmp.old"), folder.root / "notes.txt.tmp.12"};
+  for (const auto& path : own) write_text(beside(path, ".tmp.4711"), "half");
+  for (const auto& path : kept) write_text(path, "x");
+  remove_temporaries(folder);
+  for (const auto& path : own) CHECK_FALSE(std::filesystem::exists(beside(path, ".tmp.4711")));
+  for (const auto& path : kept) CHECK(std::filesystem::exists(path));
+}
+
 TEST_CASE("a configuration gets another number of iterations and nothing else", "[methods]") {
   CHECK(with_iterations("a = 1\niterations = 20\niterations-more = 2\n", 3) ==
         "a = 1\niterations = 3\niterations-more = 2\n");
@@ -76,6 +104,13 @@ TEST_CASE("a log file takes what is logged and what only it shall know", "[metho
   CHECK(text.find(" begun\n") != std::string::npos);
   CHECK(text.find(" error: failed\n") != std::string::npos);
   CHECK(text.find("not here") == std::string::npos);
+}
+
+TEST_CASE("a log file that cannot be opened is said so", "[methods]") {
+  const testing::TemporaryFolder temporary("retort-no-log-file-test");
+  std::filesystem::create_directories(temporary.path() / "log.txt");
+  CHECK_THROWS_WITH_TEXT(LogFile(temporary.path() / "log.txt"), StorageError,
+                         "log.txt': cannot be opened for appending");
 }
 
 TEST_CASE("one process at a time works in a run folder", "[methods][driver]") {
