@@ -14,6 +14,7 @@
 #include "lib/core/str.h"
 #include "lib/core/text.h"
 #include "lib/eval/evaluator.h"
+#include "lib/nn/network.h"
 #include "lib/storage/set_file.h"
 #include "lib/synth/parametrization.h"
 #include "lib/synth/picture.h"
@@ -47,8 +48,8 @@ class Run {
     if (!session_.out.empty()) expect_writable(copy_path());
     const MadeFolder made(folder_.root);
     const RunLock lock(folder_.root);
-    if (options_.resume && std::filesystem::exists(folder_.set()) && !goes_on()) {
     remove_temporaries(folder_);
+    if (options_.resume && std::filesystem::exists(folder_.set()) && !goes_on()) {
       return finished_before();
     }
     const std::optional<storage::StateReader> saved = saved_state();
@@ -56,27 +57,37 @@ class Run {
     keep_session();
     write_text(folder_.config(), options_.config_text);
     const LogFile log_file(folder_.log());
+    const auto ended = [&](log::Level level, const std::string& why) {
+      progress_.finish();
+      log_file.write(level, why);
+    };
     try {
       return condense(saved);
     } catch (const ConfigError& e) {
-      progress_.finish();
-      log_file.write(log::Level::Error, e.what());
+      ended(log::Level::Error, e.what());
       // A run that could not even start is not in the way of the next try.
-      if (saved_at_ < 0) made.take_back();
+      if (saved_at_ < 0 && next_ == 0) made.take_back();
       throw;
     } catch (const Interrupted& e) {
-      log_file.write(log::Level::Warn, e.what());
+      ended(log::Level::Warn, e.what());
       throw;
     } catch (const c10::Error& e) {
-      log_file.write(log::Level::Error, e.what_without_backtrace());
+      ended(log::Level::Error, e.what_without_backtrace());
       throw;
     } catch (const std::exception& e) {
-      log_file.write(log::Level::Error, e.what());
+      ended(log::Level::Error, e.what());
       throw;
     }
   }
 
  private:
+  /// What every check during the run uses.
+  struct Check {
+    eval::Evaluator evaluator;
+    std::string network;
+    std::vector<std::uint64_t> seeds;
+  };
+
   /// While it lives, time counts neither as condensing nor against the budget.
   class Aside {
    public:
@@ -124,6 +135,7 @@ class Run {
   bool has_budget() const { return session_.time_budget_seconds > 0; }
 
   RunOutcome condense(const std::optional<storage::StateReader>& saved) {
+    prepare_check();
     announce();
     start_ = wall_seconds();
     cpu_start_ = cpu_seconds();
@@ -197,6 +209,20 @@ class Run {
                           "; repeat theirs, or choose another --run-dir"));
   }
 
+  /// Before any work: what does not fit the data must not come out at the first check.
+  void prepare_check() {
+    if (options_.eval_every == 0) return;
+    const data::ImageDataset& dataset = context_.dataset;
+    const eval::Protocol& protocol = options_.eval_protocol;
+    const std::string network = protocol.network_for(dataset.shape());
+    with_context("protocol " + protocol.name,
+                 [&] { nn::make_network(network, dataset.shape(), dataset.num_classes()); });
+    check_.emplace(Check{eval::Evaluator(dataset, protocol), network, {}});
+    for (std::int64_t i = 0; i < protocol.networks; ++i) {
+      check_->seeds.push_back(std::uint64_t(i));
+    }
+  }
+
   /// The prediction is for the processor.
   void announce() {
     if (!context_.dataset.device().is_cpu()) return;
@@ -250,7 +276,7 @@ class Run {
     earlier_wall_ = state.number("driver/wall_seconds");
     earlier_cpu_ = state.number("driver/cpu_seconds");
     last_loss_ = state.number("driver/last_loss");
-    owes_evaluation_ = state.integer("driver/owes_evaluation") != 0;
+    owes_evaluation_ = check_ && state.integer("driver/owes_evaluation") != 0;
     saved_at_ = next_;
     method_.load_state(context_, state);
   }
@@ -353,7 +379,8 @@ class Run {
                       .seconds_left = left});
   }
 
-  /// Stopped on the way, it is owed: a resumed run begins with it.
+  /// Stopped on the way, it is owed: a resumed run begins with it. A check that fails, as a step
+  /// size too large for the set makes it, says nothing against the run.
   void evaluate(CsvLog& evaluations) {
     owes_evaluation_ = true;
     try {
@@ -361,6 +388,9 @@ class Run {
       evaluate_set(evaluations);
     } catch (const Interrupted&) {
       interrupt();
+    } catch (const NumericalError& e) {
+      log::warn(str("the check after ", next_, " iterations has no result: ", e.what()));
+      write_check(evaluations, "", "");
     }
     owes_evaluation_ = false;
   }
@@ -368,23 +398,28 @@ class Run {
   void evaluate_set(CsvLog& evaluations) {
     data::SyntheticSet set = method_.snapshot();
     set.preprocessing = context_.dataset.preprocessing();
-    const eval::Protocol& protocol = options_.eval_protocol;
-    const eval::Evaluator evaluator(context_.dataset, protocol);
-    std::vector<std::uint64_t> seeds;
-    for (std::int64_t i = 0; i < protocol.networks; ++i) seeds.push_back(std::uint64_t(i));
-    const auto result =
-        evaluator.evaluate(synth::decode(set), protocol.network_for(context_.dataset.shape()),
-                           seeds, no_progress(), &stop_);
-    const std::string split = options_.eval_on_test ? "test" : "held-out training images";
-    log::info(str("after ", next_, " iterations: ", std::round(result.mean * 10) / 10, " % on ",
-                  split, " (protocol ", protocol.name, ", ", seeds.size(),
-                  seeds.size() == 1 ? " network)" : " networks)"));
+    const std::vector<std::uint64_t>& seeds = check_->seeds;
+    const auto result = check_->evaluator.evaluate(synth::decode(set), check_->network, seeds,
+                                                   no_progress(), &stop_);
+    log::info(str("after ", next_, " iterations: ", fixed(result.mean, 1), " ± ",
+                  fixed(result.std, 1), " % on ", check_split(), " (protocol ",
+                  check_->evaluator.protocol().name, seeds.size() == 1 ? ", seed " : ", seeds ",
+                  join(seeds), ")"));
+    write_check(evaluations, number_text(result.mean), number_text(result.std));
+  }
+
+  std::string check_split() const {
+    return options_.eval_on_test ? "test" : "held-out training images";
+  }
+
+  void write_check(CsvLog& evaluations, const std::string& mean, const std::string& spread) const {
     evaluations.row({{"iterations_done", std::to_string(next_)},
-                     {"protocol", protocol.name},
-                     {"split", split},
-                     {"mean", number_text(result.mean)},
-                     {"std", number_text(result.std)},
-                     {"networks", std::to_string(seeds.size())}});
+                     {"protocol", check_->evaluator.protocol().name},
+                     {"split", check_split()},
+                     {"mean", mean},
+                     {"std", spread},
+                     {"networks", std::to_string(check_->seeds.size())},
+                     {"seeds", join(check_->seeds, " ")}});
   }
 
   void draw(const std::filesystem::path& path, data::SyntheticSet set) {
@@ -464,6 +499,7 @@ class Run {
   RunFolder folder_;
 
   Session session_;
+  std::optional<Check> check_;    // none: no checks are asked for
   std::int64_t next_ = 0;         // iterations done
   std::int64_t saved_at_ = -1;    // iterations done at the last checkpoint
   bool owes_evaluation_ = false;  // the one of `next_` was stopped on the way

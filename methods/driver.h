@@ -49,9 +49,10 @@ struct RunOutcome {
 /// @throws Interrupted when `stop` was requested, after saving a checkpoint; during initialisation
 ///         there is nothing to save yet
 /// @throws NumericalError when loss, metrics or images are not finite; the last good checkpoint is
-///         kept
+///         kept. A check whose own training diverges is a warning and a row without a result
 /// @throws ConfigError when options differ from those of the run to be resumed, or do not fit the
-///         data. A folder that this call made or found empty is then removed or emptied again
+///         data, or the protocol of the checks does not. A folder that this call made or found
+///         empty is then removed or emptied again, unless an iteration was made
 RunOutcome run(DistillationMethod& method, RunContext& context, const DriverOptions& options,
                ProgressSink& progress, const StopFlag& stop);
 

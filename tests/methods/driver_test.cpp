@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <limits>
 
 #include "lib/core/clock.h"
@@ -31,6 +32,7 @@ class Scripted : public DistillationMethod {
   std::int64_t nan_at = -1;    ///< the loss
   std::int64_t nan_column_at = -1;
   std::int64_t nan_images_at = -1;
+  std::function<void(std::int64_t iteration)> on_update;
   bool stop_while_initializing = false;
   bool refuse_data = false;
   double setup_flops = 0;
@@ -52,6 +54,7 @@ class Scripted : public DistillationMethod {
       stop->request();
       throw Interrupted("training a pool was interrupted");
     }
+    if (on_update) on_update(iteration);
     sum_ += iteration;
     if (iteration == stop_at) stop->request();
     if (iteration == nan_images_at) broken_ = true;
@@ -108,9 +111,10 @@ std::int64_t rows(const std::filesystem::path& csv) {
   return std::count(text.begin(), text.end(), '\n') - 1;
 }
 
-RunOutcome drive(Scripted& method, const DriverOptions& options, StopFlag& stop) {
+RunOutcome drive(Scripted& method, const DriverOptions& options, StopFlag& stop,
+                 ProgressSink& progress = no_progress()) {
   RunContext run{.dataset = shapes(), .ipc = 1, .rng = Rng(1)};
-  return methods::run(method, run, options, no_progress(), stop);
+  return methods::run(method, run, options, progress, stop);
 }
 
 /// A protocol that trains long enough to be measured.
@@ -123,6 +127,24 @@ eval::Protocol own_protocol() {
   protocol.net = "ConvNet-2-w8";
   return protocol;
 }
+
+/// Takes warnings, which the test program does not expect, while it lives.
+class Quiet {
+ public:
+  Quiet() : before_(log::set_sink({})) {}
+  ~Quiet() { log::set_sink(before_); }
+  Quiet(const Quiet&) = delete;
+  Quiet& operator=(const Quiet&) = delete;
+
+ private:
+  log::Sink before_;
+};
+
+class Finishes : public ProgressSink {
+ public:
+  void finish() override { finished = true; }
+  bool finished = false;
+};
 
 }  // namespace
 
@@ -316,6 +338,50 @@ TEST_CASE("a run that the data does not allow leaves no folder behind", "[method
   CHECK(std::filesystem::is_empty(folder.root));
 }
 
+TEST_CASE("an error after an iteration leaves the folder and clears the progress",
+          "[methods][driver]") {
+  const Folder folder;
+  StopFlag stop;
+  Scripted method;
+  Finishes progress;
+  SECTION("of the options") {
+    method.on_update = [](std::int64_t iteration) {
+      if (iteration == 2) throw ConfigError("found out late");
+    };
+    CHECK_THROWS_WITH_TEXT(drive(method, folder.options(), stop, progress), ConfigError, "late");
+  }
+  SECTION("of the numbers") {
+    method.on_update = [](std::int64_t iteration) {
+      if (iteration == 2) throw NumericalError("lost its meaning");
+    };
+    CHECK_THROWS_WITH_TEXT(drive(method, folder.options(), stop, progress), NumericalError, "lost");
+  }
+  SECTION("of anything else") {
+    method.on_update = [](std::int64_t iteration) { TORCH_CHECK(iteration != 2, "in a library"); };
+    CHECK_THROWS_AS(drive(method, folder.options(), stop, progress), c10::Error);
+  }
+  CHECK(progress.finished);
+  CHECK(rows(folder.run.metrics()) == 2);
+}
+
+TEST_CASE("what killed writes left goes when the run goes on", "[methods][resume]") {
+  const Folder folder;
+  StopFlag stop;
+  Scripted first;
+  first.stop = &stop;
+  first.stop_at = 2;
+  CHECK_THROWS_AS(drive(first, folder.options(), stop), Interrupted);
+  const std::filesystem::path half = folder.run.checkpoint().string() + ".tmp.4711";
+  write_text(half, "half");
+  StopFlag go;
+  Scripted second;
+  drive(second, folder.resuming(), go);
+  CHECK_FALSE(std::filesystem::exists(half));
+  write_text(half, "half");
+  drive(second, folder.resuming(), go);  // finished already
+  CHECK_FALSE(std::filesystem::exists(half));
+}
+
 TEST_CASE("a time budget ends the run properly and the configuration replays the iterations",
           "[methods][driver]") {
   const Folder folder;
@@ -401,9 +467,56 @@ TEST_CASE("checks during a run do not use up its time budget", "[methods][driver
   const double all = wall_seconds() - before;
   CHECK(outcome.wall_seconds < 0.5 * all);
   const std::string table = read_text(folder.run.evaluations());
-  CHECK(table.starts_with("iterations_done,protocol,"));
+  CHECK(table.starts_with("iterations_done,protocol,split,mean,std,networks,seeds\n3,short,"));
   CHECK(table.find("\n3,") != std::string::npos);
   CHECK(table.find("\n6,") != std::string::npos);
+}
+
+TEST_CASE("a check names its spread and its seeds", "[methods][driver]") {
+  const Folder folder;
+  StopFlag stop;
+  Scripted method;
+  DriverOptions options = folder.options();
+  options.eval_every = 3;
+  options.eval_protocol = own_protocol();
+  options.eval_protocol.networks = 2;
+  drive(method, options, stop);
+  CHECK(rows(folder.run.evaluations()) == 2);
+  CHECK(read_text(folder.run.evaluations()).find(",2,0 1\n") != std::string::npos);
+  const std::string log = read_text(folder.run.log());
+  CHECK(log.find("after 3 iterations: ") != std::string::npos);
+  CHECK(log.find(" ± ") != std::string::npos);
+  CHECK(log.find("(protocol short, seeds 0, 1)") != std::string::npos);
+}
+
+TEST_CASE("checks that cannot be made are refused before the method starts", "[methods][driver]") {
+  const Folder folder;
+  StopFlag stop;
+  Scripted method;
+  method.refuse_data = true;  // heard of only if the method was asked first
+  DriverOptions options = folder.options();
+  options.eval_every = 3;
+  options.eval_protocol = own_protocol();
+  options.eval_protocol.net = "ConvNet-9";  // too deep for the images
+  CHECK_THROWS_WITH_TEXT(drive(method, options, stop), ConfigError, "protocol short: ");
+  CHECK(std::filesystem::is_empty(folder.root));
+}
+
+TEST_CASE("a check that diverges is a warning and a row without a result", "[methods][driver]") {
+  const Folder folder;
+  StopFlag stop;
+  Scripted method;
+  DriverOptions options = folder.options();
+  options.eval_every = 3;
+  options.eval_protocol = own_protocol();
+  options.eval_protocol.lr = 1e38;
+  const Quiet quiet;
+  CHECK(drive(method, options, stop).iterations == 6);
+  const std::string table = read_text(folder.run.evaluations());
+  CHECK(table.find("\n3,short,held-out training images,,,1,0\n") != std::string::npos);
+  CHECK(table.find("\n6,short,held-out training images,,,1,0\n") != std::string::npos);
+  CHECK(read_text(folder.run.log()).find("warning: the check after 3 iterations has no result: ") !=
+        std::string::npos);
 }
 
 TEST_CASE("a check that was stopped on the way is made first when the run goes on",
