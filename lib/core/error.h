@@ -3,6 +3,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <typeinfo>
 #include <utility>
 
 namespace retort {
@@ -42,19 +43,21 @@ class Interrupted : public Error {
   using Error::Error;
 };
 
-/// Runs `body`; an Error that leaves it keeps its type and gets `context + ": "` in front.
+/// Runs `body`; a ConfigError, DataError, StorageError or NumericalError that leaves it keeps its
+/// type and gets `context + ": "` in front. Whatever else leaves it passes as it is: Interrupted,
+/// errors of other libraries, and classes derived from the four, which would lose what they say
+/// beyond them.
 template <class Body>
 auto with_context(const std::string& context, Body&& body) -> decltype(body()) {
   try {
     return std::forward<Body>(body)();
-  } catch (const ConfigError& e) {
-    throw ConfigError(context + ": " + e.what());
-  } catch (const DataError& e) {
-    throw DataError(context + ": " + e.what());
-  } catch (const StorageError& e) {
-    throw StorageError(context + ": " + e.what());
-  } catch (const NumericalError& e) {
-    throw NumericalError(context + ": " + e.what());
+  } catch (const Error& e) {
+    const std::string text = context + ": " + e.what();
+    if (typeid(e) == typeid(ConfigError)) throw ConfigError(text);
+    if (typeid(e) == typeid(DataError)) throw DataError(text);
+    if (typeid(e) == typeid(StorageError)) throw StorageError(text);
+    if (typeid(e) == typeid(NumericalError)) throw NumericalError(text);
+    throw;
   }
 }
 

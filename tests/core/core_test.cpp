@@ -140,6 +140,15 @@ TEST_CASE("an unknown name is answered with the nearest known one", "[core][name
 
 TEST_CASE("a wrong shape is named with both shapes", "[core][shape]") {
   CHECK_NOTHROW(expect_shape(at::zeros({4, 3, 2, 2}), {-1, 3, 2, 2}, "images"));
+
+TEST_CASE("context leaves alone what it would have to make less of", "[core][error]") {
+  class Missing : public DataError {
+   public:
+    using DataError::DataError;
+  };
+  CHECK_THROWS_AS(with_context("opening", [] { throw Missing("no file"); }), Missing);
+  CHECK_THROWS_AS(with_context("training", [] { throw Interrupted("stopped"); }), Interrupted);
+}
   CHECK_THROWS_WITH_TEXT(expect_shape(at::zeros({4, 1}), {-1, 3}, "images"), ConfigError,
                          "images: expected shape [*, 3], found [4, 1]");
 }
