@@ -100,8 +100,9 @@ class Pool {
   std::vector<std::jthread> workers_;  // last: joined before the rest is destroyed
 };
 
-int& configured_threads() {
-  static int threads = 0;
+// 0: not known yet.
+std::atomic<int>& configured_threads() {
+  static std::atomic<int> threads{0};
   return threads;
 }
 
@@ -114,12 +115,19 @@ std::mutex& pool_mutex() {
 
 void set_thread_count(int threads) {
   const int all = std::max(1, int(std::thread::hardware_concurrency()));
-  configured_threads() = threads > 0 ? threads : all;
-  at::set_num_threads(configured_threads());
+  const int chosen = threads > 0 ? threads : all;
+  configured_threads() = chosen;
+  at::set_num_threads(chosen);
 }
 
 int thread_count() {
-  return configured_threads() > 0 ? configured_threads() : at::get_num_threads();
+  int known = configured_threads();
+  // Two first calls at once: one of them wins, and both return what it found.
+  if (known == 0) {
+    const int found = at::get_num_threads();
+    if (configured_threads().compare_exchange_strong(known, found)) known = found;
+  }
+  return known;
 }
 
 void parallel_tasks(std::int64_t tasks, const std::function<void(std::int64_t)>& body) {

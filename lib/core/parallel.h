@@ -8,6 +8,8 @@ namespace retort {
 /// Sets the number of threads that the whole program uses, LibTorch's included (0: all cores).
 /// Call once, before any tensor work.
 void set_thread_count(int threads);
+/// What was set; if nothing was, LibTorch's number at the first call, from then on. Inside a task
+/// too, where LibTorch itself has one thread.
 int thread_count();
 
 /// Runs body(0) .. body(tasks-1), several at once, each on one thread that uses LibTorch

@@ -31,6 +31,7 @@ constexpr std::int64_t kSmallestChunk = 12;
 class SingleThreaded {
  public:
   SingleThreaded() : saved_(at::get_num_threads()) {
+    thread_count();  // its first call fixes it, and from here on LibTorch says 1
     if (saved_ != 1) at::set_num_threads(1);
   }
   ~SingleThreaded() {
