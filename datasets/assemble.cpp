@@ -47,7 +47,7 @@ data::Preprocessing choose_preprocessing(const data::ImageDataset& dataset, cons
                                          const OpenOptions& options) {
   if (!options.fit) return dataset.preprocessing();
   const data::ImageStore& train = *raw.train.images;
-  const StatisticsCache cache(options.cache_dir, dataset.info().sha256);
+  const StatisticsCache cache(options.cache_dir, dataset.info().sha256, dataset.shape());
   if (options.zca) {
     if (train.shape().numel() > kLargestZca) {
       throw ConfigError(str("dataset '", dataset.info().name, "': ZCA whitening needs a matrix of ",

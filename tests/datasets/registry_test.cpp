@@ -2,8 +2,10 @@
 
 #include "datasets/assemble.h"
 #include "datasets/dataset.h"
+#include "datasets/statistics_cache.h"
 #include "lib/core/error.h"
 #include "lib/core/log.h"
+#include "lib/core/rng.h"
 #include "tests/datasets/support.h"
 #include "tests/support/catch.h"
 
@@ -137,6 +139,39 @@ TEST_CASE("computed mean and std are cached too, and a damaged cache is replaced
   CHECK(open_dataset("shapes-rgb", options).preprocessing().mean() == first.preprocessing().mean());
   REQUIRE_FALSE(warnings.texts().empty());
   CHECK_THAT(warnings.texts()[0], Catch::Matchers::Contains("could not be kept"));
+}
+
+TEST_CASE("cached statistics of other images are computed again", "[datasets][cache]") {
+  const TempFolder folder;
+  const Tensor images = Rng(1).uniform_tensor({6, 1, 2, 2});
+  const auto gray = [&] { return data::Preprocessing::mean_std({0.5}, {0.2}); };
+  const auto zca = [&] { return data::fit_zca(images); };
+  const datasets::StatisticsCache of_gray(folder.path(), "abc", {1, 2, 2});
+  of_gray.mean_std(gray);
+  of_gray.zca(0.1, zca);
+
+  const Warnings warnings;
+  const datasets::StatisticsCache of_colour(folder.path(), "abc", {3, 2, 2});
+  const auto colours = [] { return data::Preprocessing::mean_std({1, 2, 3}, {4, 5, 6}); };
+  CHECK(of_colour.mean_std(colours).mean() == std::vector<double>{1, 2, 3});
+  REQUIRE(warnings.texts().size() == 1);
+  CHECK_THAT(warnings.texts()[0],
+             Catch::Matchers::Contains("expected statistics of 3 channels, found 1"));
+  CHECK(of_colour.mean_std(gray).mean() == std::vector<double>{1, 2, 3});  // replaced
+
+  const Tensor wide = Rng(2).uniform_tensor({6, 1, 2, 3});
+  const datasets::StatisticsCache of_wide(folder.path(), "abc", {1, 2, 3});
+  const auto found = of_wide.zca(0.1, [&] { return data::fit_zca(wide); });
+  CHECK(found.zca_matrices().mean.numel() == 6);
+  REQUIRE(warnings.texts().size() == 2);
+  CHECK_THAT(warnings.texts()[1], Catch::Matchers::Contains("mean: expected shape [6], found [4]"));
+
+  const auto file = folder / "zca-0.1-abc.h5";
+  std::filesystem::rename(file, folder / "zca-0.2-abc.h5");
+  CHECK(of_wide.zca(0.2, [&] { return data::fit_zca(wide, 0.2); }).zca_matrices().eps == 0.2);
+  REQUIRE(warnings.texts().size() == 3);
+  CHECK_THAT(warnings.texts()[2],
+             Catch::Matchers::Contains("expected matrices of eps 0.2, found 0.1"));
 }
 
 TEST_CASE("ZCA of images too large for its matrix is refused", "[datasets][registry]") {
