@@ -153,12 +153,13 @@ Tensor ImageDataset::batch(Split split, const Tensor& indices) const {
 ImageDataset ImageDataset::on(at::Device device) const {
   ImageDataset result = *this;
   result.device_ = device;
+  result.preprocessing_ = preprocessing_.on(device);
   return result;
 }
 
 ImageDataset ImageDataset::with_preprocessing(Preprocessing preprocessing) const {
   ImageDataset result = *this;
-  result.preprocessing_ = std::move(preprocessing);
+  result.preprocessing_ = device_.is_cpu() ? std::move(preprocessing) : preprocessing.on(device_);
   return result;
 }
 

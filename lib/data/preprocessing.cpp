@@ -155,6 +155,16 @@ Tensor Preprocessing::invert(const Tensor& images) const {
       .view(images.sizes());
 }
 
+Preprocessing Preprocessing::on(at::Device device) const {
+  Preprocessing result = *this;
+  if (kind_ == Kind::Zca) {
+    result.zca_float_.mean = zca_float_.mean.to(device);
+    result.zca_float_.whiten = zca_float_.whiten.to(device);
+    result.zca_float_.inverse = zca_float_.inverse.to(device);
+  }
+  return result;
+}
+
 std::string Preprocessing::description() const {
   if (kind_ == Kind::Zca) return str("zca eps ", zca_.eps);
   return str("mean-std (", channel_text(mean_), " | ", channel_text(std_), ")");

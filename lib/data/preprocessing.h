@@ -56,6 +56,10 @@ class Preprocessing {
   /// Exact inverse of apply, to [0,1] space, not clipped; dtype of the input.
   Tensor invert(const Tensor& images) const;
 
+  /// The same map for float32 images on `device`: what apply and invert multiply with is there, so
+  /// that a batch moves nothing. Images elsewhere are served as well, slower.
+  Preprocessing on(at::Device device) const;
+
   /// "mean-std (0.2861 | 0.353)" or "zca eps 0.1"
   std::string description() const;
 
@@ -64,7 +68,7 @@ class Preprocessing {
   std::vector<double> mean_;
   std::vector<double> std_;
   ZcaMatrices zca_;
-  ZcaMatrices zca_float_;  // the same in float32, cast once instead of once per batch
+  ZcaMatrices zca_float_;  // in float32 and on the device of on(), once instead of once per batch
 };
 
 }  // namespace retort::data

@@ -72,6 +72,22 @@ TEST_CASE("fitting ZCA in blocks of bytes equals fitting all images", "[data][zc
   CHECK_CLOSE(blocks.inverse, whole.inverse, 1e-11);
 }
 
+TEST_CASE("ZCA moved to a device works there and is stored as it was", "[data][zca]") {
+  const Tensor pixels = random_pixels(6, 1, 3, 2);
+  const auto p = Preprocessing::zca(data::fit_zca(pixels.to(at::kDouble) / 255));
+  CHECK(p.on(at::kCPU).apply(pixels).equal(p.apply(pixels)));
+  // The device "meta" stands for one that is not there: it knows shapes, and no values.
+  const auto there = p.on(at::kMeta);
+  const Tensor x = there.apply(pixels.to(at::kMeta));
+  CHECK(x.is_meta());
+  CHECK(x.sizes() == pixels.sizes());
+  CHECK(there.invert(x).is_meta());
+  CHECK(there.zca_matrices().whiten.equal(p.zca_matrices().whiten));
+  CHECK(there.apply(pixels.to(at::kDouble) / 255).equal(p.apply(pixels.to(at::kDouble) / 255)));
+  // What stayed behind would be copied with every batch; nothing did, so there is nothing here.
+  CHECK_THROWS_AS(there.apply(pixels), c10::Error);
+}
+
 TEST_CASE("preprocessing that cannot be inverted or fitted is refused", "[data][preprocessing]") {
   CHECK_THROWS_WITH_TEXT(Preprocessing::mean_std({0.5}, {0.0}), ConfigError, "positive std");
   CHECK_THROWS_WITH_TEXT(Preprocessing::mean_std({0.5}, {0.1, 0.2}), ConfigError, "found 1 and 2");
