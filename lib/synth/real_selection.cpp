@@ -14,14 +14,6 @@
 
 namespace retort::synth {
 
-config::Rule<std::string> network_name() {
-  return {"a name from `retort list networks`", [](const std::string& name) {
-            // Large enough for every depth; its message spells out the known names.
-            nn::make_network(name, {3, 1024, 1024}, 10);
-            return true;
-          }};
-}
-
 void FeatureOptions::describe(config::OptionTable& table) {
   table.add("features", features, "space in which images are compared",
             config::one_of({"embedding", "pixels"}));

@@ -11,13 +11,14 @@
 #include "lib/core/stop.h"
 #include "lib/core/tensor.h"
 #include "lib/data/image_dataset.h"
+#include "lib/nn/network_name.h"
 
 namespace retort::synth {
 
 class ImageDecoder;
 
-/// Rule of an option that names a network.
-config::Rule<std::string> network_name();
+// The rule lives with the networks; options of the methods know it by this name.
+using nn::network_name;
 
 /// In which space distances are measured.
 struct FeatureOptions {
