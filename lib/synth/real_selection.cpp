@@ -45,8 +45,8 @@ FeatureExtractor::FeatureExtractor(const data::ImageDataset& dataset, FeatureOpt
                 dataset.size(data::Split::Train), " images"));
   train::TrainOptions training;
   training.epochs = options.epochs;
-  training.lr = options.lr;
-  training.batch_size = options.batch_size;
+  training.lr = kFeatureLr;
+  training.batch_size = kFeatureBatchSize;
   training.stop = stop;
   train::train(*state_->network, state_->parameters,
                train::DatasetData(dataset, data::Split::Train), training, rng.child("train"));

@@ -20,14 +20,17 @@ class ImageDecoder;
 // The rule lives with the networks; options of the methods know it by this name.
 using nn::network_name;
 
+// How the network of FeatureOptions is trained: the evaluations' usual step size, in small batches,
+// since it sees the training split a few times only.
+inline constexpr std::int64_t kFeatureBatchSize = 64;
+inline constexpr double kFeatureLr = 0.01;
+
 /// In which space distances are measured.
 struct FeatureOptions {
   std::string features =
       "embedding";  ///< "embedding" of a network trained on the data, or "pixels"
   std::string net = "ConvNet-3";
   std::int64_t epochs = 1;  ///< passes over the training split
-  std::int64_t batch_size = 64;
-  double lr = 0.01;
 
   void describe(config::OptionTable& table);
 };

@@ -23,7 +23,7 @@ Work Coreset::work(const RunContext& run) const {
   Work work;
   work.setup = feature_flops(run.dataset, options_.features);
   work.memory_bytes =
-      pixel_bytes(run.dataset) + activation_bytes(*network, double(options_.features.batch_size));
+      pixel_bytes(run.dataset) + activation_bytes(*network, double(synth::kFeatureBatchSize));
   return work;
 }
 
