@@ -19,4 +19,9 @@ void forward_real(
   }
 }
 
+void refresh_statistics(const nn::Network& network, nn::NetworkState& state, const Tensor& images) {
+  const at::NoGradGuard no_grad;
+  network.forward(state, images, {.mode = nn::Mode::Train, .logits = false});
+}
+
 }  // namespace retort::methods::matching

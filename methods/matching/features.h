@@ -14,4 +14,8 @@ void forward_real(
     const Lens& lens, const Tensor& images, double attention_power,
     const std::function<void(std::int64_t first, const nn::ForwardResult& result)>& consume);
 
+/// Passes images of all classes in one batch through the network in training mode, which moves the
+/// running statistics of `state` by PyTorch's momentum; nothing else changes.
+void refresh_statistics(const nn::Network& network, nn::NetworkState& state, const Tensor& images);
+
 }  // namespace retort::methods::matching

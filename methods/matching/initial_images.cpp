@@ -1,8 +1,9 @@
+#include "methods/matching/initial_images.h"
+
 #include "lib/core/error.h"
 #include "lib/core/shape.h"
 #include "lib/core/str.h"
 #include "lib/storage/set_file.h"
-#include "methods/matching/matching_method.h"
 
 namespace retort::methods::matching {
 namespace {
@@ -58,17 +59,6 @@ Tensor initial_images(const data::ImageDataset& dataset, std::int64_t ipc,
     return packed_real(dataset, ipc, "random", options.features, *mosaic, rng, stop);
   }
   return packed_real(dataset, ipc, options.init, options.features, decoder, rng, stop);
-}
-
-augment::Strategy make_strategy(const std::string& text, const std::string& style,
-                                bool mirror_changes_class) {
-  std::string operations = text;
-  if (text == "auto") {
-    operations = mirror_changes_class ? "color_crop_cutout_scale_rotate"
-                                      : "color_crop_cutout_flip_scale_rotate";
-    if (style == "idc") operations = "color_crop_cutout";
-  }
-  return augment::Strategy::of(operations, style);
 }
 
 }  // namespace retort::methods::matching

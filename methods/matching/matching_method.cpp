@@ -8,27 +8,12 @@
 #include "lib/core/error.h"
 #include "lib/core/parallel.h"
 #include "lib/core/str.h"
+#include "methods/matching/features.h"
+#include "methods/matching/initial_images.h"
+#include "methods/matching/predicted_work.h"
+#include "methods/matching/strategy.h"
 
 namespace retort::methods::matching {
-
-Tensors RealHalves::get(const Key& key, const std::function<Tensors()>& compute) {
-  {
-    const std::lock_guard lock(mutex_);
-    const auto found = kept_.find(key);
-    if (found != kept_.end()) return found->second;
-  }
-  Tensors half = compute();
-  std::int64_t bytes = 0;
-  for (const Tensor& t : half) bytes += std::int64_t(t.nbytes());
-  const std::lock_guard lock(mutex_);
-  if (used_bytes_ + bytes <= limit_bytes_ && kept_.emplace(key, half).second) used_bytes_ += bytes;
-  return half;
-}
-
-void refresh_statistics(const nn::Network& network, nn::NetworkState& state, const Tensor& images) {
-  const at::NoGradGuard no_grad;
-  network.forward(state, images, {.mode = nn::Mode::Train, .logits = false});
-}
 
 MatchingMethod::MatchingMethod(MatchingOptions options, std::unique_ptr<Objective> objective)
     : options_(std::move(options)),

@@ -1,11 +1,10 @@
 #pragma once
 
-#include <functional>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
-#include <tuple>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "lib/augment/augment.h"
 #include "lib/synth/parametrization.h"
@@ -13,30 +12,10 @@
 #include "methods/matching/image_optimizer.h"
 #include "methods/matching/matching_options.h"
 #include "methods/matching/objective.h"
+#include "methods/matching/real_halves.h"
 #include "methods/method.h"
 
 namespace retort::methods::matching {
-
-/// Real halves of losses that are met again: of every network of a pool, for every draw of a real
-/// batch and its augmentation, by class. Holds as many as fit; others are computed each time, with
-/// the same bits. Safe from several threads.
-class RealHalves {
- public:
-  using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t>;  ///< network, draw, class
-
-  explicit RealHalves(std::int64_t limit_bytes) : limit_bytes_(limit_bytes) {}
-  Tensors get(const Key& key, const std::function<Tensors()>& compute);
-
- private:
-  std::int64_t limit_bytes_;
-  std::int64_t used_bytes_ = 0;
-  std::mutex mutex_;
-  std::map<Key, Tensors> kept_;
-};
-
-/// Passes images of all classes in one batch through the network in training mode, which moves the
-/// running statistics of `state` by PyTorch's momentum; nothing else changes.
-void refresh_statistics(const nn::Network& network, nn::NetworkState& state, const Tensor& images);
 
 /// The loop that distribution, attention and gradient matching share. Per iteration: a network from
 /// the source; per class a real batch and one Siamese augmentation draw for both halves; the
@@ -103,20 +82,5 @@ class MatchingMethod : public DistillationMethod {
   Tensor mean_;  ///< running mean of the stored images; undefined if not asked for
   RealHalves real_halves_;
 };
-
-/// What a run will cost.  @param options settled for run.ipc
-Work predicted_work(const MatchingOptions& options, const Objective& objective,
-                    const RunContext& run);
-
-/// Stored images at the start: [K*ipc,C,H,W] float32, class-major.
-/// @throws ConfigError when a class has too few images; Interrupted when `stop` was requested
-Tensor initial_images(const data::ImageDataset& dataset, std::int64_t ipc,
-                      const MatchingOptions& options, const synth::ImageDecoder& decoder,
-                      const Rng& rng, const StopFlag* stop = nullptr);
-
-/// The strategy named by `text` in a code base's style; "auto" is the papers' usual one, which
-/// leaves the flip out where a mirror image is of another class (data::DatasetInfo).
-augment::Strategy make_strategy(const std::string& text, const std::string& style,
-                                bool mirror_changes_class);
 
 }  // namespace retort::methods::matching

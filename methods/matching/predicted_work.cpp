@@ -1,7 +1,9 @@
+#include "methods/matching/predicted_work.h"
+
 #include <algorithm>
 
 #include "lib/core/parallel.h"
-#include "methods/matching/matching_method.h"
+#include "lib/synth/parametrization.h"
 
 namespace retort::methods::matching {
 namespace {

@@ -1,6 +1,6 @@
 #include "datasets/dataset.h"
 #include "lib/kernels/policy.h"
-#include "methods/matching/matching_method.h"
+#include "methods/matching/strategy.h"
 #include "tests/bench/plain_matching.h"
 #include "tests/support/catch.h"
 

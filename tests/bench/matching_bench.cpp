@@ -1,7 +1,7 @@
 #include <utility>
 
 #include "lib/core/str.h"
-#include "methods/matching/matching_method.h"
+#include "methods/matching/strategy.h"
 #include "tests/bench/lines.h"
 #include "tests/bench/plain_matching.h"
 

@@ -12,6 +12,7 @@
 #include "lib/synth/parametrization.h"
 #include "lib/train/network_source.h"
 #include "methods/gradient_matching/gradient_matching.h"
+#include "methods/matching/features.h"
 #include "methods/matching/image_optimizer.h"
 #include "tests/golden/golden.h"
 #include "tests/support/catch.h"

@@ -9,6 +9,7 @@
 #include "lib/core/str.h"
 #include "lib/eval/evaluator.h"
 #include "lib/synth/parametrization.h"
+#include "methods/matching/real_halves.h"
 #include "tests/methods/small.h"
 #include "tests/support/catch.h"
 #include "tests/support/gradient_check.h"
