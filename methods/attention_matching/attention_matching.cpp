@@ -2,7 +2,6 @@
 
 #include "lib/core/error.h"
 #include "lib/core/str.h"
-#include "lib/kernels/convnet_outputs.h"
 #include "methods/matching/features.h"
 
 namespace retort::methods::attention_matching {
@@ -14,10 +13,6 @@ void Options::describe(config::OptionTable& table) {
       .add("lambda", lambda, "weight of the embedding term (alias: task-balance)",
            config::non_negative())
       .aliases = {"task-balance"};
-}
-
-Tensor attention(const Tensor& maps, double power) {
-  return unit_length(kernels::attention_sums(maps, power));
 }
 
 Tensor unit_length(const Tensor& rows) { return rows / rows.norm(2, {1}, true).clamp_min(1e-12); }

@@ -4,9 +4,6 @@
 
 namespace retort::methods::attention_matching {
 
-/// a(x) = vec(sum over channels |F|^p), scaled to unit length per image (length at least 1e-12).
-/// @param maps [N,C,h,w]  @return [N,h*w]
-Tensor attention(const Tensor& maps, double power);
 /// Rows divided by their lengths, at least 1e-12.  @param rows [N,D]
 Tensor unit_length(const Tensor& rows);
 

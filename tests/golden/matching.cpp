@@ -8,6 +8,7 @@
 #include "lib/augment/augment.h"
 #include "lib/core/error.h"
 #include "lib/core/str.h"
+#include "lib/kernels/convnet_outputs.h"
 #include "lib/synth/parametrization.h"
 #include "methods/attention_matching/attention_matching.h"
 #include "methods/distribution_matching/distribution_matching.h"
@@ -75,6 +76,11 @@ Evaluated evaluate(const GoldenFile& file, const methods::matching::Objective& o
   return result;
 }
 
+/// a(x) = vec(sum over channels |F|^p) at unit length.  @param maps [N,C,h,w]  @return [N,h*w]
+Tensor attention(const Tensor& maps, double power) {
+  return methods::attention_matching::unit_length(kernels::attention_sums(maps, power));
+}
+
 void check_attention_maps(const GoldenFile& file, const Precision& precision, const Lens& lens,
                           const std::string& half, const Tensor& images) {
   const nn::NetworkState state = lens.state.detached_clone();
@@ -82,14 +88,14 @@ void check_attention_maps(const GoldenFile& file, const Precision& precision, co
       state, images, {.mode = nn::Mode::Train, .logits = false, .activation_maps = true});
   for (std::size_t l = 0; l < result.activation_maps.size(); ++l) {
     INFO("layer " << l << ", " << half);
-    const Tensor ours = methods::attention_matching::attention(result.activation_maps[l], 1.0);
-    CHECK_CLOSE(ours, file.tensor(str("layers/", l, "/attention_", half), precision.dtype),
+    CHECK_CLOSE(attention(result.activation_maps[l], 1),
+                file.tensor(str("layers/", l, "/attention_", half), precision.dtype),
                 precision.tolerance);
     for (const int power : {2, 4}) {
       const std::string name = str("outputs/attention_", half, "_layer", l, "_p", power);
       if (!file.has(name)) continue;
-      CHECK_CLOSE(methods::attention_matching::attention(result.activation_maps[l], power),
-                  file.tensor(name, precision.dtype), precision.tolerance);
+      CHECK_CLOSE(attention(result.activation_maps[l], power), file.tensor(name, precision.dtype),
+                  precision.tolerance);
     }
   }
 }

@@ -1,8 +1,11 @@
+#include <cmath>
+
 #include <torch/csrc/autograd/autograd.h>
 
 #include "lib/core/error.h"
 #include "lib/core/parallel.h"
 #include "lib/eval/evaluator.h"
+#include "lib/kernels/convnet_outputs.h"
 #include "lib/storage/set_file.h"
 #include "methods/attention_matching/attention_matching.h"
 #include "methods/distribution_matching/distribution_matching.h"
@@ -267,13 +270,26 @@ TEST_CASE("combinations of options without a meaning are refused with the reason
 
 TEST_CASE("attention maps have unit length and keep their pattern for any power",
           "[methods][matching]") {
-  const Tensor maps = Rng(1).normal_tensor({2, 5, 4, 4}).to(at::kDouble);
-  for (const double power : {1.0, 2.0, 4.0}) {
-    const Tensor a = attention_matching::attention(maps, power);
-    CHECK(a.sizes() == at::IntArrayRef({2, 16}));
-    CHECK_CLOSE(a.norm(2, {1}, false), at::ones({2}, at::kDouble), 1e-12);
+  const Tensor maps = Rng(1).normal_tensor({2, 5, 4, 3}).to(at::kDouble);
+  const auto value = maps.accessor<double, 4>();
+  for (const double power : {0.5, 1.0, 1.7, 2.0, 4.0}) {
+    INFO("power " << power);
+    const Tensor attention = attention_matching::unit_length(kernels::attention_sums(maps, power));
+    REQUIRE(attention.sizes() == at::IntArrayRef({2, 12}));
+    for (std::int64_t n = 0; n < 2; ++n) {
+      std::vector<double> sums(12);
+      double squares = 0;
+      for (std::int64_t i = 0; i < 12; ++i) {
+        for (std::int64_t c = 0; c < 5; ++c) {
+          sums[std::size_t(i)] += std::pow(std::abs(value[n][c][i / 3][i % 3]), power);
+        }
+        squares += sums[std::size_t(i)] * sums[std::size_t(i)];
+      }
+      CHECK_CLOSE(attention[n], at::tensor(sums, at::kDouble) / std::sqrt(squares), 1e-12);
+    }
   }
-  CHECK(attention_matching::attention(at::zeros({1, 2, 2, 2}), 1.0).isfinite().all().item<bool>());
+  const Tensor nothing = kernels::attention_sums(at::zeros({1, 2, 2, 2}), 1.0);
+  CHECK(attention_matching::unit_length(nothing).isfinite().all().item<bool>());
 }
 
 TEST_CASE("SGD on the images follows v <- mu v + g, S <- S - lr v", "[methods][matching]") {
