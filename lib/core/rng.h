@@ -38,9 +38,8 @@ class Rng {
   Tensor normal_tensor(at::IntArrayRef shape);                                        ///< float32
   Tensor permutation_tensor(std::int64_t count);                                      ///< int64
 
-  /// Position of the stream, for checkpoints of streams that are not keyed by the iteration.
+  /// How many words of the stream have been used: what draws nothing leaves it where it was.
   std::uint64_t position() const { return counter_; }
-  void set_position(std::uint64_t position) { counter_ = position; }
 
  private:
   std::uint64_t key_;

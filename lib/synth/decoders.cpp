@@ -134,33 +134,4 @@ std::unique_ptr<ImageDecoder> make_multi_formation(std::int64_t factor, const st
   return std::make_unique<MultiFormation>(factor, type == "multi", std::move(pad_value));
 }
 
-BoundedDecode decode_bounded(const Tensor& stored, std::int64_t factor, const Tensor& pad_value,
-                             std::int64_t bound) {
-  expect_factor(factor);
-  const std::int64_t n = stored.size(0);
-  if (bound < n) {
-    throw ConfigError(str("multi-formation: the bound must be at least the ", n,
-                          " stored images, found ", bound));
-  }
-  BoundedDecode out;
-  Tensors decoded;
-  std::int64_t first = 0;
-  std::int64_t made = 0;
-  for (std::int64_t f = factor; f >= 1 && first < n; --f) {
-    // Every later stored image gives at least one. The authors count the f*f new images against
-    // what is left, although they replace one that was set aside; kept for equal numbers.
-    const std::int64_t left = bound - made - (n - first);
-    const std::int64_t taken = f == 1 ? n - first : std::min(left / (f * f), n - first);
-    if (taken == 0) continue;
-    decoded.push_back(decode_at(stored.slice(0, first, first + taken), f, pad_value));
-    for (std::int64_t tile = 0; tile < f * f; ++tile) {
-      for (std::int64_t i = 0; i < taken; ++i) out.rows.push_back(first + i);
-    }
-    first += taken;
-    made += taken * f * f;
-  }
-  out.images = at::cat(decoded);
-  return out;
-}
-
 }  // namespace retort::synth

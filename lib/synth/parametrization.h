@@ -46,17 +46,6 @@ std::unique_ptr<ImageDecoder> make_multi_formation(std::int64_t factor, const st
                                                    Tensor pad_value);
 std::unique_ptr<ImageDecoder> make_pixels();
 
-/// IDC's "bound" for large sets, used while distilling only: as many images as the bound allows,
-/// the first ones at the full factor, the others at smaller ones; every stored image is decoded at
-/// one factor.
-struct BoundedDecode {
-  Tensor images;                   ///< [N,C,H,W], differentiable in `stored`
-  std::vector<std::int64_t> rows;  ///< the stored image behind each
-};
-/// @param stored [n,C,H,W]  @param bound images wanted, at least n
-BoundedDecode decode_bounded(const Tensor& stored, std::int64_t factor, const Tensor& pad_value,
-                             std::int64_t bound);
-
 /// float64 [C]: mid-gray 0.5 in preprocessed space; under ZCA its mean over the pixels.
 Tensor mid_gray(const data::Preprocessing& preprocessing, data::ImageShape shape);
 

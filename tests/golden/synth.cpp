@@ -1,6 +1,7 @@
 // Synthetic set: decode, decode_zoom* and init of condense.py, herding_select of coreset.py
 // (snu-mllab/Efficient-Dataset-Condensation).
 
+#include <algorithm>
 #include <map>
 
 #include <torch/csrc/autograd/autograd.h>
@@ -18,11 +19,42 @@ namespace {
 /// The reference works in [0,1], where mid-gray is 0.5.
 Tensor gray(const Tensor& x) { return at::full({x.size(1)}, 0.5, at::TensorOptions(at::kDouble)); }
 
+struct Decoded {
+  Tensor images;                   // [N,C,H,W]
+  std::vector<std::int64_t> rows;  // the stored image behind each
+};
+
+/// The authors' "bound" for large sets, used while distilling only and not offered by Retort: as
+/// many images as it allows, the first ones at the full factor, the others at smaller ones.
+/// @param stored [n,C,H,W]  @param bound images wanted, at least n
+Decoded decode_bounded(const Tensor& stored, std::int64_t factor, std::int64_t bound) {
+  const std::int64_t n = stored.size(0);
+  Decoded out;
+  Tensors decoded;
+  std::int64_t first = 0;
+  std::int64_t made = 0;
+  for (std::int64_t f = factor; f >= 1 && first < n; --f) {
+    // Every later stored image gives at least one. The authors count the f*f new images against
+    // what is left, although they replace one that was set aside.
+    const std::int64_t left = bound - made - (n - first);
+    const std::int64_t taken = f == 1 ? n - first : std::min(left / (f * f), n - first);
+    if (taken == 0) continue;
+    const auto decoder = synth::make_multi_formation(f, "single", gray(stored));
+    decoded.push_back(decoder->decode(stored.slice(0, first, first + taken)));
+    for (std::int64_t tile = 0; tile < f * f; ++tile) {
+      for (std::int64_t i = 0; i < taken; ++i) out.rows.push_back(first + i);
+    }
+    first += taken;
+    made += taken * f * f;
+  }
+  out.images = at::cat(decoded);
+  return out;
+}
+
 /// Images and the stored row behind each.
-synth::BoundedDecode decode(const Tensor& x, const std::string& type, std::int64_t factor,
-                            std::int64_t bound) {
-  if (type == "bound") return synth::decode_bounded(x, factor, gray(x), bound);
-  synth::BoundedDecode out;
+Decoded decode(const Tensor& x, const std::string& type, std::int64_t factor, std::int64_t bound) {
+  if (type == "bound") return decode_bounded(x, factor, bound);
+  Decoded out;
   out.images = synth::make_multi_formation(factor, type, gray(x))->decode(x);
   for (std::int64_t i = 0; i < out.images.size(0); ++i) out.rows.push_back(i % x.size(0));
   return out;

@@ -108,10 +108,6 @@ TEST_CASE("decoding passes the gradient check", "[synth][gradient]") {
     }
   }
   const Tensor x = random_images(3, 1, 5, 5);
-  const auto bounded = [](const Tensor& t) {
-    return synth::decode_bounded(t, 3, at::full({1}, 0.5), 14).images;
-  };
-  CHECK(testing::direction_error(bounded, x) < 1e-6);
   CHECK(testing::direction_error([](const Tensor& t) { return synth::with_flips(t); }, x) < 1e-6);
 }
 
@@ -140,19 +136,6 @@ TEST_CASE("packing constant images and decoding them gives them back", "[synth][
   const Tensor images = at::arange(8, at::kDouble).view({8, 1, 1, 1}).expand({8, 1, 6, 6});
   const auto decoder = single(2);
   CHECK_CLOSE(decoder->decode(decoder->pack(images)), images, 1e-12);
-}
-
-TEST_CASE("a bounded decode spends its budget from the largest factor down", "[synth][bound]") {
-  const Tensor stored = random_images(3, 1, 6, 6);
-  // 14 images of 3 stored: 9 of the first (14 - 3 >= 9), none at factor 2 (3 left), 2 as they are.
-  const auto out = synth::decode_bounded(stored, 3, at::full({1}, 0.5), 14);
-  CHECK(out.rows == std::vector<std::int64_t>{0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2});
-  CHECK(at::equal(out.images.slice(0, 9), stored.slice(0, 1)));
-  CHECK(at::equal(out.images.slice(0, 0, 9), single(3)->decode(stored.slice(0, 0, 1))));
-  CHECK(synth::decode_bounded(stored, 3, at::full({1}, 0.5), 1000).images.size(0) == 27);
-  CHECK(at::equal(synth::decode_bounded(stored, 3, {}, 3).images, stored));
-  CHECK_THROWS_WITH_TEXT(synth::decode_bounded(stored, 3, at::full({1}, 0.5), 2), ConfigError,
-                         "bound must be at least the 3 stored images, found 2");
 }
 
 TEST_CASE("the stored images are a leaf of their own", "[synth][parametrization]") {
