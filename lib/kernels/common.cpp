@@ -156,6 +156,12 @@ void for_parts(
   });
 }
 
+Tensors contiguous(at::TensorList tensors) {
+  Tensors result;
+  for (const Tensor& t : tensors) result.push_back(t.detach().contiguous());
+  return result;
+}
+
 Tensor padded_vector(const Tensor& values, std::int64_t size) {
   const Tensor result = at::zeros({size}, values.options().requires_grad(false));
   result.narrow(0, 0, values.numel()).copy_(values.detach());

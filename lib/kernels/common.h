@@ -1,6 +1,7 @@
 #pragma once
 // What the kernels share; not for use outside this folder.
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -9,6 +10,10 @@
 #include "lib/kernels/policy.h"
 
 namespace retort::kernels {
+
+/// Parameters of a ConvNet's block: weight and bias of its convolution, then of its norm. As many
+/// tensors are kept of a block for its backward pass (SavedBlock).
+inline constexpr std::size_t kPerBlock = 4;
 
 /// Adds one to a counter, from any thread.
 void count(std::int64_t Counters::*counter);
@@ -52,6 +57,9 @@ void for_ranges(
 void for_parts(
     std::int64_t parts, std::int64_t n,
     const std::function<void(std::int64_t part, std::int64_t first, std::int64_t end)>& body);
+
+/// Detached, each contiguous; a tensor that is contiguous already is shared, not copied.
+Tensors contiguous(at::TensorList tensors);
 
 /// A copy padded with zeros to `size` entries.
 Tensor padded_vector(const Tensor& values, std::int64_t size);

@@ -16,14 +16,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr std::size_t kPerBlock = 4;  // parameters
-
-Tensors contiguous(const Tensors& tensors) {
-  Tensors result;
-  for (const Tensor& t : tensors) result.push_back(t.detach().contiguous());
-  return result;
-}
-
 struct ConvNetFeatures : torch::autograd::Function<ConvNetFeatures> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x, at::TensorList parameters,
                         std::int64_t depth, std::int64_t first_padding, double eps) {
@@ -32,7 +24,7 @@ struct ConvNetFeatures : torch::autograd::Function<ConvNetFeatures> {
     for (std::size_t i = 0; i < parameters.size(); i += kPerBlock) {
       weights = weights || parameters[i].requires_grad();
     }
-    const ConvNetPlan plan(x.detach().contiguous(), contiguous(parameters.vec()), shape);
+    const ConvNetPlan plan(x.detach().contiguous(), contiguous(parameters), shape);
     std::vector<SavedBlock> blocks;
     const Tensor features = plan.forward(&blocks, weights);
     variable_list saved = {x};

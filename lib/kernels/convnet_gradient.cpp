@@ -15,15 +15,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr std::size_t kPerBlock = 4;  // parameters of a block
-constexpr std::size_t kInputs = 2;    // images and targets
+constexpr std::size_t kInputs = 2;  // images and targets
 constexpr std::size_t kSavedPerBlock = 4;
-
-Tensors contiguous(const Tensors& tensors) {
-  Tensors result;
-  for (const Tensor& t : tensors) result.push_back(t.detach().contiguous());
-  return result;
-}
 
 /// The parameters of the blocks, and the classifier behind them.
 struct Parameters {
@@ -50,7 +43,7 @@ struct ConvNetLossGradients : torch::autograd::Function<ConvNetLossGradients> {
   static variable_list forward(AutogradContext* ctx, const Tensor& x, const Tensor& targets,
                                at::TensorList parameters, std::int64_t depth,
                                std::int64_t first_padding, double eps) {
-    const Tensors all = contiguous(parameters.vec());
+    const Tensors all = contiguous(parameters);
     const Parameters p(all);
     const ConvNetPlan plan(x.detach().contiguous(), p.blocks, {depth, first_padding, eps});
     std::vector<SavedBlock> blocks;

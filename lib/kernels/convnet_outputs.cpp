@@ -19,7 +19,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr std::size_t kPerBlock = 4;  // parameters, and tensors of a SavedBlock
 constexpr std::size_t kBuffersPerBlock = 2;
 
 bool has_batch_norm(const ConvNetRun& run) { return run.norm != ConvNetNorm::Instance; }
@@ -31,12 +30,6 @@ struct Call {
 
   std::size_t depth() const { return std::size_t(run.shape.depth); }
 };
-
-Tensors contiguous(at::TensorList tensors) {
-  Tensors result;
-  for (const Tensor& t : tensors) result.push_back(t.detach().contiguous());
-  return result;
-}
 
 FixedStatistics fixed_statistics(const Call& call) {
   FixedStatistics result;
