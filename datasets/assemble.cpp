@@ -162,6 +162,8 @@ std::string join_paths(const std::vector<fs::path>& paths) {
   return text;
 }
 
+bool is_channel_count(std::int64_t count) { return count == 1 || count == 3; }
+
 Tensor label_tensor(const std::vector<std::int64_t>& labels) {
   return at::tensor(labels, at::kLong);
 }

@@ -51,6 +51,9 @@ void check_labels(const std::vector<std::int64_t>& labels, std::int64_t classes,
 /// "a/train.bin" or "a/first.bin .. last.bin", for messages about several files read as one
 std::string join_paths(const std::vector<std::filesystem::path>& paths);
 
+/// Gray or colour: the numbers of channels that an unnamed dimension is taken for channels by.
+bool is_channel_count(std::int64_t count);
+
 /// int64 [N]
 Tensor label_tensor(const std::vector<std::int64_t>& labels);
 

@@ -50,8 +50,6 @@ std::string layout_attribute(const storage::H5Reader& file, const std::string& i
   return {};
 }
 
-bool is_channel_count(std::int64_t count) { return count == 1 || count == 3; }
-
 // Rank 4 images to [N,C,H,W].
 Tensor channels_first(const storage::H5Reader& file, const std::string& path,
                       const Tensor& images) {

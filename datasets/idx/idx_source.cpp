@@ -104,8 +104,6 @@ std::vector<std::string> label_files(const std::string& prefix, const std::strin
   return spellings(prefix, split, "labels", "1");
 }
 
-bool is_channel_count(std::int64_t count) { return count == 1 || count == 3; }
-
 // uint8 [N,C,H,W] from rank 3 [N,H,W] or rank 4 with the channels before or after the sides.
 Tensor image_tensor(const IdxArray& array, const std::string& name) {
   const auto rank = array.dims.size();
