@@ -4,6 +4,11 @@
 
 namespace retort::methods {
 
+void RealImagesOptions::describe(config::OptionTable& table) {
+  table.add("factor", factor, "multi-formation: real images shrunk into factor x factor grids",
+            config::in_range(std::int64_t{1}, 5));
+}
+
 void RealImages::prepare(RunContext& run) {
   run_ = &run;
   decoder_ =

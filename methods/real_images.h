@@ -8,6 +8,14 @@
 
 namespace retort::methods {
 
+/// What every choice of real images can be asked for; the base of a family's own
+/// options.
+struct RealImagesOptions {
+  std::int64_t factor = 1;  ///< pack factor x factor shrunk images into each stored one
+
+  void describe(config::OptionTable& table);
+};
+
 /// A set of real training images chosen by a rule, unchanged, or packed by a decoder: the coresets.
 /// Base of the families that select instead of optimising.
 class RealImages : public DistillationMethod {

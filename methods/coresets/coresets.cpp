@@ -6,8 +6,7 @@
 namespace retort::methods::coresets {
 
 void Options::describe(config::OptionTable& table) {
-  table.add("factor", factor, "multi-formation: real images shrunk into factor x factor grids",
-            config::in_range(std::int64_t{1}, 5));
+  RealImagesOptions::describe(table);
   features.describe(table);
 }
 

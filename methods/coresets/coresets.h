@@ -7,8 +7,7 @@
 
 namespace retort::methods::coresets {
 
-struct Options {
-  std::int64_t factor = 1;  ///< pack factor x factor shrunk images into each stored one
+struct Options : RealImagesOptions {
   synth::FeatureOptions features;
 
   void describe(config::OptionTable& table);

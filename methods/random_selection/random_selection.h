@@ -4,16 +4,10 @@
 
 namespace retort::methods::random_selection {
 
-struct Options {
-  std::int64_t factor = 1;  ///< pack factor x factor shrunk images into each stored one
-
-  void describe(config::OptionTable& table);
-};
-
 /// ipc real images per class without replacement: the baseline of every paper.
 class RandomSelection : public RealImages {
  public:
-  explicit RandomSelection(const Options& options) : RealImages(options.factor) {}
+  explicit RandomSelection(const RealImagesOptions& options) : RealImages(options.factor) {}
   Work work(const RunContext&) const override { return {}; }
 
  protected:
