@@ -1,6 +1,7 @@
 #include "datasets/dataset.h"
 #include "lib/kernels/policy.h"
 #include "methods/matching/strategy.h"
+#include "methods/method.h"
 #include "tests/bench/plain_matching.h"
 #include "tests/support/catch.h"
 

@@ -2,6 +2,7 @@
 
 #include "lib/core/str.h"
 #include "methods/matching/strategy.h"
+#include "methods/method.h"
 #include "tests/bench/lines.h"
 #include "tests/bench/plain_matching.h"
 
