@@ -5,6 +5,7 @@ set(RETORT_PROTOCOL_FILES
 set(RETORT_PRESET_FILES
   demo/fashion-mnist-ipc10.cfg
   datadam/cifar10-ipc1.cfg
+  datadam/cifar10-ipc10-cpu.cfg
   datadam/cifar10-ipc10.cfg
   datadam/cifar10-ipc50.cfg
   datadam/cifar100-ipc1.cfg

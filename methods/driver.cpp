@@ -267,7 +267,7 @@ class Run {
       method_.initialize(context_);
     } catch (const Interrupted&) {
       throw Interrupted(str("stopped while preparing, nothing new was saved; start again with ",
-                            "--resume in ", folder_.root.string()));
+                            resume_command()));
     }
   }
 
@@ -279,6 +279,10 @@ class Run {
     owes_evaluation_ = check_ && state.integer("driver/owes_evaluation") != 0;
     saved_at_ = next_;
     method_.load_state(context_, state);
+  }
+
+  std::string resume_command() const {
+    return str("retort condense --run-dir ", folder_.root.string(), " --resume");
   }
 
   double wall() const { return earlier_wall_ + wall_seconds() - start_; }
@@ -448,7 +452,7 @@ class Run {
     progress_.finish();
     save_checkpoint();
     throw Interrupted(str("stopped after iteration ", next_, " of ", method_.iterations(),
-                          "; saved in ", folder_.root.string(), ", continue with --resume"));
+                          "; saved, go on with ", resume_command()));
   }
 
   RunOutcome finish() {

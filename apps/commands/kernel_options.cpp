@@ -25,7 +25,9 @@ void KernelOptions::apply() const {
   const bool mixed = precision == "mixed";
   retort::kernels::set_precision(mixed ? Precision::Mixed : Precision::Fp32);
   if (mixed && !retort::kernels::processor_gains_by_mixed()) {
-    log::info("precision mixed: this processor has no matrix units for bf16, fp32 is faster here");
+    log::info(
+        "precision mixed: this processor has no matrix units for bf16, so everything is computed "
+        "in fp32");
   }
   retort::kernels::reset_counters();
 }

@@ -20,7 +20,7 @@ namespace {
 /// A preset as a run would see it.
 struct Preset {
   std::string name;
-  std::string family;  ///< its folder: "dm", "datadam/paper", ...
+  std::string family;  ///< its folder: "dm", "datadam/paper", ..., or "cpu"
   std::string header;
   std::string dataset;
   std::int64_t ipc = 0;
@@ -32,8 +32,10 @@ struct Preset {
   bool is_cifar() const { return dataset.starts_with("cifar"); }
 };
 
-/// "datadam/paper-cifar10-ipc1" -> "datadam/paper": what stands before dataset and ipc.
+/// "datadam/paper-cifar10-ipc1" -> "datadam/paper": what stands before dataset and ipc. Those that
+/// two cores can afford are a family of their own, whatever the method.
 std::string family_of(const std::string& name, const std::string& dataset, std::int64_t ipc) {
+  if (name.ends_with("-cpu")) return "cpu";
   const std::string ending = dataset + "-ipc" + std::to_string(ipc);
   REQUIRE(name.ends_with(ending));
   return name.substr(0, name.size() - ending.size() - 1);
@@ -97,9 +99,9 @@ std::string convnet(const Preset& preset) { return preset.is_tiny() ? "ConvNet-4
 TEST_CASE("every preset's header names a protocol that exists, or says that none fits",
           "[experiments][presets]") {
   const std::map<std::string, std::string> protocols{
-      {"demo", "dsa-300"}, {"dm", "dm"},       {"dc", "dc"},          {"dsa", "dsa"},
-      {"dm-fyi", "fyi"},   {"dc-fyi", "dc"},   {"dsa-fyi", "fyi"},    {"idc", "idc"},
-      {"idc-i", "idc"},    {"idc-fyi", "idc"}, {"datadam", "datadam"}};
+      {"demo", "dsa-300"}, {"cpu", "dsa-300"}, {"dm", "dm"},       {"dc", "dc"},
+      {"dsa", "dsa"},      {"dm-fyi", "fyi"},  {"dc-fyi", "dc"},   {"dsa-fyi", "fyi"},
+      {"idc", "idc"},      {"idc-i", "idc"},   {"idc-fyi", "idc"}, {"datadam", "datadam"}};
   const auto known = experiments::protocol_names();
   for (const Preset& preset : presets()) {
     INFO(preset.name << ": " << preset.header);
@@ -116,6 +118,16 @@ TEST_CASE("every preset's header names a protocol that exists, or says that none
     CHECK(*protocol == protocols.at(preset.family));
     CHECK(std::find(known.begin(), known.end(), *protocol) != known.end());
   }
+}
+
+TEST_CASE("presets for two cores state what was measured, and on which images",
+          "[experiments][presets]") {
+  const auto count = for_each_of({"cpu"}, [](const Preset& preset) {
+    CHECK(std::regex_search(preset.header, std::regex("[0-9]+\\.[0-9]+ \\+- [0-9]+\\.[0-9]+ %")));
+    if (preset.is_cifar()) CHECK_THAT(preset.header, Contains("JPEG copy"));
+    CHECK(preset.number("iterations") <= 1000);
+  });
+  CHECK(count == 1);
 }
 
 TEST_CASE("presets do not pass a best value for a last one", "[experiments][presets]") {
