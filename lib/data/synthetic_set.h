@@ -50,7 +50,7 @@ struct Provenance {
   std::uint64_t seed = 0;
   std::string dataset;
   std::string dataset_sha256;
-  std::string data_path;  ///< as the user gave it; may be empty
+  std::string data_path;  ///< where the files lay, absolute; may be empty
   std::vector<std::string> class_names;
   std::int64_t iterations = 0;
   double wall_seconds = 0;
