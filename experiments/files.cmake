@@ -33,6 +33,7 @@ set(RETORT_PRESET_FILES
   dm-fyi/tiny-imagenet-ipc10.cfg
   dm-fyi/tiny-imagenet-ipc50.cfg
   dm/cifar10-ipc1.cfg
+  dm/cifar10-ipc10-cpu.cfg
   dm/cifar10-ipc10.cfg
   dm/cifar10-ipc100.cfg
   dm/cifar10-ipc1000.cfg
