@@ -25,6 +25,7 @@ class ImageOptimizer {
   ImageOptimizer(std::string kind, double lr, double momentum, std::int64_t classes = 1)
       : kind_(std::move(kind)), lr_(lr), momentum_(momentum), classes_(classes) {}
 
+  void set_lr(double lr) { lr_ = lr; }
   /// Moves the images to where the next gradient is to be taken: class-loop only. A second call
   /// without a step between does nothing.
   void catch_up(const Tensor& images);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include <torch/csrc/autograd/autograd.h>
 
@@ -73,12 +74,12 @@ void MatchingMethod::prepare(RunContext& run) {
                           network_->name(),
                           ": every class needs that many images, the smallest has ", available));
   }
-  double lr = options_.lr_images;
+  lr_ = options_.lr_images;
   if (options_.lr_reference_side > 0) {
     const double sides = double(run.dataset.shape().height) / double(options_.lr_reference_side);
-    lr *= double(ipc_) / 10 * sides * sides;
+    lr_ *= double(ipc_) / 10 * sides * sides;
   }
-  optimizer_ = ImageOptimizer(options_.image_optimizer, lr, options_.image_momentum,
+  optimizer_ = ImageOptimizer(options_.image_optimizer, lr_, options_.image_momentum,
                               run.dataset.num_classes());
   make_source(run);
 }
@@ -265,6 +266,12 @@ MatchingMethod::Draws MatchingMethod::draws_for(std::int64_t iteration,
           .kept = std::pair(member, draw)};
 }
 
+double MatchingMethod::step_size(std::int64_t iteration) const {
+  if (options_.lr_images_schedule == "constant") return lr_;
+  const double done = double(iteration) / double(options_.iterations);
+  return lr_ * 0.5 * (1 + std::cos(std::numbers::pi * done));
+}
+
 MatchingMethod::Gradient MatchingMethod::network_gradient(nn::NetworkState& state,
                                                           const Draws& draws) {
   if (objective_->uses_running_statistics() && network_->has_batch_norm()) {
@@ -282,7 +289,9 @@ UpdateReport MatchingMethod::update(std::int64_t iteration) {
   nn::NetworkState& state = state_of(0);
   const Tensor stored = parametrization_->stored().detach();
   if (options_.clamp_every > 0 && iteration % options_.clamp_every == 0) stored.clamp_(0, 1);
+  optimizer_.set_lr(step_size(std::max<std::int64_t>(iteration - 1, 0)));
   optimizer_.catch_up(stored);
+  optimizer_.set_lr(step_size(iteration));
 
   Gradient gradient = network_gradient(state, draws_for(iteration, 0));
   for (std::int64_t i = 1; i < networks; ++i) {

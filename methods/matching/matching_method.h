@@ -59,6 +59,8 @@ class MatchingMethod : public DistillationMethod {
   Tensor preprocessed(const Tensor& stored) const;
   data::LabelledImages decoded_set() const;
   Draws draws_for(std::int64_t iteration, std::int64_t network) const;
+  /// Step size of an iteration.
+  double step_size(std::int64_t iteration) const;
   Gradient network_gradient(nn::NetworkState& state, const Draws& draws);
   Gradient class_gradient(const nn::NetworkState& state, const Draws& draws, std::int64_t first,
                           std::int64_t last);
@@ -78,6 +80,7 @@ class MatchingMethod : public DistillationMethod {
   std::shared_ptr<const nn::Network> network_;
   std::unique_ptr<train::NetworkSource> source_;
   std::unique_ptr<synth::Parametrization> parametrization_;
+  double lr_ = 0;  ///< step size before the schedule
   ImageOptimizer optimizer_;
   Tensor mean_;  ///< running mean of the stored images; undefined if not asked for
   RealHalves real_halves_;

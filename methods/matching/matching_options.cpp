@@ -74,6 +74,10 @@ void MatchingOptions::describe(config::OptionTable& table) {
 void MatchingOptions::describe_images(config::OptionTable& table) {
   table.add("lr-images", lr_images, "step size on the synthetic images", config::positive())
       .aliases = {"lr-img"};
+  table.add("lr-images-schedule", lr_images_schedule,
+            "cosine: the step size falls to 0 over the iterations asked for, which a time budget "
+            "may cut short",
+            one_of({"constant", "cosine"}));
   table.add("lr-reference-side", lr_reference_side,
             "0: lr-images as it is; else times ipc / 10 and (height / this)^2 (Kim et al. 2022)",
             in_range(std::int64_t{0}, 10'000));

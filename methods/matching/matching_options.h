@@ -31,6 +31,7 @@ struct MatchingOptions {
   std::string image_optimizer = "sgd";
   double image_momentum = 0.5;
   double image_ema = 0;
+  std::string lr_images_schedule = "constant";
   std::int64_t clamp_every = 0;
   std::string image_space = "preprocessed";
   std::int64_t batch_real = 256;

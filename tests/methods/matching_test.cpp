@@ -292,6 +292,29 @@ TEST_CASE("attention maps have unit length and keep their pattern for any power"
   CHECK(attention_matching::unit_length(nothing).isfinite().all().item<bool>());
 }
 
+TEST_CASE("a cosine schedule takes the step of its iteration", "[methods][matching]") {
+  constexpr std::int64_t kIterations = 4;
+  RunContext run{.dataset = shapes(), .ipc = 1, .rng = Rng(9)};
+  const auto start = [&](const std::string& schedule) {
+    // Without momentum a step is lr * g.
+    return small_method("dm", std::to_string(kIterations),
+                        {{"lr-images-schedule", schedule}, {"image-momentum", "0"}});
+  };
+  const auto images = [](const auto& method) { return method->snapshot().images; };
+  for (std::int64_t at = 0; at < kIterations; ++at) {
+    // Both have the same gradient at their first update, whatever its number.
+    const auto constant = start("constant");
+    const auto cosine = start("cosine");
+    constant->initialize(run);
+    cosine->initialize(run);
+    const Tensor before = images(cosine);
+    constant->update(at);
+    cosine->update(at);
+    const double factor = 0.5 * (1 + std::cos(std::acos(-1.0) * double(at) / kIterations));
+    CHECK_CLOSE(images(cosine) - before, (images(constant) - before) * factor, 1e-5);
+  }
+}
+
 TEST_CASE("SGD on the images follows v <- mu v + g, S <- S - lr v", "[methods][matching]") {
   ImageOptimizer optimizer("sgd", 0.1, 0.5);
   const Tensor images = at::zeros({1});
