@@ -130,6 +130,23 @@ TEST_CASE("an unknown name is answered with the nearest known one", "[core][name
       Catch::Matchers::Contains("did you mean 'random'") && Catch::Matchers::Contains("herding"));
 }
 
+TEST_CASE("a slip of the keys is recognised, another word is not", "[core][names]") {
+  const std::vector<std::string> known{"fyi", "zca", "ipc", "dm", "batch-real"};
+  // A letter left out, put in, replaced; two neighbours swapped.
+  CHECK(nearest_name("ip", known) == "ipc");
+  CHECK(nearest_name("fyii", known) == "fyi");
+  CHECK(nearest_name("fya", known) == "fyi");
+  CHECK(nearest_name("md", known) == "dm");
+  CHECK(nearest_name("zac", known) == "zca");
+  CHECK(nearest_name("batch-rael", known) == "batch-real");
+  CHECK(nearest_name("btahcreal", known) == "batch-real");  // 3 of 9
+  CHECK(nearest_name("foo", known).empty());
+  CHECK(nearest_name("fog", known).empty());
+  CHECK(nearest_name("q", known).empty());
+  CHECK(nearest_name("", known).empty());
+  CHECK(nearest_name("real-batch", known).empty());
+}
+
 TEST_CASE("a wrong shape is named with both shapes", "[core][shape]") {
   CHECK_NOTHROW(expect_shape(at::zeros({4, 3, 2, 2}), {-1, 3, 2, 2}, "images"));
   CHECK_THROWS_WITH_TEXT(expect_shape(at::zeros({4, 1}), {-1, 3}, "images"), ConfigError,
