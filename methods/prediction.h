@@ -14,10 +14,6 @@ struct Prediction {
   double memory_bytes = 0;  ///< of Work
 };
 
-/// Floating-point operations per second that ConvNet forward passes reach on this machine with all
-/// threads, for every path of Flops; measured once per process, some tenths of a second.
-const Flops& measured_rates();
-
 enum class Pass {
   Fused,       ///< may take whatever is fastest
   Layered,     ///< needs what the kernels for whole ConvNets do not give
@@ -35,6 +31,8 @@ double activation_bytes(const nn::Network& network, double images);
 /// Bytes of the pixels of both splits.
 double pixel_bytes(const data::ImageDataset& dataset);
 
+/// Measures what ConvNet forward passes reach on this machine with all threads, once per process
+/// and path of Flops there is work for: some tenths of a second each.
 Prediction predict(const DistillationMethod& method, const RunContext& run);
 
 }  // namespace retort::methods

@@ -41,8 +41,11 @@ std::string help_page(const Command& command, const config::OptionTable& table) 
 void check_words(const Command& command, const Words& expected,
                  const std::vector<std::string>& found) {
   if (found.size() < expected.required) {
+    const std::string example =
+        command.examples.empty() ? "" : str("; for example: ", command.examples.front());
     throw ConfigError(str("retort ", command.name, ": ", expected.names[found.size()],
-                          " is missing; usage: retort ", command.name, " ", command.usage));
+                          " is missing; usage: retort ", command.name, " ", command.usage,
+                          example));
   }
   if (found.size() > expected.names.size()) {
     throw ConfigError(str("retort ", command.name, ": unexpected word '",

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <nlohmann/json.hpp>
+
 #include "apps/cli/command.h"
 #include "lib/core/files.h"
 #include "tests/support/catch.h"
@@ -56,6 +58,10 @@ TEST_CASE("a wrong command line ends with code 2 and a suggestion", "[apps]") {
   check({}, "which command?");
   check({"condens"}, "unknown command 'condens'; did you mean 'condense'?");
   check({"list", "method"}, "unknown list 'method'; did you mean 'methods'?");
+  check({"list"},
+        "KIND is missing; usage: retort list (methods | datasets | networks | protocols | presets "
+        "| parametrizations); for example: retort list methods");
+  check({"list", "methods", "--times"}, "option 'times' is for `retort list presets`");
   check({"show"}, "SET is missing");
   check({"evaluate", "set.h5", "--runs", "2", "--seeds", "1"}, "not both");
   check({"evaluate", "set.h5", "--protocol", "dsaa"}, "dsa");
@@ -89,8 +95,29 @@ TEST_CASE("every list has a line for what the tests rely on", "[apps]") {
   CHECK_THAT(list("networks"), Contains("ConvNet") && Contains("ResNet-18"));
   CHECK_THAT(list("protocols"), Contains("dsa-300 ") && Contains("quick "));
   CHECK_THAT(list("presets"),
-             Contains("dm/cifar10-ipc10 ") && Contains("WACV 2023") && Contains("about "));
+             Contains("dm/cifar10-ipc10 ") && Contains("WACV 2023") && !Contains("about "));
   CHECK_THAT(list("parametrizations"), Contains("pixels") && Contains("multi-formation"));
+}
+
+TEST_CASE("presets are listed with predicted times on request", "[apps]") {
+  const Workspace workspace;
+  const auto seconds_of_all = [&](const std::vector<std::string>& words) {
+    const auto result = workspace.retort(words);
+    INFO(result.err);
+    REQUIRE(result.exit_code == 0);
+    std::vector<nlohmann::json> seconds;
+    for (const auto& entry : nlohmann::json::parse(result.out)["entries"]) {
+      seconds.push_back(entry.at("predicted_seconds"));
+    }
+    return seconds;
+  };
+  for (const auto& seconds : seconds_of_all({"list", "presets", "--json"})) {
+    CHECK(seconds.is_null());
+  }
+  for (const auto& seconds : seconds_of_all({"list", "presets", "--times", "--json"})) {
+    CHECK((seconds.is_null() || seconds.get<double>() > 0));
+  }
+  CHECK_THAT(workspace.retort({"list", "presets", "--times"}).out, Contains("  about "));
 }
 
 TEST_CASE("a set is explained and verified, and damage is found", "[apps]") {
