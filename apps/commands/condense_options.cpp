@@ -40,6 +40,15 @@ std::string value_of(const std::vector<config::ConfigEntry>& entries, const std:
   return "";
 }
 
+/// Names of the methods that have an option of this name or alias.
+std::vector<std::string> methods_with(const std::string& option) {
+  std::vector<std::string> names;
+  for (const auto& info : methods::all_methods()) {
+    if (info.factory()->options().contains(option)) names.push_back(info.name);
+  }
+  return names;
+}
+
 std::string known_methods() {
   std::vector<std::string> names;
   for (const auto& info : methods::all_methods()) names.push_back(info.name);
@@ -142,6 +151,33 @@ void CondenseOptions::check_method_agrees(const std::string& source,
   throw ConfigError(str(source, " is for the method '", theirs, "', not for '", method, "'"));
 }
 
+void CondenseOptions::refuse_other_methods(const std::string& name,
+                                           const config::OptionTable& known) const {
+  if (!factory || known.contains(name)) return;
+  const std::vector<std::string> others = methods_with(name);
+  if (others.empty()) return;
+  throw ConfigError(str("unknown option '", name, "': the method '", method, "' ",
+                        name == "iterations" ? "makes no iterations" : "has none of this name",
+                        "; an option of ", join(others)));
+}
+
+void CondenseOptions::check_names(const std::vector<std::string>& args,
+                                  const config::OptionTable& flags,
+                                  const config::OptionTable& entries) const {
+  for (const auto& file : files_) {
+    for (const auto& entry : file.entries) {
+      with_context(str(file.source, ":", entry.line),
+                   [&] { refuse_other_methods(entry.key, entries); });
+    }
+  }
+  for (const auto& word : args) {
+    if (!word.starts_with("--")) continue;
+    std::string name = word.substr(2, word.find('=') - 2);
+    std::replace(name.begin(), name.end(), '_', '-');
+    refuse_other_methods(name, flags);
+  }
+}
+
 CondenseOptions::CondenseOptions(const cli::Command& command,
                                  const std::vector<std::string>& args) {
   choose_method(args);
@@ -155,6 +191,7 @@ CondenseOptions::CondenseOptions(const cli::Command& command,
   config::OptionTable table = file_options();
   config::OptionTable all = table;
   all.append(flag_options());
+  check_names(args, all, table);
   const cli::Arguments arguments = cli::parse_arguments(args, all);
   help = arguments.help;
   cli::check_words(command, {}, arguments.words);

@@ -65,6 +65,10 @@ class CondenseOptions {
   void choose_method(const std::vector<std::string>& args);
   void check_method_agrees(const std::string& source,
                            const std::vector<config::ConfigEntry>& entries) const;
+  /// @throws ConfigError naming the methods that have the option, if this one has not
+  void refuse_other_methods(const std::string& name, const config::OptionTable& known) const;
+  void check_names(const std::vector<std::string>& args, const config::OptionTable& flags,
+                   const config::OptionTable& entries) const;
 
   struct File {
     std::string source;

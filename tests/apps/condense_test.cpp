@@ -162,6 +162,7 @@ TEST_CASE("what cannot be condensed is refused with code 2", "[apps][condense]")
   check(condense({"--method", "dm", "--lr-img", "nan"}), "option 'lr-images': expected a number");
   check(condense({"--method", "dm", "--batch-rael", "4"}), "did you mean 'batch-real'?");
   check(condense({"--config", "typo.cfg"}), "typo.cfg:3: unknown option 'batch-rael'");
+  check(condense({"--method", "dm", "--foo", "1"}), "unknown option 'foo'; known: method, ");
   check(condense({"--config", "none.cfg"}), "there is no file 'none.cfg'");
   check(condense({"--preset", "dm/cifar10-ipc11"}), "did you mean 'dm/cifar10-ipc1");
   check(condense({"--preset", "dm/cifar10-ipc10", "--method", "datadam"}),
@@ -170,6 +171,27 @@ TEST_CASE("what cannot be condensed is refused with code 2", "[apps][condense]")
   check(condense({"--method", "random", "--time-budget", "soon"}), "90s, 8m or 1h30m");
   check(condense({"--method", "dm", "--net", "ConvNe-3", "--run-dir", "new", "--dry-run"}),
         "ConvNet-3");
+}
+
+TEST_CASE("an option of other methods is refused with their names", "[apps][condense]") {
+  const Workspace workspace;
+  const auto check = [&](const Words& words, const std::string& text) {
+    const auto result = workspace.retort(words);
+    INFO(result.err);
+    CHECK(result.exit_code == 2);
+    CHECK_THAT(result.err, Contains(text));
+  };
+  for (const std::string method : {"random", "herding", "k-center", "k-means"}) {
+    check(condense({"--method", method, "--iterations", "4"}),
+          "unknown option 'iterations': the method '" + method +
+              "' makes no iterations; an option of dm, datadam, ");
+  }
+  check(condense({"--method", "random", "--lr_img=1"}),
+        "unknown option 'lr-img': the method 'random' has none of this name; an option of dm, ");
+  check(condense({"--method", "random", "--fyi"}), "unknown option 'fyi': the method 'random'");
+  write_text(workspace.path("other.cfg"), "method = random\nipc = 1\nnet-lr = 1\n");
+  check(condense({"--config", "other.cfg"}),
+        "other.cfg:3: unknown option 'net-lr': the method 'random' has none of this name");
 }
 
 TEST_CASE("a method's own options stand in its help", "[apps][condense]") {
