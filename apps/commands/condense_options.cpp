@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "apps/cli/help.h"
+#include "experiments/protocols.h"
 #include "experiments/texts.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
@@ -178,6 +179,22 @@ void CondenseOptions::check_names(const std::vector<std::string>& args,
   }
 }
 
+void CondenseOptions::make_paths_absolute() {
+  const auto absolute = [](const std::string& path) {
+    return std::filesystem::absolute(path).lexically_normal().string();
+  };
+  const auto known = experiments::protocol_names();
+  const bool named = std::find(known.begin(), known.end(), eval_protocol) != known.end();
+  if (!named && std::filesystem::is_regular_file(eval_protocol)) {
+    eval_protocol = absolute(eval_protocol);
+  }
+  if (!factory) return;
+  config::OptionTable own = factory->options();
+  if (!own.contains("init-set")) return;
+  config::Option& init_set = own.find("init-set");
+  if (!init_set.value().empty()) init_set.assign(absolute(init_set.value()));
+}
+
 CondenseOptions::CondenseOptions(const cli::Command& command,
                                  const std::vector<std::string>& args) {
   choose_method(args);
@@ -199,6 +216,7 @@ CondenseOptions::CondenseOptions(const cli::Command& command,
     config::apply_config(table, file.entries, file.source, file.origin);
   }
   cli::apply_flags(all, arguments);
+  make_paths_absolute();
 }
 
 std::string CondenseOptions::replay_text() {

@@ -69,6 +69,8 @@ class CondenseOptions {
   void refuse_other_methods(const std::string& name, const config::OptionTable& known) const;
   void check_names(const std::vector<std::string>& args, const config::OptionTable& flags,
                    const config::OptionTable& entries) const;
+  /// What is recorded must lead to the same files from any folder.
+  void make_paths_absolute();
 
   struct File {
     std::string source;

@@ -194,6 +194,30 @@ TEST_CASE("an option of other methods is refused with their names", "[apps][cond
         "other.cfg:3: unknown option 'net-lr': the method 'random' has none of this name");
 }
 
+TEST_CASE("config.cfg repeats a run that read files from another folder", "[apps][condense]") {
+  const Workspace workspace;
+  const auto base = workspace.retort(condense({"--method", "random", "--out", "base.h5"}));
+  REQUIRE(base.exit_code == 0);
+  tiny_protocol(workspace);
+  const auto made =
+      workspace.retort(small_dm({"--iterations", "1", "--init-set", "base.h5", "--eval-every", "1",
+                                 "--eval-protocol", "./tiny.cfg", "--run-dir", "run"}));
+  INFO(made.err);
+  REQUIRE(made.exit_code == 0);
+  const std::string config = read_text(workspace.path("run/config.cfg"));
+  CHECK_THAT(config, Contains("init-set = " + workspace.path("base.h5").string() + "\n"));
+  CHECK_THAT(config, Contains("eval-protocol = " + workspace.path("tiny.cfg").string() + "\n"));
+  const Workspace elsewhere;
+  const auto again = elsewhere.retort(
+      {"condense", "--config", workspace.path("run/config.cfg").string(), "--run-dir", "again"});
+  INFO(again.err);
+  REQUIRE(again.exit_code == 0);
+  CHECK(at::equal(images_of(workspace.path("run/set.h5")),
+                  images_of(elsewhere.path("again/set.h5"))));
+  const auto resumed = workspace.retort({"condense", "--resume", "--run-dir", "run"});
+  CHECK(resumed.exit_code == 0);
+}
+
 TEST_CASE("a method's own options stand in its help", "[apps][condense]") {
   const Workspace workspace;
   const auto help = workspace.retort({"condense", "--method", "dm", "--help"});
