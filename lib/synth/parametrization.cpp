@@ -4,6 +4,7 @@
 #include <utility>
 #include <variant>
 
+#include "lib/config/options.h"
 #include "lib/core/error.h"
 #include "lib/core/names.h"
 #include "lib/core/shape.h"
@@ -26,13 +27,11 @@ std::string config_entry(const data::Decoder& spec, const std::string& key) {
 
 std::int64_t integer_entry(const data::Decoder& spec, const std::string& key) {
   const std::string text = config_entry(spec, key);
-  // Longer texts cannot be a factor, and this keeps the conversion in range.
-  if (!text.empty() && text.size() < 10 &&
-      std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; })) {
-    return std::stoll(text);
-  }
-  throw ConfigError(
-      str("decoder '", spec.id, "': '", key, "' is a whole number, found '", text, "'"));
+  std::int64_t value = 1;
+  config::OptionTable table;
+  table.add(key, value, "", config::at_least(1));
+  with_context(str("decoder '", spec.id, "'"), [&] { table.set(key, text, config::Origin::File); });
+  return value;
 }
 
 /// First rows of runs of equal classes, and the end.

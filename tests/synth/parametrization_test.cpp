@@ -240,8 +240,13 @@ TEST_CASE("wrong decoders are answered with what is wrong", "[synth][errors]") {
                          "has no 'factor'");
   CHECK_THROWS_WITH_TEXT(make({"multi-formation", 1, {{"factor", "2"}}}), ConfigError,
                          "has no 'type'");
-  CHECK_THROWS_WITH_TEXT(make({"multi-formation", 1, {{"factor", "2x"}, {"type", "single"}}}),
-                         ConfigError, "'factor' is a whole number, found '2x'");
+  for (const std::string factor : {"2x", "", "-2", "0", "9223372036854775808"}) {
+    CHECK_THROWS_WITH_TEXT(make({"multi-formation", 1, {{"factor", factor}, {"type", "single"}}}),
+                           ConfigError,
+                           "decoder 'multi-formation': option 'factor': expected a whole number, "
+                           "1 or more, found '" +
+                               factor + "'");
+  }
   CHECK_THROWS_WITH_TEXT(make({"multi-formation", 1, {{"factor", "9"}, {"type", "single"}}}),
                          ConfigError, "the factor lies in 1 .. 5, found 9");
   CHECK_THROWS_WITH_TEXT(make({"multi-formation", 1, {{"factor", "2"}, {"type", "sngle"}}}),
