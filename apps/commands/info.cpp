@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <sstream>
 #include <variant>
 
@@ -7,9 +9,11 @@
 #include "apps/cli/help.h"
 #include "apps/commands/commands.h"
 #include "apps/commands/document.h"
+#include "apps/commands/run_info.h"
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
+#include "lib/storage/hdf5.h"
 #include "lib/storage/set_file.h"
 #include "lib/storage/state_file.h"
 #include "lib/synth/parametrization.h"
@@ -149,21 +153,105 @@ std::string describe_state(const std::string& path) {
   return columns(rows);
 }
 
-int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
-  cli::OutputOptions output;
-  config::OptionTable table;
-  const auto file = cli::parse_one_word(command, args, table, output, "FILE", program);
-  if (!file) return 0;
-  const std::string& path = *file;
+/// A dataset of a file whose bytes agree with their SHA-256.
+struct IntactPart {
+  std::string name;
+  std::vector<std::int64_t> shape;
+};
+
+bool agrees(const storage::H5Reader& file, const std::string& dataset, const std::string& sha256) {
+  try {
+    return file.has(dataset) && file.sha256(dataset) == sha256;
+  } catch (const StorageError&) {
+    return false;
+  }
+}
+
+std::vector<IntactPart> intact_parts(const storage::H5Reader& file) {
+  const std::vector<std::string> listed = file.texts("manifest/paths");
+  const std::vector<std::string> digests = file.texts("manifest/sha256");
+  std::vector<IntactPart> parts;
+  for (std::size_t i = 0; i < std::min(listed.size(), digests.size()); ++i) {
+    if (!agrees(file, listed[i], digests[i])) continue;
+    parts.push_back({listed[i], file.dataset_shape(listed[i])});
+  }
+  return parts;
+}
+
+json damage_json(const std::string& path, const std::vector<std::string>& findings,
+                 const std::vector<IntactPart>& parts) {
+  json document = {{"schema", "retort.damage/1"},
+                   {"file", path},
+                   {"findings", findings},
+                   {"intact", json::array()}};
+  for (const auto& part : parts) {
+    document["intact"].push_back({{"name", part.name}, {"shape", part.shape}});
+  }
+  return document;
+}
+
+std::string damage_text(const std::string& path, const std::vector<std::string>& findings,
+                        const std::vector<IntactPart>& parts) {
+  Rows rows = {{"file", str(path, ", damaged")}};
+  for (const auto& finding : findings) rows.push_back({"damaged", finding});
+  for (const auto& part : parts) {
+    rows.push_back({"intact", str("/", part.name, " [", join(part.shape, ", "), "]")});
+  }
+  return columns(rows);
+}
+
+std::vector<std::string> findings_in(const storage::H5Reader& file) {
+  try {
+    return file.damage();
+  } catch (const StorageError& e) {
+    return {e.what()};
+  }
+}
+
+/// Says what is left of a damaged file; nothing where not even that can be read.
+void print_remains(const std::string& path, bool as_json) {
+  try {
+    const storage::H5Reader file(path);
+    const std::vector<std::string> findings = findings_in(file);
+    if (findings.empty()) return;  // undamaged, but not for this program
+    const std::vector<IntactPart> parts = intact_parts(file);
+    if (as_json) {
+      print_document(damage_json(path, findings, parts));
+    } else {
+      cli::print(damage_text(path, findings, parts));
+    }
+  } catch (const StorageError&) {
+    // The error of whoever read the file before says why.
+  }
+}
+
+void print_file(const std::string& path, bool as_json) {
   const std::string schema = storage::file_schema(path);
   const bool is_set = schema == "retort.set";
   if (!is_set && schema != "retort.state") {
     throw StorageError(str("'", path, "': the schema '", schema, "' is not known to this program"));
   }
-  if (output.json) {
+  if (as_json) {
     print_document(is_set ? set_json(path) : state_json(path));
   } else {
     cli::print(is_set ? describe_set(path) : describe_state(path));
+  }
+}
+
+int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
+  cli::OutputOptions output;
+  config::OptionTable table;
+  const auto path = cli::parse_one_word(command, args, table, output, "FILE", program);
+  if (!path) return 0;
+  if (std::filesystem::is_directory(*path)) {
+    print_run(*path, output.json);
+    return 0;
+  }
+  try {
+    print_file(*path, output.json);
+  } catch (const StorageError&) {
+    print_remains(*path, output.json);
+    throw;
   }
   return 0;
 }
@@ -171,7 +259,11 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
 }  // namespace
 
 cli::Command info() {
-  return {"info", "Says in words what a file holds.", "FILE", {"retort info set.h5"}, run};
+  return {"info",
+          "Says in words what a file or the folder of a run holds.",
+          "FILE",
+          {"retort info set.h5", "retort info runs/dm-fashion-mnist-ipc10-seed0"},
+          run};
 }
 
 }  // namespace retort::commands

@@ -136,6 +136,58 @@ TEST_CASE("a set is explained and verified, and damage is found", "[apps]") {
   const auto damaged = workspace.retort({"verify", "damaged.h5"});
   CHECK(damaged.exit_code == 1);
   CHECK_THAT(damaged.err, Contains("damaged.h5"));
+
+  const auto remains = workspace.retort({"info", "damaged.h5"});
+  CHECK(remains.exit_code == 1);
+  CHECK_THAT(remains.err, Contains("'damaged.h5': 'provenance/config': "));
+  CHECK_THAT(remains.out, Contains("damaged.h5, damaged\n") &&
+                              Contains("damaged  'damaged.h5': 'provenance/config': ") &&
+                              Contains("intact   /images/data [8, 1, 16, 16]\n") &&
+                              !Contains("intact   /provenance/config"));
+  const auto json = workspace.retort({"info", "damaged.h5", "--json"});
+  CHECK(json.exit_code == 1);
+  const auto document = nlohmann::json::parse(json.out);
+  CHECK(document["schema"] == "retort.damage/1");
+  CHECK(document["findings"].size() == 1);
+  CHECK(std::any_of(document["intact"].begin(), document["intact"].end(), [](const auto& part) {
+    return part["name"] == "labels/hard" && part["shape"] == nlohmann::json({8});
+  }));
+
+  write_text(workspace.path("half.h5"), bytes.substr(0, bytes.size() / 2));
+  const auto half = workspace.retort({"info", "half.h5"});
+  CHECK(half.exit_code == 1);
+  CHECK_THAT(half.err, Contains("'half.h5'"));
+}
+
+TEST_CASE("a run folder is explained, and its damaged files are named", "[apps]") {
+  const Workspace& made = condensed_shapes();
+  const auto whole = made.retort({"info", "run"});
+  INFO(whole.err);
+  CHECK(whole.exit_code == 0);
+  CHECK_THAT(whole.out, Contains("run, of a run\n") && Contains("method   random\n") &&
+                            Contains("dataset  shapes\n") &&
+                            Contains("finished after 1 iteration\n"));
+  const Workspace workspace;
+  std::filesystem::copy(made.path("run"), workspace.path("run"));
+  const std::string set = read_text(made.path("run/set.h5"));
+  write_text(workspace.path("run/set.h5"), set.substr(0, set.size() / 2));
+  write_text(workspace.path("run/checkpoint.h5"), "no checkpoint");
+  const auto damaged = workspace.retort({"info", "run"});
+  CHECK(damaged.exit_code == 1);
+  CHECK_THAT(damaged.err, Contains("'run' holds 2 files that cannot be read: 'run/set.h5'"));
+  CHECK_THAT(damaged.out, Contains("method   random\n") && Contains("damaged  'run/set.h5'") &&
+                              Contains("damaged  'run/checkpoint.h5'") && !Contains("finished"));
+  const auto json = workspace.retort({"info", "run", "--json"});
+  CHECK(json.exit_code == 1);
+  const auto document = nlohmann::json::parse(json.out);
+  CHECK(document["schema"] == "retort.run-info/1");
+  CHECK(document["config"]["ipc"] == "2");
+  CHECK(document["finished_after"].is_null());
+  CHECK(document["findings"].size() == 2);
+  std::filesystem::create_directory(workspace.path("empty"));
+  const auto empty = workspace.retort({"info", "empty"});
+  CHECK(empty.exit_code == 1);
+  CHECK_THAT(empty.err, Contains("'empty': is a folder, but of no run"));
 }
 
 TEST_CASE("a set is drawn, with real images beside it", "[apps]") {
