@@ -12,6 +12,7 @@
 #include "apps/commands/finished_networks.h"
 #include "apps/commands/kernel_options.h"
 #include "apps/commands/output_file.h"
+#include "apps/commands/subset.h"
 #include "experiments/protocols.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
@@ -217,6 +218,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   report.set_sha256 = sha256_file(report.set);
   report.dataset = dataset.info().name;
   report.dataset_sha256 = dataset.info().sha256;
+  report.subset_per_class = subset_per_class(set.provenance);
   report.mirror_changes_class = dataset.info().mirror_changes_class;
   report.tested_on = "test";
   report.class_names = dataset.info().class_names;

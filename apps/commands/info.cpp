@@ -10,6 +10,7 @@
 #include "apps/commands/commands.h"
 #include "apps/commands/document.h"
 #include "apps/commands/run_info.h"
+#include "apps/commands/subset.h"
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
@@ -54,6 +55,10 @@ void add_provenance(Rows& rows, const data::Provenance& provenance) {
                                             : str(provenance.dataset, ", SHA-256 ",
                                                   short_hash(provenance.dataset_sha256)));
   add("data from", provenance.data_path);
+  if (const std::int64_t subset = subset_per_class(provenance); subset > 0) {
+    add("condensed from",
+        str("a subset, ", subset, " training images per class, not from the whole dataset"));
+  }
   add("classes", cli::wrapped(join(provenance.class_names), 100, 18));
   add("iterations", str(provenance.iterations));
   if (provenance.wall_seconds > 0) {
@@ -113,6 +118,7 @@ json labels_json(const data::Labels& labels) {
 
 json set_json(const std::string& path) {
   const data::SyntheticSet set = storage::read_set(path);
+  const std::int64_t subset = subset_per_class(set.provenance);
   const storage::StoredBytes bytes = storage::stored_bytes(path);
   const data::ImageShape shape = set.shape();
   return {{"schema", "retort.set-info/1"},
@@ -126,6 +132,7 @@ json set_json(const std::string& path) {
           {"bytes", {{"images", bytes.images}, {"labels", bytes.labels}, {"other", bytes.other}}},
           {"preprocessing", set.preprocessing.description()},
           {"learned_lr", set.learned_lr ? json(*set.learned_lr) : json()},
+          {"subset_per_class", subset > 0 ? json(subset) : json()},
           {"provenance", provenance_json(set.provenance)}};
 }
 

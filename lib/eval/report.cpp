@@ -44,6 +44,10 @@ json protocol_json(const Protocol& protocol_in) {
   return table.resolved();
 }
 
+json subset_json(const EvaluationReport& report) {
+  return report.subset_per_class > 0 ? json(report.subset_per_class) : json();
+}
+
 using Row = std::vector<std::string>;
 
 Row header(bool with_best) {
@@ -104,6 +108,7 @@ json to_json(const EvaluationReport& report) {
               {"protocol_options", protocol_json(report.protocol)},
               {"dataset", report.dataset},
               {"dataset_sha256", report.dataset_sha256},
+              {"subset_per_class", subset_json(report)},
               {"tested_on", report.tested_on},
               {"class_names", report.class_names},
               {"seeds", report.seeds},
@@ -142,7 +147,12 @@ std::string to_table(const EvaluationReport& report) {
                                ? str("one network (seed ", report.seeds.front(), ")")
                                : str("mean ± population std over ", report.seeds.size(),
                                      " networks (seeds ", join(report.seeds), ")");
-  out += str(report.dataset, ", tested on ", report.tested_on, "; ", over, "\n\n");
+  out += str(report.dataset, ", tested on ", report.tested_on, "; ", over, "\n");
+  if (report.subset_per_class > 0) {
+    out += str("the set was condensed from a subset, ", report.subset_per_class,
+               " training images per class, not from the whole dataset\n");
+  }
+  out += "\n";
   out += columns(rows, {.numbers_from = 2});  // the names of set and network to the left
   if (with_best) {
     out += str("* selected on the ", report.tested_on == "test" ? "test images" : report.tested_on,

@@ -26,6 +26,8 @@ struct EvaluationReport {
   Protocol protocol;
   std::string dataset;
   std::string dataset_sha256;
+  /// Training images per class that the set was condensed from, when a subset; 0: all there are.
+  std::int64_t subset_per_class = 0;
   bool mirror_changes_class = false;  ///< of the dataset: which augmentation the protocol takes
   std::string tested_on;              ///< "test" or "held-out training images"
   std::vector<std::uint64_t> seeds;

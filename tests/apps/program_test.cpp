@@ -190,6 +190,32 @@ TEST_CASE("a run folder is explained, and its damaged files are named", "[apps]"
   CHECK_THAT(empty.err, Contains("'empty': is a folder, but of no run"));
 }
 
+TEST_CASE("a set made from a subset is announced as such", "[apps]") {
+  const Workspace workspace;
+  const auto made = workspace.retort({"condense", "--method", "random", "--dataset", "shapes",
+                                      "--images-per-class", "20", "--threads", "1", "--out",
+                                      "set.h5", "--quiet"});
+  INFO(made.err);
+  REQUIRE(made.exit_code == 0);
+  CHECK_THAT(workspace.retort({"info", "set.h5"}).out,
+             Contains("condensed from ") &&
+                 Contains("a subset, 20 training images per class, not from the whole"));
+  CHECK(nlohmann::json::parse(
+            workspace.retort({"info", "set.h5", "--json"}).out)["subset_per_class"] == 20);
+  const std::vector<std::string> evaluate{
+      "evaluate", "set.h5", "--protocol", tiny_protocol(workspace), "--runs", "1", "--threads",
+      "1",        "--out",  "judged.json"};
+  const auto judged = workspace.retort(evaluate);
+  INFO(judged.err);
+  CHECK_THAT(judged.out, Contains("condensed from a subset, 20 training images per class"));
+  CHECK(nlohmann::json::parse(read_text(workspace.path("judged.json")))["subset_per_class"] == 20);
+
+  const auto whole = condensed_shapes().retort({"info", "set.h5"});
+  CHECK_THAT(whole.out, !Contains("subset"));
+  const auto document = condensed_shapes().retort({"info", "set.h5", "--json"});
+  CHECK(nlohmann::json::parse(document.out)["subset_per_class"].is_null());
+}
+
 TEST_CASE("a set is drawn, with real images beside it", "[apps]") {
   const Workspace& workspace = condensed_shapes();
   const auto result = workspace.retort({"show", "set.h5", "--out", "grid.png", "--real", "2"});

@@ -119,6 +119,16 @@ TEST_CASE("one network has no spread", "[eval][json][table]") {
   CHECK(eval::to_json(report)["results"][0]["accuracy"]["std"] == 0.0);
 }
 
+TEST_CASE("a set condensed from a subset is announced as such", "[eval][json][table]") {
+  auto report = example();
+  CHECK(eval::to_json(report)["subset_per_class"].is_null());
+  CHECK_THAT(eval::to_table(report), !Catch::Matchers::Contains("subset"));
+  report.subset_per_class = 50;
+  CHECK(eval::to_json(report)["subset_per_class"] == 50);
+  CHECK_THAT(eval::to_table(report),
+             Catch::Matchers::Contains("condensed from a subset, 50 training images per class"));
+}
+
 TEST_CASE("the table names its protocol and lines up", "[eval][table]") {
   const auto table = eval::to_table(example());
   CHECK_THAT(table, Catch::Matchers::StartsWith("protocol dsa-300: 301 epochs, batch 256"));
