@@ -178,43 +178,64 @@ void warn_of_learned_lr(const data::SyntheticSet& set, const eval::Protocol& pro
                 "the set can do"));
 }
 
-int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
+/// One command line. Not copyable: the table is bound to its fields.
+struct CommandLine {
   cli::CommonOptions common;
-  DatasetOptions dataset_options;
-  EvaluateOptions options;
-  DeviceOptions device_options;
+  DatasetOptions dataset;
+  EvaluateOptions evaluate;
+  DeviceOptions device;
   KernelOptions kernels;
   config::OptionTable table;
-  options.describe(table);
-  dataset_options.describe(table);
-  device_options.describe(table);
-  kernels.describe(table);
-  common.describe(table);
-  const auto words = cli::parse_command(command, args, table, {{"SET"}, 1});
-  if (!words) return 0;
-  // What can be wrong is found before anything is trained.
+
+  CommandLine() {
+    evaluate.describe(table);
+    dataset.describe(table);
+    device.describe(table);
+    kernels.describe(table);
+    common.describe(table);
+  }
+  CommandLine(const CommandLine&) = delete;
+  CommandLine& operator=(const CommandLine&) = delete;
+};
+
+std::vector<Baseline> parse_baselines(const std::vector<std::string>& texts) {
+  std::vector<Baseline> baselines;
+  for (const auto& text : texts) baselines.push_back(parse_baseline(text));
+  return baselines;
+}
+
+/// What the options alone can say wrongly is found before the set is read.
+eval::EvaluationReport plan_report(const EvaluateOptions& options) {
   eval::EvaluationReport report;
   report.protocol = experiments::load_protocol(options.protocol);
   report.seeds = seeds_of(options, report.protocol);
-  std::vector<Baseline> baselines;
-  for (const auto& text : options.baselines) baselines.push_back(parse_baseline(text));
-  const at::Device device = device_options.open();
-  common.apply(program);
-  kernels.apply();
+  return report;
+}
 
-  const data::SyntheticSet set = storage::read_set(words->front());
+/// Whether everything asked for fits the set, and where the document would go.
+void check_fit(const EvaluateOptions& options, const eval::EvaluationReport& report,
+               const data::SyntheticSet& set, const std::vector<Baseline>& baselines) {
   if (!options.out.path.empty()) {
-    options.out.check(FileKind::Evaluation, words->front());
+    options.out.check(FileKind::Evaluation, report.set);
     expect_writable(options.out.path);
   }
   for (const auto& baseline : baselines) baseline_title(baseline, set);
   warn_of_learned_lr(set, report.protocol);
-  const data::ImageDataset dataset = open_for_set(dataset_options, table, set).on(device);
-  std::vector<std::string> nets = options.nets;
-  if (nets.empty()) nets.push_back(report.protocol.network_for(dataset.shape()));
-  for (const auto& net : nets) nn::make_network(net, dataset.shape(), dataset.num_classes());
+}
 
-  report.set = words->front();
+/// The names asked for, else the protocol's. @throws ConfigError for one that does not fit the data
+std::vector<std::string> networks_for(const EvaluateOptions& options,
+                                      const eval::Protocol& protocol,
+                                      const data::ImageDataset& dataset) {
+  std::vector<std::string> nets = options.nets;
+  if (nets.empty()) nets.push_back(protocol.network_for(dataset.shape()));
+  for (const auto& net : nets) nn::make_network(net, dataset.shape(), dataset.num_classes());
+  return nets;
+}
+
+/// What is trained on and tested on.
+void describe_data(eval::EvaluationReport& report, const data::SyntheticSet& set,
+                   const data::ImageDataset& dataset) {
   report.set_sha256 = sha256_file(report.set);
   report.dataset = dataset.info().name;
   report.dataset_sha256 = dataset.info().sha256;
@@ -222,21 +243,49 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   report.mirror_changes_class = dataset.info().mirror_changes_class;
   report.tested_on = "test";
   report.class_names = dataset.info().class_names;
-  const fs::path out = report_path(report, options);
-  FinishedNetworks finished(out);
-  if (finished.count() > 0) {
-    log::info(str("an interrupted evaluation left ", finished.count(), " finished networks in ",
-                  finished.path().string(), "; those that belong to this one are not made again"));
-  }
-  const Evaluation evaluation(dataset, report, nets, finished, program);
+}
+
+void announce_finished(const FinishedNetworks& finished) {
+  if (finished.count() == 0) return;
+  log::info(str("an interrupted evaluation left ", finished.count(), " finished networks in ",
+                finished.path().string(), "; those that belong to this one are not made again"));
+}
+
+/// Trains on the set and on every baseline.
+void judge(eval::EvaluationReport& report, const Evaluation& evaluation,
+           const data::SyntheticSet& set, const data::ImageDataset& dataset,
+           const std::vector<Baseline>& baselines, std::uint64_t baseline_seed) {
   report.subject = evaluation.subject(report.set, set, storage::stored_bytes(report.set));
   for (const auto& baseline : baselines) {
-    const data::SyntheticSet other =
-        make_baseline(baseline, set, dataset, std::uint64_t(options.baseline_seed));
+    const data::SyntheticSet other = make_baseline(baseline, set, dataset, baseline_seed);
     report.baselines.push_back(
         evaluation.subject(baseline_title(baseline, set), other, storage::stored_bytes(other)));
   }
-  write_report(report, out, device_options.device, common.json);
+}
+
+int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
+  CommandLine line;
+  const EvaluateOptions& options = line.evaluate;
+  const auto words = cli::parse_command(command, args, line.table, {{"SET"}, 1});
+  if (!words) return 0;
+  eval::EvaluationReport report = plan_report(options);
+  report.set = words->front();
+  const std::vector<Baseline> baselines = parse_baselines(options.baselines);
+  const at::Device device = line.device.open();
+  line.common.apply(program);
+  line.kernels.apply();
+
+  const data::SyntheticSet set = storage::read_set(report.set);
+  check_fit(options, report, set, baselines);
+  const data::ImageDataset dataset = open_for_set(line.dataset, line.table, set).on(device);
+  const std::vector<std::string> nets = networks_for(options, report.protocol, dataset);
+  describe_data(report, set, dataset);
+  const fs::path out = report_path(report, options);
+  FinishedNetworks finished(out);
+  announce_finished(finished);
+  const Evaluation evaluation(dataset, report, nets, finished, program);
+  judge(report, evaluation, set, dataset, baselines, std::uint64_t(options.baseline_seed));
+  write_report(report, out, line.device.device, line.common.json);
   finished.remove();
   return 0;
 }

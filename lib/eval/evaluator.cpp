@@ -221,6 +221,43 @@ class Run {
   train::TrainOptions options_;
 };
 
+std::int64_t tests_per_run(const Protocol& protocol) {
+  if (protocol.test_every == 0) return 1;
+  return 1 + (protocol.train_options(false).epochs - 1) / protocol.test_every;
+}
+
+/// A network that cannot be cut into chunks keeps to one thread even when it runs alone: its bits
+/// would otherwise depend on the company it has.
+/// @param batch images of a mini-batch
+std::int64_t runs_side_by_side(std::int64_t runs, const nn::Network& network, std::int64_t batch) {
+  if (!network.per_sample(nn::Mode::Train)) return runs;
+  return runs_at_once(runs, thread_count(), train::gradient_chunks(batch));
+}
+
+/// Trains and tests the network of every seed without an outcome, the first `at_once` of them one
+/// per thread. Where a stop was requested the outcome stays empty.
+void make_missing(std::vector<std::optional<FinishedRun>>& outcomes,
+                  const std::vector<std::uint64_t>& seeds, const Run& run, RunKeeper* keeper,
+                  std::int64_t at_once) {
+  const std::vector<std::size_t> missing = missing_of(outcomes);
+  std::mutex keeping;
+  const auto one = [&](std::int64_t i) {
+    const std::size_t place = missing[std::size_t(i)];
+    outcomes[place] = run(seeds[place]);
+    if (keeper == nullptr || !outcomes[place]) return;
+    const std::lock_guard lock(keeping);
+    keeper->keep(*outcomes[place]);
+  };
+  parallel_tasks(at_once, one);
+  for (std::int64_t i = at_once; i < std::int64_t(missing.size()); ++i) one(i);
+}
+
+std::vector<FinishedRun> all_of(std::vector<std::optional<FinishedRun>> outcomes) {
+  std::vector<FinishedRun> finished;
+  for (auto& outcome : outcomes) finished.push_back(std::move(*outcome));
+  return finished;
+}
+
 }  // namespace
 
 TestResult test(const nn::Network& network, const nn::NetworkState& state,
@@ -276,38 +313,19 @@ NetworkResult Evaluator::evaluate(const data::LabelledImages& training, const st
   const auto net = nn::make_network(network, dataset_.shape(), dataset_.num_classes());
   const train::TensorData data({training.images.to(dataset_.device()), training.labels});
   std::vector<std::optional<FinishedRun>> outcomes = recall(seeds, keeper);
-  const std::vector<std::size_t> missing = missing_of(outcomes);
   const double earlier_seconds = seconds_of(outcomes);
-  const auto runs = std::int64_t(missing.size());
-  const std::int64_t epochs = protocol_.train_options(false).epochs;
-  const std::int64_t tests =
-      1 + (protocol_.test_every > 0 ? (epochs - 1) / protocol_.test_every : 0);
-  Board board(progress, net->name(), runs, epochs, double(data.size()),
-              double(tests * dataset_.size(data::Split::Test)));
+  const auto missing = std::int64_t(missing_of(outcomes).size());
+  Board board(progress, net->name(), missing, protocol_.train_options(false).epochs,
+              double(data.size()),
+              double(tests_per_run(protocol_) * dataset_.size(data::Split::Test)));
   const Run run(dataset_, protocol_, *net, data, board, stop);
-
-  std::mutex keeping;
-  const auto one = [&](std::int64_t i) {
-    const std::size_t place = missing[std::size_t(i)];
-    outcomes[place] = run(seeds[place]);
-    if (keeper == nullptr || !outcomes[place]) return;
-    const std::lock_guard lock(keeping);
-    keeper->keep(*outcomes[place]);
-  };
-  // A network that cannot be cut into chunks keeps to one thread even when it runs alone: its bits
-  // would otherwise depend on the company it has.
-  const bool chunked = net->per_sample(nn::Mode::Train);
-  const std::int64_t chunks = train::gradient_chunks(std::min(protocol_.batch_size, data.size()));
-  const std::int64_t at_once = chunked ? runs_at_once(runs, thread_count(), chunks) : runs;
   with_context(str("evaluating with ", net->name()), [&] {
-    parallel_tasks(at_once, one);
-    for (std::int64_t i = at_once; i < runs; ++i) one(i);
+    make_missing(outcomes, seeds, run, keeper,
+                 runs_side_by_side(missing, *net, std::min(protocol_.batch_size, data.size())));
   });
   progress.finish();
   if (requested(stop)) throw Interrupted("the evaluation was interrupted");
-  std::vector<FinishedRun> finished;
-  for (auto& outcome : outcomes) finished.push_back(std::move(*outcome));
-  NetworkResult result = summarise(net->name(), finished);
+  NetworkResult result = summarise(net->name(), all_of(std::move(outcomes)));
   result.seconds = wall_seconds() - start + earlier_seconds;
   return result;
 }
