@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <string_view>
 
+#include "lib/core/text.h"
+
 namespace retort::commands {
 namespace {
 
@@ -22,7 +24,7 @@ std::string tame(std::string name) {
   if (name.size() > kLongestName) {
     std::size_t end = kLongestName;
     // Not within a character of UTF-8.
-    while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xc0) == 0x80) --end;
+    while (end > 0 && continues_character(name[end])) --end;
     name.resize(end);
   }
   // Some systems drop dots and blanks at the end.

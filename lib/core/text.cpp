@@ -25,10 +25,10 @@ std::vector<std::size_t> widths_of(const std::vector<Row>& rows) {
 
 }  // namespace
 
+bool continues_character(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
+
 std::size_t text_width(const std::string& text) {
-  return std::size_t(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
-  }));
+  return text.size() - std::size_t(std::count_if(text.begin(), text.end(), continues_character));
 }
 
 std::string fixed(double value, int digits) {

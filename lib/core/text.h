@@ -7,6 +7,9 @@
 
 namespace retort {
 
+/// Whether a byte of UTF-8 goes on with a character rather than begins one.
+bool continues_character(char c);
+
 /// Characters rather than bytes: continuation bytes of UTF-8 are not counted.
 std::size_t text_width(const std::string& text);
 

@@ -3,6 +3,8 @@
 #include <array>
 #include <cstdint>
 
+#include "lib/core/text.h"
+
 namespace retort::vision {
 namespace {
 
@@ -25,8 +27,6 @@ constexpr std::array<const char*, 192> kLatin{
 };
 // clang-format on
 
-bool continues(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
-
 }  // namespace
 
 std::string ascii_text(const std::string& text) {
@@ -37,9 +37,9 @@ std::string ascii_text(const std::string& text) {
       result += byte >= 0x20 && byte < 0x7F ? text[i] : '?';
       continue;
     }
-    if (continues(text[i])) continue;  // the rest of a character already replaced
+    if (continues_character(text[i])) continue;  // the rest of a character already replaced
     // Letters of the table take two bytes.
-    const bool has_next = i + 1 < text.size() && continues(text[i + 1]);
+    const bool has_next = i + 1 < text.size() && continues_character(text[i + 1]);
     const std::uint32_t letter =
         has_next && byte < 0xE0
             ? (byte & 0x1FU) << 6 | (static_cast<unsigned char>(text[i + 1]) & 0x3FU)

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "lib/core/text.h"
 #include "tests/support/catch.h"
 
 using namespace retort;
@@ -139,9 +140,7 @@ TEST_CASE("the table names its protocol and lines up", "[eval][table]") {
   std::string line;
   std::vector<std::size_t> widths;
   while (std::getline(lines, line)) {
-    std::size_t width = 0;
-    for (const char c : line) width += (static_cast<unsigned char>(c) & 0xc0) != 0x80 ? 1 : 0;
-    widths.push_back(width);
+    widths.push_back(text_width(line));
   }
   REQUIRE(widths.size() == 4);
   CHECK(std::all_of(widths.begin(), widths.end(), [&](auto w) { return w == widths[0]; }));
