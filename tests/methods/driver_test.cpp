@@ -86,6 +86,17 @@ class Scripted : public DistillationMethod {
 
 constexpr char kConfig[] = "method = scripted\nipc = 1\nseed = 1\niterations = 6\n";
 
+/// A protocol that trains long enough to be measured.
+eval::Protocol own_protocol() {
+  eval::Protocol protocol;
+  protocol.name = "short";
+  protocol.epochs = 20;
+  protocol.schedule = "steps";
+  protocol.networks = 1;
+  protocol.net = "ConvNet-2-w8";
+  return protocol;
+}
+
 struct Folder {
   testing::TemporaryFolder temporary{"retort-driver-test"};
   std::filesystem::path root = temporary.path();
@@ -102,6 +113,13 @@ struct Folder {
     again.resume = true;
     return again;
   }
+  /// With a check after every third iteration.
+  DriverOptions checking() const {
+    DriverOptions checked = options();
+    checked.eval_every = 3;
+    checked.eval_protocol = own_protocol();
+    return checked;
+  }
 };
 
 float first_pixel(const data::SyntheticSet& set) { return set.images[0][0][0][0].item<float>(); }
@@ -117,15 +135,29 @@ RunOutcome drive(Scripted& method, const DriverOptions& options, StopFlag& stop,
   return methods::run(method, run, options, progress, stop);
 }
 
-/// A protocol that trains long enough to be measured.
-eval::Protocol own_protocol() {
-  eval::Protocol protocol;
-  protocol.name = "short";
-  protocol.epochs = 20;
-  protocol.schedule = "steps";
-  protocol.networks = 1;
-  protocol.net = "ConvNet-2-w8";
-  return protocol;
+/// Never asked to stop.
+RunOutcome drive(Scripted& method, const DriverOptions& options,
+                 ProgressSink& progress = no_progress()) {
+  StopFlag stop;
+  return drive(method, options, stop, progress);
+}
+
+/// A run that is asked to stop in the middle of its third iteration, and leaves a checkpoint.
+void drive_and_stop(const DriverOptions& options) {
+  StopFlag stop;
+  Scripted method;
+  method.stop = &stop;
+  method.stop_at = 2;
+  CHECK_THROWS_WITH_TEXT(drive(method, options, stop), Interrupted, "stopped after iteration 3");
+}
+
+/// A run that is asked to stop before its first iteration, and leaves no checkpoint.
+void drive_and_stop_preparing(const DriverOptions& options) {
+  StopFlag stop;
+  Scripted method;
+  method.stop = &stop;
+  method.stop_while_initializing = true;
+  CHECK_THROWS_WITH_TEXT(drive(method, options, stop), Interrupted, "while preparing");
 }
 
 /// Takes warnings, which the test program does not expect, while it lives.
@@ -152,8 +184,7 @@ TEST_CASE("a run writes its folder: configuration, metrics, log, picture and set
           "[methods][driver]") {
   const Folder folder;
   Scripted method;
-  StopFlag stop;
-  const RunOutcome outcome = drive(method, folder.options(), stop);
+  const RunOutcome outcome = drive(method, folder.options());
   const RunFolder& run = folder.run;
   CHECK(outcome.iterations == 6);
   CHECK(std::filesystem::exists(run.config()));
@@ -177,45 +208,34 @@ TEST_CASE("an interrupted run saves, says so, and goes on where it was", "[metho
   SECTION("noticed by an update, which is made again") { first.leave_at = 2; }
   CHECK_THROWS_WITH_TEXT(drive(first, folder.options(), stop), Interrupted, "--resume");
   CHECK(read_text(folder.run.log()).find("warning: stopped after iteration") != std::string::npos);
-  StopFlag go;
   Scripted second;
-  const RunOutcome outcome = drive(second, folder.resuming(), go);
+  const RunOutcome outcome = drive(second, folder.resuming());
   CHECK(first_pixel(outcome.set) == 15);
   CHECK(rows(folder.run.metrics()) == 6);
 }
 
 TEST_CASE("a stop while preparing leaves a folder that can be resumed", "[methods][resume]") {
   const Folder folder;
-  StopFlag stop;
-  Scripted first;
-  first.stop = &stop;
-  first.stop_while_initializing = true;
-  CHECK_THROWS_WITH_TEXT(drive(first, folder.options(), stop), Interrupted, "while preparing");
+  drive_and_stop_preparing(folder.options());
   CHECK(read_text(folder.run.config()) == kConfig);
-  StopFlag go;
   Scripted second;
   DriverOptions other = folder.resuming();
   other.config_text = "method = scripted\nipc = 1\nseed = 2\niterations = 6\n";
-  CHECK_THROWS_WITH_TEXT(drive(second, other, go), ConfigError, "seed: 1 / 2");
-  CHECK(first_pixel(drive(second, folder.resuming(), go).set) == 15);
+  CHECK_THROWS_WITH_TEXT(drive(second, other), ConfigError, "seed: 1 / 2");
+  CHECK(first_pixel(drive(second, folder.resuming()).set) == 15);
 }
 
 TEST_CASE("a resumed run keeps its time budget and its copy, and neither is part of its options",
           "[methods][resume]") {
   const Folder folder;
-  StopFlag stop;
-  Scripted first;
-  first.stop = &stop;
-  first.stop_while_initializing = true;
   DriverOptions options = folder.options();
   options.out = folder.root / "copy.h5";
   options.time_budget_seconds = 1e-9;
-  CHECK_THROWS_AS(drive(first, options, stop), Interrupted);
-  StopFlag go;
+  drive_and_stop_preparing(options);
   Scripted second;
 
   SECTION("by itself") {
-    const RunOutcome outcome = drive(second, folder.resuming(), go);
+    const RunOutcome outcome = drive(second, folder.resuming());
     CHECK(outcome.iterations == 1);
     CHECK(outcome.out == options.out);
     CHECK(at::equal(storage::read_set(*options.out).images, outcome.set.images));
@@ -224,21 +244,20 @@ TEST_CASE("a resumed run keeps its time budget and its copy, and neither is part
     DriverOptions other = folder.resuming();
     other.out = folder.root / "elsewhere.h5";
     other.time_budget_seconds = 0;
-    CHECK(drive(second, other, go).iterations == 6);
+    CHECK(drive(second, other).iterations == 6);
     CHECK(std::filesystem::exists(*other.out));
     CHECK_FALSE(std::filesystem::exists(*options.out));
     Scripted third;
-    CHECK(drive(third, folder.resuming(), go).out == other.out);
+    CHECK(drive(third, folder.resuming()).out == other.out);
   }
   SECTION("a damaged record is named") {
     write_text(folder.run.session(), "time-budget = soon\n");
-    CHECK_THROWS_WITH_TEXT(drive(second, folder.resuming(), go), ConfigError, "session.cfg:1");
+    CHECK_THROWS_WITH_TEXT(drive(second, folder.resuming()), ConfigError, "session.cfg:1");
   }
 }
 
 TEST_CASE("preparation that takes longer than the time budget is foretold", "[methods][driver]") {
   const Folder folder;
-  StopFlag stop;
   Scripted method;
   method.setup_flops = 1e18;
   DriverOptions options = folder.options();
@@ -247,7 +266,7 @@ TEST_CASE("preparation that takes longer than the time budget is foretold", "[me
   const auto before = log::set_sink([&](log::Level level, const std::string& message) {
     if (level == log::Level::Warn) warning = message;
   });
-  drive(method, options, stop);
+  drive(method, options);
   log::set_sink(before);
   CHECK(warning.find("preparation alone is predicted to take") != std::string::npos);
 }
@@ -255,9 +274,8 @@ TEST_CASE("preparation that takes longer than the time budget is foretold", "[me
 TEST_CASE("resuming a finished run writes the result again and trains nothing",
           "[methods][resume]") {
   const Folder folder;
-  StopFlag stop;
   Scripted first;
-  const RunOutcome outcome = drive(first, folder.options(), stop);
+  const RunOutcome outcome = drive(first, folder.options());
   CHECK(outcome.last_loss == 1.0);
   DriverOptions options = folder.resuming();
   options.out = folder.root / "copy.h5";
@@ -267,7 +285,7 @@ TEST_CASE("resuming a finished run writes the result again and trains nothing",
     // What a kill between the set and the rest leaves.
     std::filesystem::remove(folder.run.grid());
     write_text(folder.run.checkpoint(), "stale");
-    const RunOutcome result = drive(again, options, stop);
+    const RunOutcome result = drive(again, options);
     CHECK(result.already_finished);
     CHECK_FALSE(result.last_loss.has_value());
     CHECK(at::equal(storage::read_set(*options.out).images, outcome.set.images));
@@ -276,7 +294,7 @@ TEST_CASE("resuming a finished run writes the result again and trains nothing",
   }
   SECTION("with others it is refused, and they are named") {
     options.config_text = "method = scripted\nipc = 10\nseed = 5\niterations = 6\n";
-    CHECK_THROWS_WITH_TEXT(drive(again, options, stop), ConfigError,
+    CHECK_THROWS_WITH_TEXT(drive(again, options), ConfigError,
                            "other options (theirs / yours): ipc: 1 / 10, seed: 1 / 5;");
     CHECK_FALSE(std::filesystem::exists(*options.out));
   }
@@ -284,16 +302,11 @@ TEST_CASE("resuming a finished run writes the result again and trains nothing",
 
 TEST_CASE("a checkpoint of other options is refused, and they are named", "[methods][resume]") {
   const Folder folder;
-  StopFlag stop;
-  Scripted first;
-  first.stop = &stop;
-  first.stop_at = 2;
-  CHECK_THROWS_AS(drive(first, folder.options(), stop), Interrupted);
-  StopFlag go;
+  drive_and_stop(folder.options());
   Scripted second;
   DriverOptions options = folder.resuming();
   options.config_text = with_iterations(kConfig, 7);
-  CHECK_THROWS_WITH_TEXT(drive(second, options, go), ConfigError,
+  CHECK_THROWS_WITH_TEXT(drive(second, options), ConfigError,
                          "other options (theirs / yours): iterations: 6 / 7;");
   CHECK(read_text(folder.run.config()) == kConfig);
 }
@@ -301,7 +314,6 @@ TEST_CASE("a checkpoint of other options is refused, and they are named", "[meth
 TEST_CASE("numbers that are not finite stop the run with what, when and the checkpoint kept",
           "[methods][driver]") {
   const Folder folder;
-  StopFlag stop;
   Scripted method;
   DriverOptions options = folder.options();
   options.checkpoint_every = 2;
@@ -323,7 +335,7 @@ TEST_CASE("numbers that are not finite stop the run with what, when and the chec
     options.checkpoint_every = 4;
     text = "the synthetic images are not finite after 6 iterations; the checkpoint of iteration 4";
   }
-  CHECK_THROWS_WITH_TEXT(drive(method, options, stop), NumericalError, text);
+  CHECK_THROWS_WITH_TEXT(drive(method, options), NumericalError, text);
   CHECK(std::filesystem::exists(folder.run.checkpoint()));
   CHECK_FALSE(std::filesystem::exists(folder.run.set()));
   CHECK(read_text(folder.run.log()).find("error: " + text) != std::string::npos);
@@ -331,34 +343,32 @@ TEST_CASE("numbers that are not finite stop the run with what, when and the chec
 
 TEST_CASE("a run that the data does not allow leaves no folder behind", "[methods][driver]") {
   const Folder folder;
-  StopFlag stop;
   Scripted method;
   method.refuse_data = true;
-  CHECK_THROWS_WITH_TEXT(drive(method, folder.options(), stop), ConfigError, "too small");
+  CHECK_THROWS_WITH_TEXT(drive(method, folder.options()), ConfigError, "too small");
   CHECK(std::filesystem::is_empty(folder.root));
 }
 
 TEST_CASE("an error after an iteration leaves the folder and clears the progress",
           "[methods][driver]") {
   const Folder folder;
-  StopFlag stop;
   Scripted method;
   Finishes progress;
   SECTION("of the options") {
     method.on_update = [](std::int64_t iteration) {
       if (iteration == 2) throw ConfigError("found out late");
     };
-    CHECK_THROWS_WITH_TEXT(drive(method, folder.options(), stop, progress), ConfigError, "late");
+    CHECK_THROWS_WITH_TEXT(drive(method, folder.options(), progress), ConfigError, "late");
   }
   SECTION("of the numbers") {
     method.on_update = [](std::int64_t iteration) {
       if (iteration == 2) throw NumericalError("lost its meaning");
     };
-    CHECK_THROWS_WITH_TEXT(drive(method, folder.options(), stop, progress), NumericalError, "lost");
+    CHECK_THROWS_WITH_TEXT(drive(method, folder.options(), progress), NumericalError, "lost");
   }
   SECTION("of anything else") {
     method.on_update = [](std::int64_t iteration) { TORCH_CHECK(iteration != 2, "in a library"); };
-    CHECK_THROWS_AS(drive(method, folder.options(), stop, progress), c10::Error);
+    CHECK_THROWS_AS(drive(method, folder.options(), progress), c10::Error);
   }
   CHECK(progress.finished);
   CHECK(rows(folder.run.metrics()) == 2);
@@ -366,55 +376,49 @@ TEST_CASE("an error after an iteration leaves the folder and clears the progress
 
 TEST_CASE("what killed writes left goes when the run goes on", "[methods][resume]") {
   const Folder folder;
-  StopFlag stop;
-  Scripted first;
-  first.stop = &stop;
-  first.stop_at = 2;
-  CHECK_THROWS_AS(drive(first, folder.options(), stop), Interrupted);
+  drive_and_stop(folder.options());
   const std::filesystem::path half = folder.run.checkpoint().string() + ".tmp.4711";
   write_text(half, "half");
-  StopFlag go;
   Scripted second;
-  drive(second, folder.resuming(), go);
+  drive(second, folder.resuming());
   CHECK_FALSE(std::filesystem::exists(half));
   write_text(half, "half");
-  drive(second, folder.resuming(), go);  // finished already
+  drive(second, folder.resuming());  // finished already
   CHECK_FALSE(std::filesystem::exists(half));
 }
 
 TEST_CASE("a time budget ends the run properly and the configuration replays the iterations",
           "[methods][driver]") {
   const Folder folder;
-  StopFlag stop;
   Scripted method;
   DriverOptions options = folder.options();
   options.time_budget_seconds = 1e-9;
-  CHECK(drive(method, options, stop).iterations == 1);
+  CHECK(drive(method, options).iterations == 1);
   CHECK(read_text(folder.run.config()) == with_iterations(kConfig, 1));
 
   Scripted again;
   SECTION("the same command with --resume finds it finished") {
     options.resume = true;
-    CHECK(drive(again, options, stop).already_finished);
+    CHECK(drive(again, options).already_finished);
   }
   SECTION("its plan without a budget finds it finished: the budget is remembered") {
-    CHECK(drive(again, folder.resuming(), stop).already_finished);
+    CHECK(drive(again, folder.resuming()).already_finished);
   }
   SECTION("its own configuration finds it finished, and it can still go on") {
     DriverOptions own = folder.resuming();
     own.config_text = with_iterations(kConfig, 1);
-    CHECK(drive(again, own, stop).already_finished);
+    CHECK(drive(again, own).already_finished);
     CHECK(std::filesystem::exists(folder.run.checkpoint()));
   }
   SECTION("a kill before config.cfg was rewritten is made up for") {
     write_text(folder.run.config(), kConfig);
-    CHECK(drive(again, folder.resuming(), stop).already_finished);
+    CHECK(drive(again, folder.resuming()).already_finished);
     CHECK(read_text(folder.run.config()) == with_iterations(kConfig, 1));
   }
   SECTION("other iterations than the planned ones are another run") {
     options.resume = true;
     options.config_text = with_iterations(kConfig, 7);
-    CHECK_THROWS_WITH_TEXT(drive(again, options, stop), ConfigError, "iterations: 6 / 7");
+    CHECK_THROWS_WITH_TEXT(drive(again, options), ConfigError, "iterations: 6 / 7");
   }
 }
 
@@ -441,9 +445,8 @@ TEST_CASE("a run that its time budget ended goes on with a larger one to the sam
     CHECK_THROWS_AS(drive(second, more, stop), Interrupted);
     more.time_budget_seconds.reset();
   }
-  StopFlag go;
   Scripted third;
-  const RunOutcome outcome = drive(third, more, go);
+  const RunOutcome outcome = drive(third, more);
   CHECK_FALSE(outcome.already_finished);
   CHECK(outcome.iterations == 6);
   CHECK(at::equal(storage::read_set(folder.run.set()).images,
@@ -452,18 +455,15 @@ TEST_CASE("a run that its time budget ended goes on with a larger one to the sam
   CHECK(rows(folder.run.metrics()) == 6);
   CHECK_FALSE(std::filesystem::exists(folder.run.checkpoint()));
   Scripted fourth;
-  CHECK(drive(fourth, folder.resuming(), go).already_finished);
+  CHECK(drive(fourth, folder.resuming()).already_finished);
 }
 
 TEST_CASE("checks during a run do not use up its time budget", "[methods][driver]") {
   const Folder folder;
-  StopFlag stop;
   Scripted method;
-  DriverOptions options = folder.options();
-  options.eval_every = 3;
-  options.eval_protocol = own_protocol();
+  DriverOptions options = folder.checking();
   const double before = wall_seconds();
-  const RunOutcome outcome = drive(method, options, stop);
+  const RunOutcome outcome = drive(method, options);
   const double all = wall_seconds() - before;
   CHECK(outcome.wall_seconds < 0.5 * all);
   const std::string table = read_text(folder.run.evaluations());
@@ -474,13 +474,10 @@ TEST_CASE("checks during a run do not use up its time budget", "[methods][driver
 
 TEST_CASE("a check names its spread and its seeds", "[methods][driver]") {
   const Folder folder;
-  StopFlag stop;
   Scripted method;
-  DriverOptions options = folder.options();
-  options.eval_every = 3;
-  options.eval_protocol = own_protocol();
+  DriverOptions options = folder.checking();
   options.eval_protocol.networks = 2;
-  drive(method, options, stop);
+  drive(method, options);
   CHECK(rows(folder.run.evaluations()) == 2);
   CHECK(read_text(folder.run.evaluations()).find(",2,0 1\n") != std::string::npos);
   const std::string log = read_text(folder.run.log());
@@ -491,27 +488,21 @@ TEST_CASE("a check names its spread and its seeds", "[methods][driver]") {
 
 TEST_CASE("checks that cannot be made are refused before the method starts", "[methods][driver]") {
   const Folder folder;
-  StopFlag stop;
   Scripted method;
   method.refuse_data = true;  // heard of only if the method was asked first
-  DriverOptions options = folder.options();
-  options.eval_every = 3;
-  options.eval_protocol = own_protocol();
+  DriverOptions options = folder.checking();
   options.eval_protocol.net = "ConvNet-9";  // too deep for the images
-  CHECK_THROWS_WITH_TEXT(drive(method, options, stop), ConfigError, "protocol short: ");
+  CHECK_THROWS_WITH_TEXT(drive(method, options), ConfigError, "protocol short: ");
   CHECK(std::filesystem::is_empty(folder.root));
 }
 
 TEST_CASE("a check that diverges is a warning and a row without a result", "[methods][driver]") {
   const Folder folder;
-  StopFlag stop;
   Scripted method;
-  DriverOptions options = folder.options();
-  options.eval_every = 3;
-  options.eval_protocol = own_protocol();
+  DriverOptions options = folder.checking();
   options.eval_protocol.lr = 1e38;
   const Quiet quiet;
-  CHECK(drive(method, options, stop).iterations == 6);
+  CHECK(drive(method, options).iterations == 6);
   const std::string table = read_text(folder.run.evaluations());
   CHECK(table.find("\n3,short,held-out training images,,,1,0\n") != std::string::npos);
   CHECK(table.find("\n6,short,held-out training images,,,1,0\n") != std::string::npos);
@@ -522,19 +513,12 @@ TEST_CASE("a check that diverges is a warning and a row without a result", "[met
 TEST_CASE("a check that was stopped on the way is made first when the run goes on",
           "[methods][resume]") {
   const Folder folder;
-  StopFlag stop;
-  Scripted first;
-  first.stop = &stop;
-  first.stop_at = 2;
-  DriverOptions options = folder.options();
-  options.eval_every = 3;
-  options.eval_protocol = own_protocol();
-  CHECK_THROWS_WITH_TEXT(drive(first, options, stop), Interrupted, "stopped after iteration 3");
+  DriverOptions options = folder.checking();
+  drive_and_stop(options);
   CHECK_FALSE(std::filesystem::exists(folder.run.evaluations()));
-  StopFlag go;
   Scripted second;
   options.resume = true;
-  CHECK(first_pixel(drive(second, options, go).set) == 15);
+  CHECK(first_pixel(drive(second, options).set) == 15);
   CHECK(rows(folder.run.evaluations()) == 2);
 }
 
