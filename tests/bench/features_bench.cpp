@@ -11,8 +11,7 @@ class FeatureComparison : public Comparison {
   FeatureComparison(Scene& scene, const std::string& workload, Style style)
       : scene_(scene), workload_(workload), style_(style) {
     const auto& dataset = scene.workloads.get(workload);
-    network_ =
-        nn::make_network("ConvNet-3" + scene.sizes.width, dataset.shape(), dataset.num_classes());
+    network_ = default_network(scene.sizes, dataset);
     state_ = network_->initialize(Rng(3));
     images_ = training_batch(dataset, 0, scene.sizes.feature_images).images;
   }

@@ -49,8 +49,7 @@ class GradientComparison : public Comparison {
                      Style style)
       : scene_(scene), key_(str(wanted.name, "/", workload)), style_(style) {
     const auto& dataset = scene.workloads.get(workload);
-    network_ =
-        nn::make_network("ConvNet-3" + scene.sizes.width, dataset.shape(), dataset.num_classes());
+    network_ = default_network(scene.sizes, dataset);
     state_ = network_->initialize(Rng(3));
     for (std::int64_t c = 0; c < wanted.classes; ++c) {
       const Tensor& members = dataset.class_indices(c);
@@ -106,18 +105,7 @@ std::vector<Line> gradient_lines(Scene& scene) {
       {"chain/classes:10", 10, 1, ipc},
       {"chain/classes:1", 1, 1, 10 * ipc},
   };
-  std::vector<Line> lines;
-  for (const GradientCase& wanted : cases) {
-    for (const std::string& workload : Workloads::names()) {
-      for (const Style style : kStyles) {
-        lines.push_back(
-            {style_name(style), str(wanted.name, "/", workload), [&scene, workload, wanted, style] {
-               return std::make_unique<GradientComparison>(scene, workload, wanted, style);
-             }});
-      }
-    }
-  }
-  return lines;
+  return lines_of<GradientComparison>(scene, cases);
 }
 
 }  // namespace retort::bench

@@ -8,6 +8,7 @@
 
 #include "tests/bench/check.h"
 #include "tests/bench/comparison.h"
+#include "tests/bench/plain_convnet.h"
 #include "tests/bench/workload.h"
 
 namespace retort::bench {
@@ -25,6 +26,24 @@ struct Scene {
   Workloads workloads;
   ExactResults exact;
 };
+
+/// A line per case, workload and style, whose work is called "<name of the case>/<workload>".
+/// @tparam Compared constructed from scene, workload, case and style
+template <class Compared, class Case>
+std::vector<Line> lines_of(Scene& scene, const std::vector<Case>& cases) {
+  std::vector<Line> lines;
+  for (const Case& wanted : cases) {
+    for (const std::string& workload : Workloads::names()) {
+      for (const Style style : kStyles) {
+        lines.push_back(
+            {style_name(style), wanted.name + "/" + workload, [&scene, workload, wanted, style] {
+               return std::make_unique<Compared>(scene, workload, wanted, style);
+             }});
+      }
+    }
+  }
+  return lines;
+}
 
 std::vector<Line> feature_lines(Scene& scene);
 std::vector<Line> matching_lines(Scene& scene);

@@ -110,18 +110,7 @@ std::vector<Line> matching_lines(Scene& scene) {
       {"datadam", "datadam", "ConvNet-3-BN" + sizes.width, sizes.datadam_batch},
       {"datadam-instancenorm", "datadam", "ConvNet-3" + sizes.width, sizes.datadam_batch},
   };
-  std::vector<Line> lines;
-  for (const MatchingCase& wanted : cases) {
-    for (const std::string& workload : Workloads::names()) {
-      for (const Style style : kStyles) {
-        lines.push_back(
-            {style_name(style), str(wanted.name, "/", workload), [&scene, workload, wanted, style] {
-               return std::make_unique<MatchingComparison>(scene, workload, wanted, style);
-             }});
-      }
-    }
-  }
-  return lines;
+  return lines_of<MatchingComparison>(scene, cases);
 }
 
 }  // namespace retort::bench

@@ -23,8 +23,7 @@ class StackComparison : public Comparison {
   StackComparison(Scene& scene, const std::string& workload, std::int64_t networks, Against against)
       : scene_(scene), key_(str("stacked/", workload, "/networks:", networks)), against_(against) {
     const auto& dataset = scene.workloads.get(workload);
-    network_ =
-        nn::make_network("ConvNet-3" + scene.sizes.width, dataset.shape(), dataset.num_classes());
+    network_ = default_network(scene.sizes, dataset);
     const std::int64_t n = scene.sizes.stack_batch;
     Tensors images;
     Tensors labels;

@@ -28,8 +28,7 @@ class StepComparison : public Comparison {
   StepComparison(Scene& scene, const std::string& workload, std::int64_t batch, Style style)
       : scene_(scene), key_(str("train/", workload, "/batch:", batch)), style_(style) {
     const auto& dataset = scene.workloads.get(workload);
-    network_ =
-        nn::make_network("ConvNet-3" + scene.sizes.width, dataset.shape(), dataset.num_classes());
+    network_ = default_network(scene.sizes, dataset);
     state_ = network_->initialize(Rng(3));
     batch_ = training_batch(dataset, 0, batch);
   }
@@ -88,8 +87,7 @@ class EpochComparison : public Comparison {
         key_(str("epoch/", workload, "/images:", wanted.ipc, "/networks:", wanted.networks)),
         style_(style) {
     const auto& dataset = scene.workloads.get(workload);
-    network_ =
-        nn::make_network("ConvNet-3" + scene.sizes.width, dataset.shape(), dataset.num_classes());
+    network_ = default_network(scene.sizes, dataset);
     const Batch batch = training_batch(dataset, 0, wanted.ipc * dataset.num_classes());
     auto protocol = experiments::load_protocol("dsa");
     protocol.batch_size = scene.sizes.epoch_batch;

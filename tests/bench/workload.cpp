@@ -65,6 +65,11 @@ const data::ImageDataset& Workloads::get(const std::string& name) {
   return *dataset;
 }
 
+std::unique_ptr<nn::Network> default_network(const Sizes& sizes,
+                                             const data::ImageDataset& dataset) {
+  return nn::make_network("ConvNet-3" + sizes.width, dataset.shape(), dataset.num_classes());
+}
+
 Batch training_batch(const data::ImageDataset& dataset, std::int64_t first, std::int64_t count) {
   const Tensor rows = at::arange(first, first + count, at::kLong);
   return {dataset.batch(data::Split::Train, rows),

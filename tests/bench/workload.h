@@ -9,6 +9,7 @@
 
 #include "lib/data/image_dataset.h"
 #include "lib/data/synthetic_set.h"
+#include "lib/nn/network.h"
 
 namespace retort::bench {
 
@@ -43,6 +44,9 @@ class Workloads {
   std::int64_t train_per_class_;
   std::map<std::string, std::unique_ptr<data::ImageDataset>> made_;
 };
+
+/// The papers' network, of the width that the sizes ask for.
+std::unique_ptr<nn::Network> default_network(const Sizes& sizes, const data::ImageDataset& dataset);
 
 struct Batch {
   Tensor images;  ///< [N,C,H,W] preprocessed
