@@ -1,5 +1,8 @@
+#include <algorithm>
+
 #include <ATen/Context.h>
 
+#include "lib/kernels/loops/loops.h"
 #include "lib/kernels/policy.h"
 #include "tests/methods/small.h"
 #include "tests/support/catch.h"
@@ -17,44 +20,78 @@ struct Restore {
   }
 };
 
-/// The synthetic images after 100 iterations.
-Tensor images_after_100(const std::string& method, kernels::Policy policy, bool onednn) {
-  const Restore restore;
-  kernels::set_policy(policy);
-  at::globalContext().setUserEnabledMkldnn(onednn);
-  methods::RunContext run{.dataset = shapes(), .ipc = 2, .rng = Rng(5)};
-  const auto m = small_method(method, "100", {{"net", "ConvNet-3-w64"}});
-  m->initialize(run);
-  for (std::int64_t i = 0; i < m->iterations(); ++i) m->update(i);
-  return m->snapshot().images;
-}
+struct Trajectory {
+  std::string method;
+  std::string net;
+  std::string iterations;
+  std::uint64_t seed;
+  std::string image_optimizer = "sgd";  ///< adam's first steps have the signs of the gradient
+
+  /// The synthetic images at its end.
+  Tensor images(kernels::Policy policy, bool onednn = true) const {
+    const Restore restore;
+    kernels::set_policy(policy);
+    at::globalContext().setUserEnabledMkldnn(onednn);
+    methods::RunContext run{.dataset = shapes(), .ipc = 2, .rng = Rng(seed)};
+    const auto m =
+        small_method(method, iterations, {{"net", net}, {"image-optimizer", image_optimizer}});
+    m->initialize(run);
+    for (std::int64_t i = 0; i < m->iterations(); ++i) m->update(i);
+    return m->snapshot().images;
+  }
+};
 
 double distance(const Tensor& a, const Tensor& b) {
   return ((a - b).norm() / b.norm()).item<double>();
 }
 
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+bool have_kernels() {
+  if (kernels::available_loops().count > 0) return true;
+  WARN("SKIPPED: no AVX2, our kernels do not run here");
+  return false;
+}
+
 }  // namespace
 
-TEST_CASE("100 iterations on our kernels stay as close to the reference as another summation order",
-          "[methods][kernels][slow]") {
-  using kernels::Policy;
+// Later the first ReLU that falls on its other side sets two trajectories apart for good.
+TEST_CASE("10 iterations on our kernels end where the reference does, but by rounding",
+          "[methods][kernels]") {
+  if (!have_kernels()) return;
   for (const std::string method : {"dm", "gm"}) {
     INFO(method);
-    const Tensor reference = images_after_100(method, Policy::Reference, true);
-    // LibTorch's own convolution without oneDNN adds the same products in another order.
-    const Tensor reordered = images_after_100(method, Policy::Reference, false);
+    const Trajectory ten{method, "ConvNet-3-w32", "10", 5};
     kernels::reset_counters();
-    const Tensor fast = images_after_100(method, Policy::Fast, true);
-    if (kernels::counters().convnet_fast == 0) {
-      WARN("SKIPPED: no AVX2, our kernels do not run here");
-      return;
+    const Tensor ours = ten.images(kernels::Policy::Fast);
+    CHECK(kernels::counters().convnet_fast > 0);
+    const double found = distance(ours, ten.images(kernels::Policy::Reference));
+    CHECK(found > 0);  // another path
+    CHECK(found < 1e-5);
+  }
+}
+
+// Minutes, so run by name: how far 100 iterations part at the papers' width, in medians since the
+// trajectories are chaotic. LibTorch's own convolution without oneDNN adds the same products in
+// another order.
+TEST_CASE("100 iterations on our kernels stay as close to the reference as another summation order",
+          "[.closeness]") {
+  if (!have_kernels()) return;
+  for (const std::string method : {"dm", "gm"}) {
+    std::vector<double> reordered;
+    std::vector<double> ours;
+    for (const std::uint64_t seed : {5, 6, 7, 8, 9}) {
+      const Trajectory hundred{method, "ConvNet-3", "100", seed, method == "gm" ? "adam" : "sgd"};
+      const Tensor reference = hundred.images(kernels::Policy::Reference);
+      reordered.push_back(distance(hundred.images(kernels::Policy::Reference, false), reference));
+      ours.push_back(distance(hundred.images(kernels::Policy::Fast), reference));
+      WARN(method << " seed " << seed << ": reordered " << reordered.back() << ", ours "
+                  << ours.back());
     }
-    const double expected = distance(reordered, reference);
-    const double found = distance(fast, reference);
-    INFO("reordered " << expected << ", ours " << found);
-    CHECK(expected > 0);
-    CHECK(found > 0);
-    // One ReLU that falls on its other side sets both apart, sooner or later by chance.
-    CHECK(found < 10 * expected);
+    INFO(method << ", medians: reordered " << median(reordered) << ", ours " << median(ours));
+    CHECK(median(ours) < 2 * median(reordered));
   }
 }
