@@ -46,7 +46,13 @@ nlohmann::json kernel_counts() {
           {"attention_fallback", counters.attention_fallback},
           {"batch_norm_fast", counters.batch_norm_fast},
           {"batch_norm_fallback", counters.batch_norm_fallback},
-          {"second_order", counters.second_order}};
+          {"second_order", counters.second_order},
+          {"device_block_fast", counters.device_block_fast},
+          {"device_block_fallback", counters.device_block_fallback},
+          {"device_augment_fast", counters.device_augment_fast},
+          {"device_augment_fallback", counters.device_augment_fallback},
+          {"device_step_fast", counters.device_step_fast},
+          {"device_step_fallback", counters.device_step_fallback}};
 }
 
 }  // namespace retort::commands

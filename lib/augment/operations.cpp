@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "lib/augment/device_operations.h"
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 
@@ -52,6 +53,7 @@ Tensor color(const Strategy& s, const Draw& d, const Tensor& images) {
   const Doubles vivid = mapped(d.saturation, [&](double u) { return u * s.saturation; });
   const Doubles contrast =
       mapped(d.contrast, [&](double u) { return 1 + s.contrast * (2 * u - 1); });
+  if (Tensor y = color_on_device(images, shift, vivid, contrast); y.defined()) return y;
   Tensor x = images;
   if (shift.size() > 1) {
     x = x + column(shift, x);
@@ -87,6 +89,7 @@ Tensor crop(const Draw& d, const Tensor& x) {
   expect_values(d.shift_row, x, "shift_row");
   expect_values(d.shift_col, x, "shift_col");
   if (all_are(d.shift_row, std::int64_t{0}) && all_are(d.shift_col, std::int64_t{0})) return x;
+  if (Tensor y = crop_on_device(x, d.shift_row, d.shift_col); y.defined()) return y;
   if (d.shift_row.size() > 1 || d.shift_col.size() > 1) {
     return crop_per_sample(x, d.shift_row, d.shift_col);
   }
@@ -107,15 +110,22 @@ Tensor cutout(const Strategy& s, const Draw& d, const Tensor& x) {
   expect_values(d.center_col, x, "center_col");
   const std::int64_t height = x.size(2);
   const std::int64_t width = x.size(3);
-  const Tensor rows = erased_span(d.center_row, height, rounded_share(height, s.cutout_ratio));
-  const Tensor cols = erased_span(d.center_col, width, rounded_share(width, s.cutout_ratio));
+  const std::int64_t down = rounded_share(height, s.cutout_ratio);
+  const std::int64_t across = rounded_share(width, s.cutout_ratio);
+  if (Tensor y = cutout_on_device(x, d.center_row, d.center_col, down, across); y.defined()) {
+    return y;
+  }
+  const Tensor rows = erased_span(d.center_row, height, down);
+  const Tensor cols = erased_span(d.center_col, width, across);
   const Tensor kept = (rows.unsqueeze(2) & cols.unsqueeze(1)).logical_not();
   return x * kept.unsqueeze(1).to(x.options());
 }
 
 Tensor flip(const Draw& d, const Tensor& x) {
   expect_values(d.flip, x, "flip");
-  if (d.flip.size() == 1) return d.flip[0] < 0.5 ? x.flip(3) : x;
+  if (d.flip.size() == 1 && !(d.flip[0] < 0.5)) return x;
+  if (Tensor y = flip_on_device(x, d.flip); y.defined()) return y;
+  if (d.flip.size() == 1) return x.flip(3);
   const Tensor mirrored = (at::tensor(d.flip, at::kDouble) < 0.5).to(x.device());
   return at::where(mirrored.view({-1, 1, 1, 1}), x.flip(3), x);
 }
@@ -164,6 +174,7 @@ Tensor scale(const Strategy& s, const Draw& d, const Tensor& x) {
   expect_values(d.scale_x, x, "scale_x");
   expect_values(d.scale_y, x, "scale_y");
   if (all_are(d.scale_x, 1.0) && all_are(d.scale_y, 1.0)) return x;
+  if (Tensor y = scale_on_device(x, d.scale_x, d.scale_y); y.defined()) return y;
   const Doubles zeros_x(d.scale_x.size());
   const Doubles zeros_y(d.scale_y.size());
   return resample(x, {d.scale_x, zeros_y, zeros_x, d.scale_y}, s.align_corners);
@@ -172,6 +183,7 @@ Tensor scale(const Strategy& s, const Draw& d, const Tensor& x) {
 Tensor rotate(const Strategy& s, const Draw& d, const Tensor& x) {
   expect_values(d.angle, x, "angle");
   if (all_are(d.angle, 0.0)) return x;
+  if (Tensor y = rotate_on_device(x, d.angle, s.align_corners); y.defined()) return y;
   const Doubles cosine = mapped(d.angle, [](double t) { return std::cos(t); });
   const Doubles sine = mapped(d.angle, [](double t) { return std::sin(t); });
   const Doubles minus_sine = mapped(sine, [](double v) { return -v; });

@@ -15,6 +15,7 @@
 #endif
 
 #include "lib/core/parallel.h"
+#include "lib/kernels/device_backend.h"
 #include "lib/kernels/loops/loops.h"
 
 namespace retort::kernels {
@@ -27,7 +28,9 @@ struct State {
   std::atomic<Precision> precision{Precision::Fp32};
   std::atomic<std::int64_t> conv_fast{0}, conv_fallback{0}, convnet_fast{0}, convnet_fallback{0},
       convnet_mixed{0}, gradient_fast{0}, gradient_fallback{0}, attention_fast{0},
-      attention_fallback{0}, batch_norm_fast{0}, batch_norm_fallback{0}, second_order{0};
+      attention_fallback{0}, batch_norm_fast{0}, batch_norm_fallback{0}, second_order{0},
+      device_block_fast{0}, device_block_fallback{0}, device_augment_fast{0},
+      device_augment_fallback{0}, device_step_fast{0}, device_step_fallback{0};
 };
 
 State& state() {
@@ -51,6 +54,12 @@ void for_each_counter(const Visit& visit) {
   visit(&Counters::batch_norm_fast, s.batch_norm_fast);
   visit(&Counters::batch_norm_fallback, s.batch_norm_fallback);
   visit(&Counters::second_order, s.second_order);
+  visit(&Counters::device_block_fast, s.device_block_fast);
+  visit(&Counters::device_block_fallback, s.device_block_fallback);
+  visit(&Counters::device_augment_fast, s.device_augment_fast);
+  visit(&Counters::device_augment_fallback, s.device_augment_fallback);
+  visit(&Counters::device_step_fast, s.device_step_fast);
+  visit(&Counters::device_step_fallback, s.device_step_fallback);
 }
 
 struct FreeAligned {
@@ -100,7 +109,7 @@ void count(std::int64_t Counters::*counter) {
 
 bool is_fast_map(const Tensor& x) {
   return policy() == Policy::Fast && best_loops() != nullptr && x.dim() == 4 && x.numel() > 0 &&
-         is_fast_parameter(x);
+         is_fast_parameter(x) && !is_for_device(x);
 }
 
 bool is_fast_parameter(const Tensor& p) {

@@ -19,7 +19,7 @@ inline constexpr std::size_t kPerBlock = 4;
 void count(std::int64_t Counters::*counter);
 
 /// Whether our loops may see this tensor at all: policy, processor, and [N,C,H,W] float32 on the
-/// CPU with nothing empty.
+/// CPU with nothing empty, unless a device backend has taken over the CPU's tensors (tests).
 bool is_fast_map(const Tensor& x);
 /// The same for a parameter of any shape.
 bool is_fast_parameter(const Tensor& p);

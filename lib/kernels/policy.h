@@ -44,6 +44,13 @@ struct Counters {
   std::int64_t batch_norm_fast = 0;  ///< ConvNets with BatchNorm; with attention, counted in both
   std::int64_t batch_norm_fallback = 0;
   std::int64_t second_order = 0;
+  /// On a device for which a backend is there (device_backend.h); not counted elsewhere.
+  std::int64_t device_block_fast = 0;  ///< norm, affine, ReLU, pooling
+  std::int64_t device_block_fallback = 0;
+  std::int64_t device_augment_fast = 0;  ///< operations of Siamese augmentation
+  std::int64_t device_augment_fallback = 0;
+  std::int64_t device_step_fast = 0;  ///< optimiser steps of one tensor
+  std::int64_t device_step_fallback = 0;
 };
 
 /// Since the start or the last reset, over all threads.

@@ -7,6 +7,7 @@
 #include "lib/core/str.h"
 #include "lib/kernels/convnet_gradient.h"
 #include "lib/kernels/convnet_outputs.h"
+#include "lib/kernels/device_block.h"
 #include "lib/nn/layers.h"
 
 namespace retort::nn {
@@ -56,6 +57,10 @@ class ChainNetwork : public Network {
   kernels::ConvNetRun fused_run(const ForwardOptions& options) const;
   Tensor apply_block(const Block& block, const NetworkState& state, const Tensor& x,
                      const ForwardOptions& options, ForwardResult& result) const;
+  /// What follows the convolution, by a device's kernels; undefined where they do not serve, or
+  /// more is asked for than the pooled map.
+  Tensor device_block(const Block& block, const NetworkState& state, const Tensor& map,
+                      const ForwardOptions& options) const;
 
   std::vector<Block> blocks_;
   /// Set if one kernel can do all blocks at once: the default ConvNet, and the one with BatchNorm.
@@ -111,10 +116,24 @@ void ChainNetwork::add_linears(Plan& plan, const ChainConfig& config) {
   }
 }
 
+Tensor ChainNetwork::device_block(const Block& block, const NetworkState& state, const Tensor& map,
+                                  const ForwardOptions& options) const {
+  const bool wanted_alone =
+      !options.activation_maps && options.attention_power == 0 && !options.second_order;
+  if (!wanted_alone || activation_ != Activation::Relu || block.pooling != Pooling::Average ||
+      block.normalization.norm != Norm::Instance) {
+    return {};
+  }
+  const std::size_t weight = block.normalization.first_parameter;
+  return kernels::device_block(map, state.parameters[weight], state.parameters[weight + 1],
+                               kNormEps);
+}
+
 Tensor ChainNetwork::apply_block(const Block& block, const NetworkState& state, const Tensor& x,
                                  const ForwardOptions& options, ForwardResult& result) const {
   Tensor map =
       apply(block.convolution, state, x, fast_convolutions_ ? Arithmetic::Fast : Arithmetic::Plain);
+  if (Tensor pooled = device_block(block, state, map, options); pooled.defined()) return pooled;
   map = activate(activation_, apply(block.normalization, state, map, options.mode));
   if (options.activation_maps) result.activation_maps.push_back(map);
   if (options.attention_power > 0) {

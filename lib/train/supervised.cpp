@@ -14,6 +14,7 @@
 #include "lib/core/parallel.h"
 #include "lib/core/shape.h"
 #include "lib/core/str.h"
+#include "lib/kernels/device_steps.h"
 #include "lib/train/cutmix.h"
 
 namespace retort::train {
@@ -170,19 +171,23 @@ TrainOptions dc_schedule(TrainOptions options, std::int64_t nominal_epochs) {
 void Sgd::step(Tensors& parameters, const Tensors& gradients, double lr) {
   const at::NoGradGuard no_grad;
   const bool first = velocity_.empty();
+  if (first && momentum_ != 0) velocity_.resize(parameters.size());
+  Tensor none;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     Tensor& w = parameters[i];
     const Tensor& g = gradients[i];
+    Tensor& velocity = momentum_ != 0 ? velocity_[i] : none;
+    if (kernels::device_sgd_step(w, velocity, g, {lr, momentum_, weight_decay_})) continue;
     if (momentum_ == 0) {
       w.mul_(1 - lr * weight_decay_).sub_(g, lr);
       continue;
     }
     if (first) {
-      velocity_.push_back(at::add(g, w, weight_decay_));
+      velocity = at::add(g, w, weight_decay_);
     } else {
-      velocity_[i].mul_(momentum_).add_(g).add_(w, weight_decay_);
+      velocity.mul_(momentum_).add_(g).add_(w, weight_decay_);
     }
-    w.sub_(velocity_[i], lr);
+    w.sub_(velocity, lr);
   }
 }
 

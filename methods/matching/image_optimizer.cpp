@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "lib/kernels/device_steps.h"
+
 namespace retort::methods::matching {
 namespace {
 
@@ -49,6 +51,10 @@ void ImageOptimizer::step(const Tensor& images, const Tensor& gradient) {
       first_ = at::zeros_like(gradient);
       second_ = at::zeros_like(gradient);
     }
+    if (kernels::device_adam_step(images, first_, second_, gradient, {lr_, momentum_, kBeta2},
+                                  steps_)) {
+      return;
+    }
     first_.mul_(momentum_).add_(gradient, 1 - momentum_);
     second_.mul_(kBeta2).addcmul_(gradient, gradient, 1 - kBeta2);
     const double correction1 = 1 - std::pow(momentum_, double(steps_));
@@ -57,6 +63,7 @@ void ImageOptimizer::step(const Tensor& images, const Tensor& gradient) {
     return;
   }
   const bool by_class = kind_ == "class-loop";
+  if (!by_class && kernels::device_sgd_step(images, first_, gradient, {lr_, momentum_, 0})) return;
   if (first_.defined()) {
     first_.mul_(by_class ? std::pow(momentum_, double(classes_)) : momentum_).add_(gradient);
   } else {
