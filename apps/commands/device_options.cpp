@@ -9,6 +9,8 @@
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 #include "lib/kernels/cuda_module.h"
+#include "lib/kernels/cuda_self_check.h"
+#include "lib/kernels/device_backend.h"
 
 namespace retort::commands {
 namespace {
@@ -44,6 +46,7 @@ at::Device DeviceOptions::open() const {
     at::globalContext().setAllowTF32CuDNN(false);
     at::globalContext().setDeterministicCuDNN(true);
     at::globalContext().setBenchmarkCuDNN(false);
+    kernels::install_device_backend(kernels::self_checked(backend, chosen), at::kCUDA);
     return chosen;
   });
 }

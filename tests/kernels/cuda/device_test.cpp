@@ -1,12 +1,21 @@
 // On a device: the kernels equal what the host makes of the same functions, which the other tests
 // compare with LibTorch. Runs as a process of its own, since LibTorch looks for CUDA once.
 
+#include "lib/core/device.h"
+
 #include <functional>
 #include <string>
 
+#include "lib/augment/augment.h"
 #include "lib/core/error.h"
+#include "lib/core/log.h"
+#include "lib/core/str.h"
 #include "lib/kernels/cuda_module.h"
+#include "lib/kernels/cuda_self_check.h"
+#include "lib/nn/network.h"
+#include "lib/train/supervised.h"
 #include "tests/kernels/cuda/host.h"
+#include "tests/kernels/cuda/host_backend.h"
 
 using namespace retort;
 using namespace retort::testing;
@@ -157,5 +166,50 @@ TEST_CASE("on a device: tensors elsewhere are refused by name", "[cuda]") {
                            "parameters for 1 or 2 images, found 3");
     CHECK_THROWS_WITH_TEXT(backend.flip(there(x).transpose(2, 3), {{true}}), Error,
                            "not contiguous");
+  });
+}
+
+TEST_CASE("on a device: every kernel passes its self-check", "[cuda]") {
+  on_device([](const CudaBackend& backend) {
+    std::vector<std::string> warnings;
+    const log::Sink previous = log::set_sink([&](log::Level level, const std::string& text) {
+      if (level == log::Level::Warn) warnings.push_back(text);
+    });
+    const CudaBackend kept = kernels::self_checked(backend, at::Device(at::kCUDA, 0));
+    log::set_sink(previous);
+    INFO(join(warnings, "; "));
+    CHECK(left_out(kept).empty());
+  });
+}
+
+TEST_CASE("on a device: training by the kernels equals training by LibTorch", "[cuda]") {
+  on_device([](const CudaBackend& backend) {
+    const auto network = nn::make_network("ConvNet-3-w32", {3, 32, 32}, 4);
+    const train::TrainOptions options{
+        .augmentation = augment::Strategy::parse("color_crop_cutout_flip_scale_rotate")};
+    const data::LabelledImages batch{there(normal("images", {16, 3, 32, 32})),
+                                     data::HardLabels{at::arange(16, at::kLong).remainder(4)}};
+    const auto trained = [&] {
+      auto state = network->initialize(Rng(3), at::Device(at::kCUDA, 0));
+      train::Sgd sgd(0.9, 5e-4);
+      for (std::int64_t step = 0; step < 3; ++step) {
+        train::train_step(*network, state, sgd, 0.05, batch, options, Rng(4).child("step", step));
+      }
+      return to_device(state.parameters, at::kCPU);
+    };
+    const Tensors expected = trained();
+    kernels::reset_counters();
+    kernels::install_device_backend(backend, at::kCUDA);
+    const Tensors actual = trained();
+    kernels::remove_device_backend();
+    const kernels::Counters counters = kernels::counters();
+    CHECK(counters.device_block_fast == 9);
+    CHECK(counters.device_augment_fast > 0);
+    CHECK(counters.device_step_fast == 3 * std::int64_t(expected.size()));
+    CHECK(counters.device_block_fallback + counters.device_augment_fallback == 0);
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      INFO("parameter " << i);
+      CHECK_CLOSE(actual[i], expected[i], 1e-4);
+    }
   });
 }
