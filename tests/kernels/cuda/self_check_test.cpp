@@ -38,12 +38,15 @@ void spoil(const Tensor& t) {
   last.add_(1e-3 * (t.abs().max() + 1));
 }
 
-template <class Parameters>
-Tensor spoiled(Tensor (*kernel)(const Tensor&, const std::vector<Parameters>&), const Tensor& x,
-               const std::vector<Parameters>& parameters) {
-  const Tensor y = kernel(x, parameters);
-  spoil(y);
-  return y;
+/// Puts the host's function in that place, its result spoiled.
+template <class Parameters,
+          Tensor (*CudaBackend::*kMember)(const Tensor&, const std::vector<Parameters>&)>
+void spoil_kernel(CudaBackend& backend) {
+  backend.*kMember = [](const Tensor& x, const std::vector<Parameters>& parameters) {
+    const Tensor y = (host_backend().*kMember)(x, parameters);
+    spoil(y);
+    return y;
+  };
 }
 
 struct Breakage {
@@ -69,43 +72,13 @@ const std::vector<Breakage> kBreakages = {
          return g;
        };
      }},
-    {"color",
-     [](CudaBackend& b) {
-       b.color = [](const Tensor& x, const std::vector<kernels::cuda::ColorParameters>& p) {
-         return spoiled(host_backend().color, x, p);
-       };
-     }},
-    {"crop",
-     [](CudaBackend& b) {
-       b.crop = [](const Tensor& x, const std::vector<kernels::cuda::CropParameters>& p) {
-         return spoiled(host_backend().crop, x, p);
-       };
-     }},
-    {"cutout",
-     [](CudaBackend& b) {
-       b.cutout = [](const Tensor& x, const std::vector<kernels::cuda::CutoutParameters>& p) {
-         return spoiled(host_backend().cutout, x, p);
-       };
-     }},
-    {"flip",
-     [](CudaBackend& b) {
-       b.flip = [](const Tensor& x, const std::vector<kernels::cuda::FlipParameters>& p) {
-         return spoiled(host_backend().flip, x, p);
-       };
-     }},
-    {"resample",
-     [](CudaBackend& b) {
-       b.resample = [](const Tensor& x, const std::vector<kernels::cuda::ResampleParameters>& p) {
-         return spoiled(host_backend().resample, x, p);
-       };
-     }},
+    {"color", &spoil_kernel<kernels::cuda::ColorParameters, &CudaBackend::color>},
+    {"crop", &spoil_kernel<kernels::cuda::CropParameters, &CudaBackend::crop>},
+    {"cutout", &spoil_kernel<kernels::cuda::CutoutParameters, &CudaBackend::cutout>},
+    {"flip", &spoil_kernel<kernels::cuda::FlipParameters, &CudaBackend::flip>},
+    {"resample", &spoil_kernel<kernels::cuda::ResampleParameters, &CudaBackend::resample>},
     {"resample_gradient",
-     [](CudaBackend& b) {
-       b.resample_gradient = [](const Tensor& x,
-                                const std::vector<kernels::cuda::ResampleParameters>& p) {
-         return spoiled(host_backend().resample_gradient, x, p);
-       };
-     }},
+     &spoil_kernel<kernels::cuda::ResampleParameters, &CudaBackend::resample_gradient>},
     {"sgd_step",
      [](CudaBackend& b) {
        b.sgd_step = [](const Tensor& w, const Tensor& velocity, const Tensor& g,
