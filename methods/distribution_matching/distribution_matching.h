@@ -1,24 +1,37 @@
 #pragma once
 
+#include <optional>
+
 #include "methods/matching/matching_method.h"
 
 namespace retort::methods::distribution_matching {
 
-/// Sum over classes of the squared distance between mean embeddings:
-///   L = sum_c | mean_{x in R_c} e(x) - mean_{x in S_c} e(x) |^2
-/// (Zhao and Bilen, WACV 2023, equation 4; a plain sum over the embedding's coordinates).
+/// Sum over classes of a distance between the embeddings of real and synthetic images.
+///   linear:   L = sum_c | mean_{x in R_c} e(x) - mean_{x in S_c} e(x) |^2
+///             (Zhao and Bilen, WACV 2023, equation 4; a plain sum over the embedding's coordinates)
+///   gaussian: L = sum_c gaussian_discrepancy(e(R_c), e(S_c))
 class DistributionObjective : public matching::Objective {
  public:
+  /// @param gaussian_bandwidth of gaussian_discrepancy(); none: linear
+  explicit DistributionObjective(std::optional<double> gaussian_bandwidth = {})
+      : gaussian_bandwidth_(gaussian_bandwidth) {}
   matching::Loss loss(const matching::Lens& lens,
                       const std::vector<matching::ClassPair>& classes) const override;
+
+ private:
+  std::optional<double> gaussian_bandwidth_;
 };
 
-struct Options : matching::MatchingOptions {};
+struct Options : matching::MatchingOptions {
+  std::string kernel = "linear";
+  double bandwidth = 1;
+
+  void describe(config::OptionTable& table);
+};
 
 class DistributionMatching : public matching::MatchingMethod {
  public:
-  explicit DistributionMatching(const Options& options)
-      : MatchingMethod(options, std::make_unique<DistributionObjective>()) {}
+  explicit DistributionMatching(const Options& options);
 };
 
 MethodInfo info();

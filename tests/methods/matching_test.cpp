@@ -8,6 +8,7 @@
 #include "lib/kernels/convnet_outputs.h"
 #include "lib/storage/set_file.h"
 #include "methods/attention_matching/attention_matching.h"
+#include "methods/distribution_matching/discrepancy.h"
 #include "methods/distribution_matching/distribution_matching.h"
 #include "methods/gradient_matching/gradient_matching.h"
 #include "methods/matching/image_optimizer.h"
@@ -82,6 +83,7 @@ Result class_by_class(const Objective& objective, const Setting& s, const Tensor
 }
 
 const distribution_matching::DistributionObjective kDistribution;
+const distribution_matching::DistributionObjective kDiscrepancy(0.5);
 const attention_matching::AttentionObjective kAttention(1.0, 0.01);
 const attention_matching::AttentionObjective kAttention4(4.0, 0.01);
 
@@ -90,6 +92,7 @@ const attention_matching::AttentionObjective kAttention4(4.0, 0.01);
 TEST_CASE("classes may be looked at one by one when the network treats images one by one",
           "[methods][matching]") {
   for (const Objective* objective : {static_cast<const Objective*>(&kDistribution),
+                                     static_cast<const Objective*>(&kDiscrepancy),
                                      static_cast<const Objective*>(&kAttention)}) {
     const Setting s = setting("ConvNet-2-w8", at::kDouble);
     const Tensor real = noise(36, 1, at::kDouble);
@@ -118,9 +121,12 @@ TEST_CASE("equal real and synthetic batches give no loss and no gradient", "[met
     const Setting s = setting(net, at::kDouble);
     const Tensor images = noise(9, 4, at::kDouble);
     for (const Objective* objective : {static_cast<const Objective*>(&kDistribution),
+                                       static_cast<const Objective*>(&kDiscrepancy),
                                        static_cast<const Objective*>(&kAttention)}) {
       const Result result = all_at_once(*objective, s, images, images);
-      CHECK(result.loss == Approx(0).margin(1e-20));
+      // Kernel means near 1 cancel; distances of means are squares of nothing.
+      const double margin = objective == &kDiscrepancy ? 1e-12 : 1e-20;
+      CHECK(result.loss == Approx(0).margin(margin));
       CHECK(result.gradient.abs().max().item<double>() < 1e-12);
     }
   }
@@ -133,7 +139,8 @@ TEST_CASE("the losses agree with finite differences in float64", "[methods][matc
     const Tensor real = noise(9, 5, at::kDouble);
     const Tensor synthetic = noise(6, 6, at::kDouble);
     for (const Objective* objective :
-         {static_cast<const Objective*>(&kDistribution), static_cast<const Objective*>(&kAttention),
+         {static_cast<const Objective*>(&kDistribution),
+          static_cast<const Objective*>(&kDiscrepancy), static_cast<const Objective*>(&kAttention),
           static_cast<const Objective*>(&kAttention4)}) {
       const auto loss = [&](const Tensor& x) {
         nn::NetworkState state = s.state.detached_clone();
@@ -142,6 +149,33 @@ TEST_CASE("the losses agree with finite differences in float64", "[methods][matc
       CHECK(retort::testing::direction_error(loss, synthetic) < 1e-6);
     }
   }
+}
+
+TEST_CASE("the Gaussian discrepancy sees what means cannot, and tends to their distance",
+          "[methods][matching]") {
+  using distribution_matching::gaussian_discrepancy;
+  const Tensor real = Rng(1).normal_tensor({50, 6}).to(at::kDouble);
+  const Tensor synthetic = Rng(2).normal_tensor({20, 6}).to(at::kDouble) + 0.5;
+
+  const double means = (real.mean(0) - synthetic.mean(0)).square().sum().item<double>();
+  CHECK(gaussian_discrepancy(real, synthetic, 1e6).item<double>() == Approx(means).epsilon(1e-4));
+
+  // Same mean, narrower: no distance of means, but a discrepancy, which grows as it narrows.
+  const Tensor centred = real - real.mean(0);
+  const auto narrowed = [&](double by) {
+    return gaussian_discrepancy(centred, by * centred, 1).item<double>();
+  };
+  CHECK(narrowed(1) == Approx(0).margin(1e-12));
+  CHECK(narrowed(0.5) > 0.01);
+  CHECK(narrowed(0.1) > narrowed(0.5));
+
+  // Its gradient then pushes the images apart: against the direction to the centre.
+  const Tensor images = (0.5 * centred).requires_grad_();
+  const Tensor gradient =
+      torch::autograd::grad({gaussian_discrepancy(centred, images, 1)}, {images})[0];
+  CHECK((gradient * images).sum().item<double>() < 0);
+
+  CHECK_THROWS_AS(gaussian_discrepancy(real.slice(0, 0, 1), synthetic, 1), ConfigError);
 }
 
 TEST_CASE("the gradient distances agree with finite differences through the double backward",
