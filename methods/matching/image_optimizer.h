@@ -18,7 +18,7 @@ namespace retort::methods::matching {
 ///       v <- mu^K v + g,  S <- S - lr (1 + mu + ... + mu^(K-c-1)) v
 ///     by the end of the pass, and the c displacements of the next pass before its own step,
 ///       S <- S - lr mu^(K-c) (1 + mu + ... + mu^(c-1)) v,
-///     are made by catch_up.
+///     are made by catch_up, with the step size of that next pass, to which they belong.
 class ImageOptimizer {
  public:
   /// @param classes of class-loop, which wants images class by class, as many of each

@@ -289,9 +289,8 @@ UpdateReport MatchingMethod::update(std::int64_t iteration) {
   nn::NetworkState& state = state_of(0);
   const Tensor stored = parametrization_->stored().detach();
   if (options_.clamp_every > 0 && iteration % options_.clamp_every == 0) stored.clamp_(0, 1);
-  optimizer_.set_lr(step_size(std::max<std::int64_t>(iteration - 1, 0)));
-  optimizer_.catch_up(stored);
   optimizer_.set_lr(step_size(iteration));
+  optimizer_.catch_up(stored);
 
   Gradient gradient = network_gradient(state, draws_for(iteration, 0));
   for (std::int64_t i = 1; i < networks; ++i) {
