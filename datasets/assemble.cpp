@@ -32,6 +32,13 @@ void check_options(const OpenOptions& options) {
   }
 }
 
+/// Sources of image files have resized by now; the others read images as they are.
+void check_image_size(const std::string& name, const data::ImageShape& shape, std::int64_t side) {
+  if (side == 0 || (shape.height == side && shape.width == side)) return;
+  throw ConfigError(str("image size ", side, ": only folders of image files are resized; the images ",
+                        "of dataset '", name, "' are ", shape.height, "x", shape.width));
+}
+
 void make_test_split(const std::string& name, RawDataset& raw, const OpenOptions& options) {
   const auto cut = with_context("dataset '" + name + "', making a test split", [&] {
     return data::stratified_cut(raw.train.labels, raw.class_names, options.test_fraction,
@@ -92,6 +99,7 @@ std::string foreign_hint(const std::vector<fs::path>& places, const FolderSearch
 
 data::ImageDataset assemble(const std::string& name, RawDataset raw, const OpenOptions& options) {
   check_options(options);
+  check_image_size(name, raw.train.images->shape(), options.image_size);
   if (!raw.test) make_test_split(name, raw, options);
   data::DatasetInfo info{
       .name = name,

@@ -125,6 +125,7 @@ std::string peek_flag(const std::vector<std::string>& args, const std::string& n
 
 void apply_flags(config::OptionTable& table, const Arguments& arguments) {
   for (const auto& [name, value] : arguments.flags) table.set(name, value, config::Origin::Flag);
+  table.refuse_unused_flags();
 }
 
 void expect_other_file(const std::string& option, const std::string& output,

@@ -49,7 +49,8 @@ std::int64_t images_per_class(const data::SyntheticSet& set) {
 }
 
 data::SyntheticSet make_baseline(const Baseline& baseline, const data::SyntheticSet& set,
-                                 const data::ImageDataset& dataset, std::uint64_t seed) {
+                                 const data::ImageDataset& dataset, std::uint64_t seed,
+                                 const StopFlag& stop) {
   const auto factory = methods::find_method(baseline.method).factory();
   config::OptionTable options = factory->options();
   if (baseline.packed) {
@@ -65,7 +66,7 @@ data::SyntheticSet make_baseline(const Baseline& baseline, const data::Synthetic
     throw ConfigError(str("'", baseline.method, "' is no baseline: it optimises its images for ",
                           method->iterations(), " iterations; use `retort condense`"));
   }
-  methods::RunContext context{.dataset = dataset, .ipc = ipc, .rng = Rng(seed)};
+  methods::RunContext context{.dataset = dataset, .ipc = ipc, .rng = Rng(seed), .stop = &stop};
   method->initialize(context);
   method->update(0);
   data::SyntheticSet result = method->snapshot();

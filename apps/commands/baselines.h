@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "lib/core/stop.h"
 #include "lib/data/image_dataset.h"
 #include "lib/data/synthetic_set.h"
 
@@ -26,8 +27,10 @@ std::string baseline_title(const Baseline& baseline, const data::SyntheticSet& s
 /// @throws ConfigError when classes differ in size: then no baseline has the same cost
 std::int64_t images_per_class(const data::SyntheticSet& set);
 
-/// @throws ConfigError for a packed baseline of a set that is not multi-formation
+/// @throws ConfigError for a packed baseline of a set that is not multi-formation, a method that
+///         optimises, or too few images; Interrupted when stopped
 data::SyntheticSet make_baseline(const Baseline& baseline, const data::SyntheticSet& set,
-                                 const data::ImageDataset& dataset, std::uint64_t seed);
+                                 const data::ImageDataset& dataset, std::uint64_t seed,
+                                 const StopFlag& stop);
 
 }  // namespace retort::commands

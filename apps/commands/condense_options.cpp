@@ -68,14 +68,20 @@ config::OptionTable CondenseOptions::recorded_options() {
             "iterations between checkpoints; 0: about once a minute", at_least(0));
   table.add("eval-every", eval_every,
             "iterations between checks with fresh networks during the run; 0: none", at_least(0));
-  table.add("eval-on", eval_on,
-            "what these checks test on: training images that the method then never sees, or the "
-            "test split (marked so wherever the numbers go)",
-            config::one_of({"held-out", "test"}));
-  table.add("hold-out", hold_out, "part of every class that is held out for checks during the run",
-            config::in_range(0.01, 0.5));
-  table.add("eval-protocol", eval_protocol, "how the checks train, see `retort list protocols`",
-            any_text());
+  table
+      .add("eval-on", eval_on,
+           "what these checks test on: training images that the method then never sees, or the "
+           "test split (marked so wherever the numbers go)",
+           config::one_of({"held-out", "test"}))
+      .not_with("eval-every", {"0"});
+  table
+      .add("hold-out", hold_out, "part of every class that is held out for checks during the run",
+           config::in_range(0.01, 0.5))
+      .not_with("eval-every", {"0"});
+  table
+      .add("eval-protocol", eval_protocol, "how the checks train, see `retort list protocols`",
+           any_text())
+      .not_with("eval-every", {"0"});
   device.describe(table);
   kernels.describe(table);
   table.add("grid-every", grid_every, "iterations between pictures of the set; 0: at the end only",

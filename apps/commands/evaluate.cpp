@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <filesystem>
+#include <set>
 
 #include <nlohmann/json.hpp>
 
@@ -53,7 +54,8 @@ struct EvaluateOptions {
               "real images of the same size beside: random, k-means, herding, k-center; with "
               "-packed shrunk and packed like a multi-formation set",
               config::any_text());
-    table.add("baseline-seed", baseline_seed, "of the choice of these images", config::at_least(0));
+    table.add("baseline-seed", baseline_seed, "of the choice of these images", config::at_least(0))
+        .not_with("baselines", {""});
     out.describe(table,
                  "also write the JSON document here; else into the run folder of a set "
                  "that lies in one");
@@ -64,6 +66,11 @@ std::vector<std::uint64_t> seeds_of(const EvaluateOptions& options,
                                     const eval::Protocol& protocol) {
   if (!options.seeds.empty()) {
     if (options.runs > 0) throw ConfigError("give --runs or --seeds, not both");
+    const std::set<std::int64_t> different(options.seeds.begin(), options.seeds.end());
+    if (different.size() != options.seeds.size()) {
+      throw ConfigError(str("option 'seeds': each seed stands for one network and may be named ",
+                            "once, found ", join(options.seeds)));
+    }
     return {options.seeds.begin(), options.seeds.end()};
   }
   const std::int64_t count = options.runs > 0 ? options.runs : protocol.networks;
@@ -251,15 +258,29 @@ void announce_finished(const FinishedNetworks& finished) {
                 finished.path().string(), "; those that belong to this one are not made again"));
 }
 
-/// Trains on the set and on every baseline.
-void judge(eval::EvaluationReport& report, const Evaluation& evaluation,
-           const data::SyntheticSet& set, const data::ImageDataset& dataset,
-           const std::vector<Baseline>& baselines, std::uint64_t baseline_seed) {
-  report.subject = evaluation.subject(report.set, set, storage::stored_bytes(report.set));
+/// Sets of real images beside the set, made before anything trains: what is wrong with a baseline
+/// must not cost the networks that came before it.
+std::vector<data::SyntheticSet> make_baselines(const std::vector<Baseline>& baselines,
+                                               const data::SyntheticSet& set,
+                                               const data::ImageDataset& dataset,
+                                               std::uint64_t seed, const StopFlag& stop) {
+  cli::expect_polling();
+  std::vector<data::SyntheticSet> sets;
   for (const auto& baseline : baselines) {
-    const data::SyntheticSet other = make_baseline(baseline, set, dataset, baseline_seed);
-    report.baselines.push_back(
-        evaluation.subject(baseline_title(baseline, set), other, storage::stored_bytes(other)));
+    sets.push_back(make_baseline(baseline, set, dataset, seed, stop));
+  }
+  return sets;
+}
+
+/// Trains on the set and on every baseline.
+/// @param others the sets of `baselines`
+void judge(eval::EvaluationReport& report, const Evaluation& evaluation,
+           const data::SyntheticSet& set, const std::vector<Baseline>& baselines,
+           const std::vector<data::SyntheticSet>& others) {
+  report.subject = evaluation.subject(report.set, set, storage::stored_bytes(report.set));
+  for (std::size_t i = 0; i < baselines.size(); ++i) {
+    report.baselines.push_back(evaluation.subject(baseline_title(baselines[i], set), others[i],
+                                                  storage::stored_bytes(others[i])));
   }
 }
 
@@ -283,8 +304,10 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   const fs::path out = report_path(report, options);
   FinishedNetworks finished(out);
   announce_finished(finished);
+  const auto others = make_baselines(baselines, set, dataset,
+                                     std::uint64_t(options.baseline_seed), program.stop);
   const Evaluation evaluation(dataset, report, nets, finished, program);
-  judge(report, evaluation, set, dataset, baselines, std::uint64_t(options.baseline_seed));
+  judge(report, evaluation, set, baselines, others);
   write_report(report, out, line.device.device, line.common.json);
   finished.remove();
   return 0;

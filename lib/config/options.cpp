@@ -120,6 +120,16 @@ Rule<std::string> any_text() {
   return {"", [](const std::string&) { return true; }};
 }
 
+Option& Option::only_with(const std::string& option, std::vector<std::string> values) {
+  conditions.push_back({option, std::move(values), true});
+  return *this;
+}
+
+Option& Option::not_with(const std::string& option, std::vector<std::string> values) {
+  conditions.push_back({option, std::move(values), false});
+  return *this;
+}
+
 Option& OptionTable::insert(Option option) {
   std::vector<std::string> names = option.aliases;
   names.push_back(option.name);
@@ -219,6 +229,24 @@ void OptionTable::set(const std::string& name, const std::string& text, Origin o
   Option& option = find(name);
   option.assign(text);
   option.origin = origin;
+}
+
+void OptionTable::refuse_unused_flags() {
+  const auto shown = [](const std::string& value) { return value.empty() ? "nothing" : value; };
+  for (const Option& option : options_) {
+    if (option.origin != Origin::Flag) continue;
+    for (const Condition& condition : option.conditions) {
+      const std::string found = find(condition.option).value();
+      const auto& values = condition.values;
+      const bool listed = std::find(values.begin(), values.end(), found) != values.end();
+      if (listed == condition.holds_for_them) continue;
+      throw ConfigError(str("option '", option.name, "' changes nothing while ", condition.option,
+                            " is ", shown(found),
+                            condition.holds_for_them
+                                ? str("; it belongs to ", condition.option, " ", join(values, " or "))
+                                : std::string("; set ") + condition.option + " as well"));
+    }
+  }
 }
 
 void OptionTable::append(OptionTable other) {

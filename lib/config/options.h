@@ -29,6 +29,13 @@ Rule<std::string> any_text();
 
 enum class Origin { Default, Preset, File, Flag };
 
+/// What another option must be, or must not be, for this one to change anything.
+struct Condition {
+  std::string option;
+  std::vector<std::string> values;
+  bool holds_for_them = true;  ///< false: for all other values
+};
+
 /// One option: how to set it from text, how to print it, and where its value came from.
 struct Option {
   std::string name;  ///< kebab-case
@@ -40,6 +47,12 @@ struct Option {
   Origin origin = Origin::Default;
   std::function<void(const std::string& text)> assign;  ///< throws ConfigError
   std::function<std::string()> value;
+  std::vector<Condition> conditions;  ///< all must hold
+
+  /// Says that the option changes nothing unless `option` of the same table has one of `values`.
+  Option& only_with(const std::string& option, std::vector<std::string> values);
+  /// Says that it changes nothing while `option` has one of `values`.
+  Option& not_with(const std::string& option, std::vector<std::string> values);
 };
 
 /// A table may hold the options of several structs: `append` joins them.
@@ -63,6 +76,9 @@ class OptionTable {
   bool contains(const std::string& name) const;
   /// Later calls win: apply preset, file and flags in this order.
   void set(const std::string& name, const std::string& text, Origin origin);
+  /// @throws ConfigError for a flag whose conditions do not hold: it would be ignored. Values from
+  ///         presets and files may stand there unused.
+  void refuse_unused_flags();
   /// Moves all options of `other` (bound to its own fields) behind these.
   /// @throws Error when a name or alias exists on both sides: a mistake in the program
   void append(OptionTable other);

@@ -82,7 +82,8 @@ std::unique_ptr<NetworkSource> network_pool(std::shared_ptr<const nn::Network> n
 /// Networks trained on the synthetic set between its updates (Zhao, Mopuri and Bilen 2021): every
 /// `period` iterations a new random network, which before each further one takes `epochs` passes
 /// over the synthetic images. Training comes before an iteration, so none follows the last one of a
-/// period. What callers do to the buffers of a network stays with it: statistics of BatchNorm that
+/// period. Its velocity starts at 0 before every iteration, where the papers' code, which trains
+/// without momentum, has none to keep. What callers do to the buffers of a network stays with it: statistics of BatchNorm that
 /// were refreshed on real images are what its training goes on from. Every iteration has to be
 /// asked for; the state is saved.
 struct SyntheticNetworksOptions {

@@ -129,6 +129,7 @@ struct BatchGradient {
 /// (With LibTorch's own operations that is also 1.6 times as fast on one thread: less leaves the
 /// cache.) The cut follows from N alone, so neither the number of threads nor being called from
 /// inside parallel_tasks changes a bit. Networks with BatchNorm run uncut on the calling thread.
+/// @param images [N,C,H,W]
 BatchGradient batch_gradient(const nn::Network& network, const nn::NetworkState& state,
                              const Tensor& images, const data::Labels& labels);
 

@@ -78,8 +78,10 @@ void Options::describe(config::OptionTable& table) {
             "pool: real gradients kept per network and class, each with its augmentation, instead "
             "of new ones in every iteration; 0: none",
             config::in_range(std::int64_t{0}, kMany));
-  table.add("cache-mb", cache_mb, "memory for kept gradients, MB; the others are computed again",
-            config::in_range(std::int64_t{0}, kMany));
+  table
+      .add("cache-mb", cache_mb, "memory for kept gradients, MB; the others are computed again",
+           config::in_range(std::int64_t{0}, kMany))
+      .not_with("cached-draws", {"0"});
 }
 
 void IdcOptions::describe(config::OptionTable& table) {

@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "lib/core/error.h"
+#include "lib/core/names.h"
 #include "lib/kernels/device_steps.h"
 
 namespace retort::methods::matching {
@@ -29,6 +31,17 @@ Tensor displacements(const Tensor& images, std::int64_t classes, double lr, doub
 
 }  // namespace
 
+ImageOptimizer::ImageOptimizer(const std::string& kind, double lr, double momentum,
+                               std::int64_t classes)
+    : kind_(parse_kind(kind)), lr_(lr), momentum_(momentum), classes_(classes) {}
+
+ImageOptimizer::Kind ImageOptimizer::parse_kind(const std::string& text) {
+  if (text == "sgd") return Kind::Sgd;
+  if (text == "adam") return Kind::Adam;
+  if (text == "class-loop") return Kind::ClassLoop;
+  throw ConfigError(unknown_name_message("image optimizer", text, {"sgd", "adam", "class-loop"}));
+}
+
 void ImageOptimizer::catch_up(const Tensor& images) {
   if (!owes_displacement_) return;
   const at::NoGradGuard no_grad;
@@ -45,35 +58,50 @@ void ImageOptimizer::step(const Tensor& images, const Tensor& gradient) {
   if (first_.defined()) first_ = first_.to(images.device());
   if (second_.defined()) second_ = second_.to(images.device());
   ++steps_;
-  if (kind_ == "adam") {
-    constexpr double kBeta2 = 0.999;
-    if (!first_.defined()) {
-      first_ = at::zeros_like(gradient);
-      second_ = at::zeros_like(gradient);
-    }
-    if (kernels::device_adam_step(images, first_, second_, gradient, {lr_, momentum_, kBeta2},
-                                  steps_)) {
-      return;
-    }
-    first_.mul_(momentum_).add_(gradient, 1 - momentum_);
-    second_.mul_(kBeta2).addcmul_(gradient, gradient, 1 - kBeta2);
-    const double correction1 = 1 - std::pow(momentum_, double(steps_));
-    const double correction2 = 1 - std::pow(kBeta2, double(steps_));
-    images.addcdiv_(first_, (second_ / correction2).sqrt_().add_(1e-8), -lr_ / correction1);
-    return;
+  switch (kind_) {
+    case Kind::Sgd:
+      return sgd_step(images, gradient);
+    case Kind::Adam:
+      return adam_step(images, gradient);
+    case Kind::ClassLoop:
+      return class_loop_step(images, gradient);
   }
-  const bool by_class = kind_ == "class-loop";
-  if (!by_class && kernels::device_sgd_step(images, first_, gradient, {lr_, momentum_, 0})) return;
+}
+
+void ImageOptimizer::sgd_step(const Tensor& images, const Tensor& gradient) {
+  if (kernels::device_sgd_step(images, first_, gradient, {lr_, momentum_, 0})) return;
   if (first_.defined()) {
-    first_.mul_(by_class ? std::pow(momentum_, double(classes_)) : momentum_).add_(gradient);
+    first_.mul_(momentum_).add_(gradient);
   } else {
     first_ = gradient.detach().clone();
   }
-  if (!by_class) {
-    images.add_(first_, -lr_);
+  images.add_(first_, -lr_);
+}
+
+void ImageOptimizer::adam_step(const Tensor& images, const Tensor& gradient) {
+  constexpr double kBeta2 = 0.999;
+  if (!first_.defined()) {
+    first_ = at::zeros_like(gradient);
+    second_ = at::zeros_like(gradient);
+  }
+  if (kernels::device_adam_step(images, first_, second_, gradient, {lr_, momentum_, kBeta2},
+                                steps_)) {
     return;
   }
+  first_.mul_(momentum_).add_(gradient, 1 - momentum_);
+  second_.mul_(kBeta2).addcmul_(gradient, gradient, 1 - kBeta2);
+  const double correction1 = 1 - std::pow(momentum_, double(steps_));
+  const double correction2 = 1 - std::pow(kBeta2, double(steps_));
+  images.addcdiv_(first_, (second_ / correction2).sqrt_().add_(1e-8), -lr_ / correction1);
+}
+
+void ImageOptimizer::class_loop_step(const Tensor& images, const Tensor& gradient) {
   const std::int64_t k = classes_;
+  if (first_.defined()) {
+    first_.mul_(std::pow(momentum_, double(k))).add_(gradient);
+  } else {
+    first_ = gradient.detach().clone();
+  }
   images.sub_(first_ * displacements(images, k, lr_, momentum_, [k](std::int64_t c) {
                 return std::pair(std::int64_t{0}, k - c);
               }));

@@ -21,9 +21,10 @@ namespace retort::methods::matching {
 ///     are made by catch_up, with the step size of that next pass, to which they belong.
 class ImageOptimizer {
  public:
+  /// @param kind "sgd", "adam" or "class-loop"
   /// @param classes of class-loop, which wants images class by class, as many of each
-  ImageOptimizer(std::string kind, double lr, double momentum, std::int64_t classes = 1)
-      : kind_(std::move(kind)), lr_(lr), momentum_(momentum), classes_(classes) {}
+  /// @throws ConfigError for another kind
+  ImageOptimizer(const std::string& kind, double lr, double momentum, std::int64_t classes = 1);
 
   void set_lr(double lr) { lr_ = lr; }
   /// Moves the images to where the next gradient is to be taken: class-loop only. A second call
@@ -35,7 +36,14 @@ class ImageOptimizer {
   void load_state(const storage::StateReader& in);
 
  private:
-  std::string kind_;
+  enum class Kind { Sgd, Adam, ClassLoop };
+
+  static Kind parse_kind(const std::string& text);
+  void sgd_step(const Tensor& images, const Tensor& gradient);
+  void adam_step(const Tensor& images, const Tensor& gradient);
+  void class_loop_step(const Tensor& images, const Tensor& gradient);
+
+  Kind kind_;
   double lr_;
   double momentum_;
   std::int64_t classes_;

@@ -74,6 +74,11 @@ void MatchingMethod::prepare(RunContext& run) {
                           network_->name(),
                           ": every class needs that many images, the smallest has ", available));
   }
+  if (std::min(options_.batch_real, available) < objective_->least_real()) {
+    throw ConfigError(str("batch-real ", options_.batch_real, ": the loss compares ",
+                          objective_->least_real(), " or more real images of every class; the ",
+                          "smallest has ", available));
+  }
   lr_ = options_.lr_images;
   if (options_.lr_reference_side > 0) {
     const double sides = double(run.dataset.shape().height) / double(options_.lr_reference_side);

@@ -38,7 +38,7 @@ class MatchingMethod : public DistillationMethod {
 
  private:
   struct Gradient {
-    Tensor stored;  ///< gradient of the stored images of the classes asked for
+    Tensor stored;  ///< [n,C,H,W], gradient of the stored images of the classes asked for
     double loss = 0;
     std::vector<std::pair<std::string, double>> parts;
   };
@@ -65,6 +65,8 @@ class MatchingMethod : public DistillationMethod {
   Gradient class_gradient(const nn::NetworkState& state, const Draws& draws, std::int64_t first,
                           std::int64_t last);
   Gradient full_gradient(const nn::NetworkState& state, const Draws& draws);
+  /// Real images, preprocessed, [B,C,H,W]: different ones of class `c`; the batch at `position` of
+  /// its shuffled stream; some of every class.
   Tensor real_batch(std::int64_t c, std::int64_t count, Rng rng) const;
   Tensor stream_batch(std::int64_t c, std::int64_t position) const;
   Tensor statistics_images(const Rng& rng) const;

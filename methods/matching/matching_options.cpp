@@ -67,11 +67,13 @@ void MatchingOptions::describe(config::OptionTable& table) {
             "of trained and synthetic networks, 1000 updates with others"
           : "updates of the synthetic set",
       in_range(fewest, kMany));
-  describe_images(table);
+  describe_steps(table);
+  describe_halves(table);
+  describe_start(table);
   describe_networks(table);
 }
 
-void MatchingOptions::describe_images(config::OptionTable& table) {
+void MatchingOptions::describe_steps(config::OptionTable& table) {
   table.add("lr-images", lr_images, "step size on the synthetic images", config::positive())
       .aliases = {"lr-img"};
   table.add("lr-images-schedule", lr_images_schedule,
@@ -89,7 +91,7 @@ void MatchingOptions::describe_images(config::OptionTable& table) {
       .aliases = {"mom-img"};
   table.add("image-ema", image_ema,
             "the set is a running mean of the images with this decay; 0: the last images "
-            "(Du et al. 2023)",
+            "(FTD, Du et al. 2023)",
             in_range(0.0, 0.9999));
   table.add("image-space", image_space,
             "what is optimised: preprocessed values, or pixels that lie in [0,1]",
@@ -97,6 +99,9 @@ void MatchingOptions::describe_images(config::OptionTable& table) {
   table.add("clamp-every", clamp_every,
             "pixels: iterations between clamps of the images to [0,1]; 0: never",
             in_range(std::int64_t{0}, kMany));
+}
+
+void MatchingOptions::describe_halves(config::OptionTable& table) {
   table.add("batch-real", batch_real, "real images per class and iteration",
             in_range(std::int64_t{1}, 1'000'000));
   table.add("real-batches", real_batches,
@@ -114,8 +119,13 @@ void MatchingOptions::describe_images(config::OptionTable& table) {
             "per class here as well (the code of MTT draws per image)",
             one_of({"dsa", "mtt", "fyi", "idc"}));
   table.add("fyi", fyi, "add the mirror image of every synthetic image (Son et al. 2024)");
-  table.add("init", init, "what the synthetic images start from",
-            one_of({"random", "first", "noise", "k-means", "k-center", "herding", "mosaic"}));
+}
+
+void MatchingOptions::describe_start(config::OptionTable& table) {
+  table
+      .add("init", init, "what the synthetic images start from",
+           one_of({"random", "first", "noise", "k-means", "k-center", "herding", "mosaic"}))
+      .only_with("init-set", {""});
   table.add("init-set", init_set, "start from this set file instead; same size and decoder",
             {"a set file, or nothing", [](const std::string&) { return true; }});
   features.describe(table);
@@ -131,6 +141,8 @@ void MatchingOptions::describe_images(config::OptionTable& table) {
 }
 
 void MatchingOptions::describe_networks(config::OptionTable& table) {
+  const std::vector<std::string> replaced = {"trained", "synthetic"};
+  const std::vector<std::string> training = {"trained", "synthetic", "pool"};
   table.add("networks", networks,
             "fresh random ones, trained on real data while in use, trained on the synthetic set, "
             "or a pool trained before on real data",
@@ -143,34 +155,52 @@ void MatchingOptions::describe_networks(config::OptionTable& table) {
            "trained, synthetic: iterations before a network is replaced; 0: the papers' number for "
            "the ipc (trained: 20)",
            in_range(std::int64_t{0}, kMany))
+      .only_with("networks", replaced)
       .aliases = {"outer-loop", "outer-steps"};
-  table.add("net-warmup", net_warmup, "trained: steps on real data before a network is first used",
-            in_range(std::int64_t{0}, kMany));
-  table.add("net-steps", net_steps, "trained: steps on real data between two iterations",
-            in_range(std::int64_t{0}, kMany));
+  table
+      .add("net-warmup", net_warmup, "trained: steps on real data before a network is first used",
+           in_range(std::int64_t{0}, kMany))
+      .only_with("networks", {"trained"});
+  table
+      .add("net-steps", net_steps, "trained: steps on real data between two iterations",
+           in_range(std::int64_t{0}, kMany))
+      .only_with("networks", {"trained"});
   table
       .add("net-epochs", net_epochs,
            "synthetic: epochs over the synthetic set between two iterations; 0: the papers' number "
            "for the ipc",
            in_range(std::int64_t{0}, kMany))
+      .only_with("networks", {"synthetic"})
       .aliases = {"inner-loop", "inner-epochs"};
   table
       .add("net-batch", net_batch, "trained, synthetic, pool: images per step",
            in_range(std::int64_t{1}, 1'000'000))
+      .only_with("networks", training)
       .aliases = {"batch-train"};
-  table.add("net-lr", net_lr, "trained, synthetic, pool: step size", config::positive()).aliases = {
-      "lr-net"};
-  table.add("net-momentum", net_momentum, "trained, synthetic, pool: momentum",
-            in_range(0.0, 0.999));
-  table.add("net-weight-decay", net_weight_decay, "trained, synthetic, pool: weight decay",
-            in_range(0.0, 1.0));
-  table.add("net-augmentation", net_augmentation,
-            "trained, synthetic, pool: augmentation of what they train on", strategy_text());
-  table.add("net-cutmix", net_cutmix, "trained, pool: probability of CutMix per step",
-            in_range(0.0, 1.0));
-  table.add("pool-size", pool_size, "pool: number of networks", in_range(std::int64_t{1}, 10000));
-  table.add("pool-steps", pool_steps, "pool: steps of the longest trained network",
-            in_range(std::int64_t{0}, kMany));
+  table.add("net-lr", net_lr, "trained, synthetic, pool: step size", config::positive())
+      .only_with("networks", training)
+      .aliases = {"lr-net"};
+  table
+      .add("net-momentum", net_momentum, "trained, synthetic, pool: momentum", in_range(0.0, 0.999))
+      .only_with("networks", training);
+  table
+      .add("net-weight-decay", net_weight_decay, "trained, synthetic, pool: weight decay",
+           in_range(0.0, 1.0))
+      .only_with("networks", training);
+  table
+      .add("net-augmentation", net_augmentation,
+           "trained, synthetic, pool: augmentation of what they train on", strategy_text())
+      .only_with("networks", training);
+  table
+      .add("net-cutmix", net_cutmix, "trained, pool: probability of CutMix per step",
+           in_range(0.0, 1.0))
+      .only_with("networks", {"trained", "pool"});
+  table.add("pool-size", pool_size, "pool: number of networks", in_range(std::int64_t{1}, 10000))
+      .only_with("networks", {"pool"});
+  table
+      .add("pool-steps", pool_steps, "pool: steps of the longest trained network",
+           in_range(std::int64_t{0}, kMany))
+      .only_with("networks", {"pool"});
 }
 
 }  // namespace retort::methods::matching

@@ -15,8 +15,8 @@ struct Loops {
   bool published = true;  ///< the code of Zhao, Mopuri and Bilen (2021) has this ipc in its table
 };
 /// Their table, which has 1, 10, 20, 30, 40 and 50. Between its entries as many steps as images, as
-/// in all of them, and epochs on the straight line between two entries; above 50 images the loops
-/// of 50, one of the two that its authors advise.
+/// in all of them, and epochs on the straight line between two entries, but below 10 images the
+/// epochs of 10; above 50 images the loops of 50, one of the two that its authors advise.
 Loops published_loops(std::int64_t ipc);
 
 /// What every matching method lets the user choose. Each method sets its own defaults.
@@ -71,7 +71,9 @@ struct MatchingOptions {
   void settle(std::int64_t ipc);
 
  private:
-  void describe_images(config::OptionTable& table);
+  void describe_steps(config::OptionTable& table);   ///< how the images move
+  void describe_halves(config::OptionTable& table);  ///< what is compared
+  void describe_start(config::OptionTable& table);   ///< what the images start from and consist of
   void describe_networks(config::OptionTable& table);
 };
 

@@ -28,4 +28,11 @@ Tensor class_means(const Tensor& rows, const std::vector<std::int64_t>& counts) 
   return at::stack(means);
 }
 
+Tensor distance_of_means(const FeaturePair& features) {
+  return (class_means(features.real, features.real_counts) -
+          class_means(features.synthetic, features.synthetic_counts))
+      .square()
+      .sum();
+}
+
 }  // namespace retort::methods::matching

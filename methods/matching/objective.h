@@ -54,6 +54,8 @@ class Objective {
   virtual bool joint(const nn::Network& network) const {
     return !network.per_sample(nn::Mode::Train);
   }
+  /// Fewest real images per class that the loss can do with.
+  virtual std::int64_t least_real() const { return 1; }
   /// True if BatchNorm looks through its running statistics, which callers then refresh on real
   /// images before every use.
   virtual bool uses_running_statistics() const { return false; }
@@ -68,7 +70,7 @@ class Objective {
 
 /// Rows of each class joined, and how many there are: the synthetic or the real half of `classes`.
 struct Joined {
-  Tensor images;
+  Tensor images;  ///< [sum(counts),C,H,W]
   std::vector<std::int64_t> counts;
 };
 Joined join_real(const std::vector<ClassPair>& classes);
@@ -76,5 +78,16 @@ Joined join_synthetic(const std::vector<ClassPair>& classes);
 
 /// Means over each class's rows.  @param rows [sum(counts),D]  @return [classes,D]
 Tensor class_means(const Tensor& rows, const std::vector<std::int64_t>& counts);
+
+/// Features of both halves, cut into classes.
+struct FeaturePair {
+  Tensor real;  ///< [sum(real_counts),D], no graph
+  std::vector<std::int64_t> real_counts;
+  Tensor synthetic;  ///< [sum(synthetic_counts),D]
+  std::vector<std::int64_t> synthetic_counts;
+};
+
+/// Sum over classes of the squared distance between the means of both halves.  @return scalar
+Tensor distance_of_means(const FeaturePair& features);
 
 }  // namespace retort::methods::matching

@@ -18,6 +18,8 @@ class RealHalves {
   using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t>;  ///< network, draw, class
 
   explicit RealHalves(std::int64_t limit_bytes) : limit_bytes_(limit_bytes) {}
+  /// What is kept under `key`, else what `compute` gives, kept if there is room. Two threads that
+  /// ask for the same key at once may both compute it.
   Tensors get(const Key& key, const std::function<Tensors()>& compute);
 
  private:

@@ -64,6 +64,10 @@ TEST_CASE("a wrong command line ends with code 2 and a suggestion", "[apps]") {
   check({"list", "methods", "--times"}, "option 'times' is for `retort list presets`");
   check({"show"}, "SET is missing");
   check({"evaluate", "set.h5", "--runs", "2", "--seeds", "1"}, "not both");
+  check({"evaluate", "set.h5", "--seeds", "1,2,1"}, "may be named once, found 1, 2, 1");
+  check({"evaluate", "set.h5", "--baseline-seed", "1"}, "set baselines as well");
+  check({"condense", "--method", "dm", "--dataset", "shapes", "--ipc", "1", "--bandwidth", "2"},
+        "'bandwidth' changes nothing while discrepancy is mean");
   check({"evaluate", "set.h5", "--protocol", "dsaa"}, "dsa");
   check({"evaluate", "set.h5", "--baselines", "randm"}, "did you mean 'random'?");
   check({"export", "set.h5"}, "give --out");

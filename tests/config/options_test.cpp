@@ -131,6 +131,32 @@ TEST_CASE("an unknown option is answered with the nearest known one", "[config]"
   CHECK_THROWS_WITH_TEXT(table.set("zzzzzzzzzz", "1", Origin::Flag), ConfigError, "known: steps");
 }
 
+TEST_CASE("a flag that changes nothing is refused with what it belongs to", "[config]") {
+  std::string networks = "fresh";
+  std::int64_t period = 20;
+  std::int64_t every = 0;
+  std::string protocol = "quick";
+  OptionTable table;
+  table.add("networks", networks, "", one_of({"fresh", "trained", "pool"}));
+  table.add("net-period", period, "", at_least(1)).only_with("networks", {"trained", "pool"});
+  table.add("eval-every", every, "", at_least(0));
+  table.add("eval-protocol", protocol, "", any_text()).not_with("eval-every", {"0"});
+
+  table.set("net-period", "5", Origin::Preset);
+  table.refuse_unused_flags();  // a preset's values may wait for the flag that uses them
+  table.set("net-period", "5", Origin::Flag);
+  CHECK_THROWS_WITH_TEXT(table.refuse_unused_flags(), ConfigError,
+                         "option 'net-period' changes nothing while networks is fresh; it belongs "
+                         "to networks trained or pool");
+  table.set("networks", "pool", Origin::File);
+  table.refuse_unused_flags();
+  table.set("eval-protocol", "dsa", Origin::Flag);
+  CHECK_THROWS_WITH_TEXT(table.refuse_unused_flags(), ConfigError,
+                         "while eval-every is 0; set eval-every as well");
+  table.set("eval-every", "10", Origin::Flag);
+  table.refuse_unused_flags();
+}
+
 TEST_CASE("tables join, and a name declared twice is a mistake", "[config]") {
   Options options;
   std::int64_t ipc = 1;

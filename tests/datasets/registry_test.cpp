@@ -72,6 +72,13 @@ TEST_CASE("the sizes in the registry are those of the datasets", "[datasets][reg
   CHECK_FALSE(datasets::find_dataset("folder").size.has_value());
 }
 
+TEST_CASE("only image files are resized; elsewhere a size must be the true one",
+          "[datasets][registry]") {
+  CHECK_THROWS_WITH_TEXT(open_dataset("shapes", {.image_size = 32}), ConfigError,
+                         "of dataset 'shapes' are 16x16");
+  CHECK(open_dataset("shapes", {.image_size = 16}).shape().height == 16);
+}
+
 TEST_CASE("a dataset opened without statistics keeps its pixels", "[datasets][registry]") {
   const auto dataset = open_dataset("shapes", {.zca = true, .fit = false});
   REQUIRE(dataset.preprocessing().kind() == data::Preprocessing::Kind::MeanStd);

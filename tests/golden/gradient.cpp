@@ -221,6 +221,7 @@ void check_outer_loop_at(const GoldenFile& file, const Precision& precision) {
 }  // namespace
 
 void check_dc_outer_loop(const GoldenFile& file) {
+  // Seven updates follow one another: in float32 the tolerance that comes with these files.
   for (const Precision& precision : precisions(1e-10, 1e-4)) check_outer_loop_at(file, precision);
 }
 

@@ -119,6 +119,7 @@ void check_large_network(const GoldenFile& file, const std::string& model) {
   if (file.has(model + "/names")) check_layout(*network, file, model);
 
   const nn::NetworkState exact = formula_state(*network);
+  // Up to 20 layers lie between: the tolerances that come with these files.
   for (const auto& precision : precisions(1e-9, 1e-4)) {
     INFO(precision.name);
     for (const auto mode : {nn::Mode::Eval, nn::Mode::Train}) {

@@ -69,6 +69,8 @@ TEST_CASE("all classes at once equal one SGD step per class in turn, clamps incl
       Tensor velocity = at::zeros_like(looped);
       ImageOptimizer optimizer("class-loop", kLr, momentum, classes);
       for (std::int64_t pass = 0; pass < 10; ++pass) {
+        const double lr = kLr * (1 - 0.08 * double(pass));  // as under a falling step size
+        optimizer.set_lr(lr);
         const bool clamps = pass % kClampEvery == 0;
         if (clamps) looped.clamp_(0, 1);
         for (std::int64_t c = 0; c < classes; ++c) {
@@ -77,7 +79,7 @@ TEST_CASE("all classes at once equal one SGD step per class in turn, clamps incl
             return x.slice(0, c * kPerClass, (c + 1) * kPerClass);
           };
           rows(velocity).add_(rows(loss.gradient(looped)));
-          looped.sub_(velocity, kLr);
+          looped.sub_(velocity, lr);
         }
         if (clamps) at_once.clamp_(0, 1);
         optimizer.catch_up(at_once);
@@ -349,6 +351,7 @@ TEST_CASE("two threads give the bits of one", "[methods][matching]") {
       {"dsa", {{"net-period", "3"}}},
       {"idc", {{"net-cutmix", "1"}}},
       {"dm", {{"networks-per-iteration", "2"}}},
+      {"dm", {{"discrepancy", "gaussian"}}},
       {"dm", {{"net", "ConvNet-2-BN-w8"}}},
       {"datadam", {{"net", "ConvNet-2-w8"}}},
       {"datadam", {{"net", "ConvNet-2-BN-w8"}}},

@@ -12,6 +12,7 @@
 #include "methods/distribution_matching/distribution_matching.h"
 #include "methods/gradient_matching/gradient_matching.h"
 #include "methods/matching/image_optimizer.h"
+#include "methods/matching/strategy.h"
 #include "tests/methods/small.h"
 #include "tests/support/catch.h"
 #include "tests/support/gradient_check.h"
@@ -159,6 +160,9 @@ TEST_CASE("the Gaussian discrepancy sees what means cannot, and tends to their d
 
   const double means = (real.mean(0) - synthetic.mean(0)).square().sum().item<double>();
   CHECK(gaussian_discrepancy(real, synthetic, 1e6).item<double>() == Approx(means).epsilon(1e-4));
+  const auto single = [](const Tensor& rows) { return (rows + 10).to(at::kFloat); };
+  CHECK(gaussian_discrepancy(single(real), single(synthetic), 1e4).item<double>() ==
+        Approx(means).epsilon(1e-3));
 
   // Same mean, narrower: no distance of means, but a discrepancy, which grows as it narrows.
   const Tensor centred = real - real.mean(0);
@@ -175,7 +179,35 @@ TEST_CASE("the Gaussian discrepancy sees what means cannot, and tends to their d
       torch::autograd::grad({gaussian_discrepancy(centred, images, 1)}, {images})[0];
   CHECK((gradient * images).sum().item<double>() < 0);
 
-  CHECK_THROWS_AS(gaussian_discrepancy(real.slice(0, 0, 1), synthetic, 1), ConfigError);
+  CHECK_THROWS_WITH_TEXT(gaussian_discrepancy(real.slice(0, 0, 1), synthetic, 1), ConfigError,
+                         "two or more real images of a class, found 1");
+}
+
+TEST_CASE("the Gaussian discrepancy of three points on a line", "[methods][matching]") {
+  const Tensor real = at::tensor({0.0, 2.0}, at::kDouble).view({2, 1});
+  const Tensor synthetic = at::tensor({1.0}, at::kDouble).view({1, 1});
+  // Two real points at the squared distance 4, which is then the variance of bandwidth 1.
+  const double expected = 4 * ((1 + std::exp(-0.5)) / 2 + 1 - 2 * std::exp(-0.125));
+  CHECK(distribution_matching::gaussian_discrepancy(real, synthetic, 1).item<double>() ==
+        Approx(expected).epsilon(1e-14));
+}
+
+TEST_CASE("dm compares what --discrepancy names", "[methods][matching]") {
+  const auto loss = [](const std::vector<std::pair<std::string, std::string>>& settings) {
+    auto method = small_method("dm", "1", settings);
+    RunContext run{.dataset = shapes(), .ipc = 2, .rng = Rng(1)};
+    method->initialize(run);
+    return method->update(0).loss;
+  };
+  const double mean = loss({});
+  CHECK(loss({{"discrepancy", "mean"}}) == mean);
+  // A wide kernel sees means only, a narrow one does not.
+  CHECK(loss({{"discrepancy", "gaussian"}, {"bandwidth", "1000"}}) == Approx(mean).epsilon(0.01));
+  CHECK(std::abs(loss({{"discrepancy", "gaussian"}}) - mean) > 0.05 * mean);
+  auto method = small_method("dm", "1", {{"discrepancy", "gaussian"}, {"batch-real", "1"}});
+  RunContext run{.dataset = shapes(), .ipc = 1, .rng = Rng(1)};
+  CHECK_THROWS_WITH_TEXT(method->initialize(run), ConfigError,
+                         "batch-real 1: the loss compares 2 or more real images");
 }
 
 TEST_CASE("the gradient distances agree with finite differences through the double backward",
@@ -482,6 +514,27 @@ TEST_CASE("the predicted work counts both halves, warm-up and the path each take
                                 {"pool-steps", "1000000000"},
                                 {"net-batch", "1000000"}});
   CHECK(pool.setup.fused == Approx(1.5 * forward * 1e19));
+}
+
+TEST_CASE("augmentation auto is the style's own, without flips where they change the class",
+          "[methods][matching]") {
+  CHECK(make_strategy("auto", "dsa", false).text() == "color_crop_cutout_flip_scale_rotate");
+  CHECK(make_strategy("auto", "dsa", true).text() == "color_crop_cutout_scale_rotate");
+  CHECK(make_strategy("auto", "idc", false).text() == "color_crop_cutout");
+  CHECK(make_strategy("flip_crop", "dsa", true).text() == "flip_crop");
+}
+
+TEST_CASE("noise starts within the range of pixels where pixels are stored",
+          "[methods][matching]") {
+  auto method = small_method("dm", "1", {{"init", "noise"}, {"image-space", "pixels"}});
+  RunContext run{.dataset = shapes(), .ipc = 10, .rng = Rng(1)};
+  method->initialize(run);
+  const Tensor pixels = shapes().preprocessing().invert(method->snapshot().images);
+  CHECK(pixels.min().item<double>() > -1e-5);
+  CHECK(pixels.max().item<double>() < 1 + 1e-5);
+  // N(0,1) / 4 + 0.5, cut at two standard deviations.
+  CHECK(pixels.mean().item<double>() == Approx(0.5).margin(0.02));
+  CHECK(pixels.std().item<double>() == Approx(0.25 * 0.9595).margin(0.02));
 }
 
 TEST_CASE("mirror images, multi-formation and trained networks run under every matching method",
