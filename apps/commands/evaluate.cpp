@@ -304,8 +304,8 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   const fs::path out = report_path(report, options);
   FinishedNetworks finished(out);
   announce_finished(finished);
-  const auto others = make_baselines(baselines, set, dataset,
-                                     std::uint64_t(options.baseline_seed), program.stop);
+  const auto others =
+      make_baselines(baselines, set, dataset, std::uint64_t(options.baseline_seed), program.stop);
   const Evaluation evaluation(dataset, report, nets, finished, program);
   judge(report, evaluation, set, baselines, others);
   write_report(report, out, line.device.device, line.common.json);

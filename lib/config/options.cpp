@@ -231,8 +231,18 @@ void OptionTable::set(const std::string& name, const std::string& text, Origin o
   option.origin = origin;
 }
 
+namespace {
+
+/// What to do about a flag whose condition does not hold.
+std::string remedy(const Condition& condition) {
+  if (!condition.holds_for_them) return str("set ", condition.option, " as well");
+  if (condition.values == std::vector<std::string>{""}) return "leave one of the two away";
+  return str("it belongs to ", condition.option, " ", join(condition.values, " or "));
+}
+
+}  // namespace
+
 void OptionTable::refuse_unused_flags() {
-  const auto shown = [](const std::string& value) { return value.empty() ? "nothing" : value; };
   for (const Option& option : options_) {
     if (option.origin != Origin::Flag) continue;
     for (const Condition& condition : option.conditions) {
@@ -241,10 +251,7 @@ void OptionTable::refuse_unused_flags() {
       const bool listed = std::find(values.begin(), values.end(), found) != values.end();
       if (listed == condition.holds_for_them) continue;
       throw ConfigError(str("option '", option.name, "' changes nothing while ", condition.option,
-                            " is ", shown(found),
-                            condition.holds_for_them
-                                ? str("; it belongs to ", condition.option, " ", join(values, " or "))
-                                : std::string("; set ") + condition.option + " as well"));
+                            " is ", found.empty() ? "not given" : found, "; ", remedy(condition)));
     }
   }
 }

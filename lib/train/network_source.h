@@ -83,9 +83,9 @@ std::unique_ptr<NetworkSource> network_pool(std::shared_ptr<const nn::Network> n
 /// `period` iterations a new random network, which before each further one takes `epochs` passes
 /// over the synthetic images. Training comes before an iteration, so none follows the last one of a
 /// period. Its velocity starts at 0 before every iteration, where the papers' code, which trains
-/// without momentum, has none to keep. What callers do to the buffers of a network stays with it: statistics of BatchNorm that
-/// were refreshed on real images are what its training goes on from. Every iteration has to be
-/// asked for; the state is saved.
+/// without momentum, has none to keep. What callers do to the buffers of a network stays with it:
+/// statistics of BatchNorm that were refreshed on real images are what its training goes on from.
+/// Every iteration has to be asked for; the state is saved.
 struct SyntheticNetworksOptions {
   std::int64_t period = 10;
   std::int64_t epochs = 50;

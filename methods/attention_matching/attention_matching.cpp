@@ -51,8 +51,7 @@ matching::Loss AttentionObjective::loss(const matching::Lens& lens,
       lens.network.forward(lens.state, synthetic.images,
                            {.mode = nn::Mode::Train, .logits = false, .attention_power = power_});
   const auto squared_distance = [&](const Tensor& real_rows, const Tensor& synthetic_rows) {
-    return matching::distance_of_means(
-        {real_rows, real.counts, synthetic_rows, synthetic.counts});
+    return matching::distance_of_means({real_rows, real.counts, synthetic_rows, synthetic.counts});
   };
   const Tensor embedding_term =
       100 * lambda_ * squared_distance(at::cat(embeddings), result.embedding);

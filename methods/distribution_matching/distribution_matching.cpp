@@ -49,10 +49,10 @@ matching::Loss DistributionObjective::loss(const matching::Lens& lens,
 }
 
 DistributionMatching::DistributionMatching(const Options& options)
-    : MatchingMethod(options, std::make_unique<DistributionObjective>(
-                                  options.discrepancy == "gaussian"
-                                      ? std::optional<double>(options.bandwidth)
-                                      : std::nullopt)) {}
+    : MatchingMethod(
+          options, std::make_unique<DistributionObjective>(
+                       options.discrepancy == "gaussian" ? std::optional<double>(options.bandwidth)
+                                                         : std::nullopt)) {}
 
 MethodInfo info() {
   return {"dm", "Distribution matching", "Zhao and Bilen, WACV 2023",

@@ -8,7 +8,8 @@ namespace retort::methods::distribution_matching {
 
 /// Sum over classes of a distance between the embeddings of real and synthetic images.
 ///   mean:     L = sum_c | mean_{x in R_c} e(x) - mean_{x in S_c} e(x) |^2
-///             (Zhao and Bilen, WACV 2023, equation 4; a plain sum over the embedding's coordinates)
+///             (Zhao and Bilen, WACV 2023, equation 4; a plain sum over the embedding's
+///             coordinates)
 ///   gaussian: L = sum_c gaussian_discrepancy(e(R_c), e(S_c))
 class DistributionObjective : public matching::Objective {
  public:

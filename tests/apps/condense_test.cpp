@@ -200,7 +200,8 @@ TEST_CASE("config.cfg repeats a run that read files from another folder", "[apps
   REQUIRE(base.exit_code == 0);
   tiny_protocol(workspace);
   const auto made =
-      workspace.retort(small_dm({"--iterations", "1", "--init-set", "base.h5", "--eval-every", "1",
+      workspace.retort(condense({"--method", "dm", "--net", "ConvNet-2-w8", "--batch-real", "8",
+                                 "--iterations", "1", "--init-set", "base.h5", "--eval-every", "1",
                                  "--eval-protocol", "./tiny.cfg", "--run-dir", "run"}));
   INFO(made.err);
   REQUIRE(made.exit_code == 0);

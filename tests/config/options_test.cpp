@@ -155,6 +155,15 @@ TEST_CASE("a flag that changes nothing is refused with what it belongs to", "[co
                          "while eval-every is 0; set eval-every as well");
   table.set("eval-every", "10", Origin::Flag);
   table.refuse_unused_flags();
+
+  std::string init = "random";
+  std::string init_set = "base.h5";
+  OptionTable starts;
+  starts.add("init", init, "", any_text()).only_with("init-set", {""});
+  starts.add("init-set", init_set, "", any_text());
+  starts.set("init", "noise", Origin::Flag);
+  CHECK_THROWS_WITH_TEXT(starts.refuse_unused_flags(), ConfigError,
+                         "while init-set is base.h5; leave one of the two away");
 }
 
 TEST_CASE("tables join, and a name declared twice is a mistake", "[config]") {

@@ -92,9 +92,9 @@ const attention_matching::AttentionObjective kAttention4(4.0, 0.01);
 
 TEST_CASE("classes may be looked at one by one when the network treats images one by one",
           "[methods][matching]") {
-  for (const Objective* objective : {static_cast<const Objective*>(&kDistribution),
-                                     static_cast<const Objective*>(&kDiscrepancy),
-                                     static_cast<const Objective*>(&kAttention)}) {
+  for (const Objective* objective :
+       {static_cast<const Objective*>(&kDistribution), static_cast<const Objective*>(&kDiscrepancy),
+        static_cast<const Objective*>(&kAttention)}) {
     const Setting s = setting("ConvNet-2-w8", at::kDouble);
     const Tensor real = noise(36, 1, at::kDouble);
     const Tensor synthetic = noise(6, 2, at::kDouble);
