@@ -19,6 +19,7 @@
 #include "lib/synth/parametrization.h"
 #include "lib/synth/picture.h"
 #include "lib/vision/vision.h"
+#include "methods/divergence.h"
 #include "methods/prediction.h"
 #include "methods/run_folder.h"
 
@@ -39,7 +40,8 @@ class Run {
         options_(options),
         progress_(progress),
         stop_(stop),
-        folder_{options.run_dir} {
+        folder_{options.run_dir},
+        limit_(divergence_limit(context.dataset.preprocessing())) {
     context_.stop = &stop;
   }
 
@@ -344,15 +346,30 @@ class Run {
     progress_.finish();
     throw NumericalError(str(what, "; ",
                              saved_at_ >= 0 ? str("the checkpoint of iteration ", saved_at_,
-                                                  " is kept in ", folder_.root.string())
+                                                  " is kept in ", folder_.checkpoint().string())
                                             : "no checkpoint had been made",
-                             ". A step size that is too large is the usual cause"));
+                             ". A step size that is too large is the usual cause", remedy()));
+  }
+
+  /// For methods that have a step size on the images.
+  std::string remedy() const {
+    for (const auto& entry : config::parse_config(options_.config_text, "the configuration")) {
+      if (entry.key != "lr-images") continue;
+      return str(": try a new run with a smaller --lr-images, it was ", entry.value);
+    }
+    return "";
   }
 
   /// Of the set after `next_` iterations: neither a checkpoint nor a result may hold anything else.
-  void check_finite(const data::SyntheticSet& set) {
-    if (!set.images.isfinite().all().item<bool>()) {
+  void check_set(const data::SyntheticSet& set) {
+    const auto largest = set.images.abs().max().item<double>();  // NaN, if there is one
+    if (!std::isfinite(largest)) {
       diverged(str("the synthetic images are not finite after ", next_, " iterations"));
+    }
+    if (largest > limit_) {
+      diverged(str("the synthetic images have diverged after ", next_,
+                   " iterations: the largest preprocessed value is ", largest, ", the limit ",
+                   limit_, ", ", kDivergenceFactor, " times what real pixels can have"));
     }
     const auto* soft = std::get_if<data::SoftLabels>(&set.labels);
     if (soft != nullptr && !soft->values.isfinite().all().item<bool>()) {
@@ -435,7 +452,7 @@ class Run {
 
   void save_checkpoint() {
     // Methods that choose real images have none to show before their first update.
-    if (next_ > 0) check_finite(method_.snapshot());
+    if (next_ > 0) check_set(method_.snapshot());
     storage::StateWriter state;
     state.integer("driver/next_iteration", next_);
     state.number("driver/wall_seconds", wall());
@@ -464,7 +481,7 @@ class Run {
     outcome.last_loss = last_loss_;
     outcome.set = method_.snapshot();
     data::SyntheticSet& set = outcome.set;
-    check_finite(set);
+    check_set(set);
     set.preprocessing = context_.dataset.preprocessing();
     set.provenance = options_.provenance;
     set.provenance.dataset_sha256 = context_.dataset.info().sha256;
@@ -501,6 +518,7 @@ class Run {
   ProgressSink& progress_;
   const StopFlag& stop_;
   RunFolder folder_;
+  double limit_;  // of the magnitude of stored images
 
   Session session_;
   std::optional<Check> check_;    // none: no checks are asked for

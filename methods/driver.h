@@ -48,8 +48,10 @@ struct RunOutcome {
 /// iterations reached; its checkpoint stays, and resumed with a larger budget it goes on.
 /// @throws Interrupted when `stop` was requested, after saving a checkpoint; during initialisation
 ///         there is nothing to save yet
-/// @throws NumericalError when loss, metrics or images are not finite; the last good checkpoint is
-///         kept. A check whose own training diverges is a warning and a row without a result
+/// @throws NumericalError when loss, metrics or images are not finite, or when stored images at a
+///         checkpoint or at the end are beyond divergence_limit(); the last good checkpoint, and an
+///         earlier result, are kept. A check whose own training diverges is a warning and a row
+///         without a result
 /// @throws ConfigError when options differ from those of the run to be resumed, or do not fit the
 ///         data, or the protocol of the checks does not. A folder that this call made or found
 ///         empty is then removed or emptied again, unless an iteration was made

@@ -9,8 +9,10 @@
 #include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/core/log.h"
+#include "lib/core/str.h"
 #include "lib/nn/network.h"
 #include "lib/storage/set_file.h"
+#include "methods/divergence.h"
 #include "methods/run_folder.h"
 #include "tests/methods/small.h"
 #include "tests/support/catch.h"
@@ -36,6 +38,7 @@ class Scripted : public DistillationMethod {
   bool stop_while_initializing = false;
   bool refuse_data = false;
   double setup_flops = 0;
+  double unit = 1;  ///< the images are the sum of the iterations so far, times this
 
   std::int64_t iterations() const override { return 6; }
   Work work(const RunContext&) const override {
@@ -65,7 +68,7 @@ class Scripted : public DistillationMethod {
   data::SyntheticSet snapshot() const override {
     data::SyntheticSet set;
     const auto s = shapes().shape();
-    set.images = at::full({classes_, s.channels, s.height, s.width}, double(sum_));
+    set.images = at::full({classes_, s.channels, s.height, s.width}, unit * double(sum_));
     if (broken_) set.images[0][0][0][0] = std::numeric_limits<double>::infinity();
     set.class_index = at::arange(classes_, at::kLong);
     set.labels = data::HardLabels{set.class_index};
@@ -129,14 +132,14 @@ std::int64_t rows(const std::filesystem::path& csv) {
   return std::count(text.begin(), text.end(), '\n') - 1;
 }
 
-RunOutcome drive(Scripted& method, const DriverOptions& options, StopFlag& stop,
+RunOutcome drive(DistillationMethod& method, const DriverOptions& options, StopFlag& stop,
                  ProgressSink& progress = no_progress()) {
   RunContext run{.dataset = shapes(), .ipc = 1, .rng = Rng(1)};
   return methods::run(method, run, options, progress, stop);
 }
 
 /// Never asked to stop.
-RunOutcome drive(Scripted& method, const DriverOptions& options,
+RunOutcome drive(DistillationMethod& method, const DriverOptions& options,
                  ProgressSink& progress = no_progress()) {
   StopFlag stop;
   return drive(method, options, stop, progress);
@@ -339,6 +342,94 @@ TEST_CASE("numbers that are not finite stop the run with what, when and the chec
   CHECK(std::filesystem::exists(folder.run.checkpoint()));
   CHECK_FALSE(std::filesystem::exists(folder.run.set()));
   CHECK(read_text(folder.run.log()).find("error: " + text) != std::string::npos);
+}
+
+TEST_CASE("images beyond the limit stop the run before they reach a file", "[methods][driver]") {
+  const Folder folder;
+  const double limit = divergence_limit(shapes().preprocessing());
+  StopFlag stop;
+  Scripted method;
+  method.stop = &stop;
+  DriverOptions options = folder.options();
+  options.checkpoint_every = 2;
+  std::string text;
+  std::string kept = "the checkpoint of iteration 4 is kept in " + folder.run.checkpoint().string();
+  SECTION("at the end") {
+    method.unit = 1.01 * limit / 15;  // 0 + 1 + ... + 5
+    text = "the synthetic images have diverged after 6 iterations: the largest preprocessed value";
+    options.checkpoint_every = 4;
+  }
+  SECTION("at a checkpoint") {
+    method.unit = 1.01 * limit / 6;  // 0 + 1 + 2 + 3
+    text = "the synthetic images have diverged after 4 iterations: the largest preprocessed value";
+    kept = "the checkpoint of iteration 2 is kept in " + folder.run.checkpoint().string();
+  }
+  SECTION("when it is asked to stop") {
+    method.unit = 1.01 * limit / 10;  // 0 + 1 + ... + 4
+    method.stop_at = 4;
+    text = "the synthetic images have diverged after 5 iterations: the largest preprocessed value";
+  }
+  CHECK_THROWS_WITH_TEXT(drive(method, options, stop), NumericalError, text);
+  const std::string log = read_text(folder.run.log());
+  CHECK(log.find("error: " + text) != std::string::npos);
+  CHECK(log.find(str(", the limit ", limit, ", ")) != std::string::npos);
+  CHECK(log.find(kept) != std::string::npos);
+  CHECK_FALSE(std::filesystem::exists(folder.run.set()));
+  const std::int64_t last_good = storage::StateReader(folder.run.checkpoint()).integer("sum");
+  CHECK(method.unit * double(last_good) < limit);
+}
+
+TEST_CASE("images that are large but within the limit are no divergence", "[methods][driver]") {
+  const Folder folder;
+  const double limit = divergence_limit(shapes().preprocessing());
+  SECTION("just below it") {
+    Scripted method;
+    method.unit = 0.99 * limit / 15;
+    DriverOptions options = folder.options();
+    options.checkpoint_every = 1;
+    CHECK(first_pixel(drive(method, options).set) == Approx(0.99 * limit));
+  }
+  SECTION("noise at a step size a thousand times the published one") {
+    const auto method = small_method("dm", "6", {{"lr-images", "1000"}, {"init", "noise"}});
+    const data::SyntheticSet set = drive(*method, folder.options()).set;
+    CHECK(set.images.abs().max().item<double>() > 2 * largest_pixel(shapes().preprocessing()));
+  }
+}
+
+TEST_CASE("a step size that drives pixels away stops a run whose losses are all finite",
+          "[methods][driver]") {
+  const Folder folder;
+  const auto wild = small_method("dm", "6", {{"lr-images", "1e10"}});
+  DriverOptions options = folder.options();
+  options.config_text = str(kConfig, "lr-images = 1e10\n");
+
+  SECTION("nothing good was there") {
+    CHECK_THROWS_WITH_TEXT(drive(*wild, options), NumericalError, "no checkpoint had been made");
+    CHECK_FALSE(std::filesystem::exists(folder.run.checkpoint()));
+    CHECK_FALSE(std::filesystem::exists(folder.run.set()));
+  }
+  SECTION("a good checkpoint and a good set stay to the byte") {
+    options.out = folder.root / "copy.h5";
+    options.time_budget_seconds = 1e-9;
+    // A sound first iteration, then the same run at a step size that is not.
+    REQUIRE(drive(*small_method("dm", "6"), options).iterations == 1);
+    const std::vector<std::filesystem::path> good{folder.run.checkpoint(), folder.run.set(),
+                                                  *options.out};
+    std::vector<std::string> before;
+    for (const auto& path : good) before.push_back(read_text(path));
+    options.resume = true;
+    options.time_budget_seconds = 0;
+    SECTION("at the end") {}
+    SECTION("at every checkpoint") { options.checkpoint_every = 1; }
+    CHECK_THROWS_WITH_TEXT(drive(*wild, options), NumericalError, "the checkpoint of iteration 1");
+    for (std::size_t i = 0; i < good.size(); ++i) {
+      INFO(good[i].string());
+      CHECK(read_text(good[i]) == before[i]);
+    }
+  }
+  const std::string log = read_text(folder.run.log());
+  CHECK(log.find("the synthetic images have diverged after ") != std::string::npos);
+  CHECK(log.find("try a new run with a smaller --lr-images, it was 1e10") != std::string::npos);
 }
 
 TEST_CASE("a run that the data does not allow leaves no folder behind", "[methods][driver]") {
