@@ -30,6 +30,13 @@ using config::number_text;
 
 constexpr double kSecondsBetweenCheckpoints = 60;
 
+/// What the sessions that led to a checkpoint spent before they condensed: 0 in a file from before
+/// it was counted.
+double opening_seconds(const storage::StateReader& state) {
+  const char* const name = "driver/opening_seconds";
+  return state.has(name) ? state.number(name) : 0;
+}
+
 /// One run: the state that its phases share.
 class Run {
  public:
@@ -41,6 +48,7 @@ class Run {
         progress_(progress),
         stop_(stop),
         folder_{options.run_dir},
+        began_(options.began.value_or(wall_seconds())),
         limit_(divergence_limit(context.dataset.preprocessing())) {
     context_.stop = &stop;
   }
@@ -141,6 +149,7 @@ class Run {
     announce();
     start_ = wall_seconds();
     cpu_start_ = cpu_seconds();
+    opening_ = start_ - began_;
     start_or_resume(saved);
     iterate();
     return finish();
@@ -194,7 +203,8 @@ class Run {
     if (same_config(done)) return false;
     const std::optional<std::string> plan = plan_cut_short(done);
     if (!plan || !same_config(*plan)) return false;
-    const double spent = storage::StateReader(folder_.checkpoint()).number("driver/wall_seconds");
+    const storage::StateReader state(folder_.checkpoint());
+    const double spent = state.number("driver/wall_seconds") + opening_seconds(state);
     return !has_budget() || spent < session_.time_budget_seconds;
   }
 
@@ -277,6 +287,7 @@ class Run {
     next_ = state.integer("driver/next_iteration");
     earlier_wall_ = state.number("driver/wall_seconds");
     earlier_cpu_ = state.number("driver/cpu_seconds");
+    opening_ += opening_seconds(state);
     last_loss_ = state.number("driver/last_loss");
     owes_evaluation_ = check_ && state.integer("driver/owes_evaluation") != 0;
     saved_at_ = next_;
@@ -288,6 +299,8 @@ class Run {
   }
 
   double wall() const { return earlier_wall_ + wall_seconds() - start_; }
+  /// What counts against the time budget.
+  double spent() const { return opening_ + wall(); }
   double cpu() const { return earlier_cpu_ + cpu_seconds() - cpu_start_; }
 
   void iterate() {
@@ -320,7 +333,7 @@ class Run {
 
   /// Without one iteration there may be no set.
   bool out_of_time() const {
-    return next_ > 0 && has_budget() && wall() >= session_.time_budget_seconds;
+    return next_ > 0 && has_budget() && spent() >= session_.time_budget_seconds;
   }
 
   UpdateReport update() {
@@ -391,7 +404,7 @@ class Run {
         smoothed_seconds_ == 0 ? seconds : 0.95 * smoothed_seconds_ + 0.05 * seconds;
     double left = smoothed_seconds_ * double(method_.iterations() - next_);
     if (has_budget()) {
-      left = std::min(left, std::max(0.0, session_.time_budget_seconds - wall()));
+      left = std::min(left, std::max(0.0, session_.time_budget_seconds - spent()));
     }
     progress_.update({.phase = "condensing",
                       .done = next_,
@@ -457,6 +470,7 @@ class Run {
     state.integer("driver/next_iteration", next_);
     state.number("driver/wall_seconds", wall());
     state.number("driver/cpu_seconds", cpu());
+    state.number("driver/opening_seconds", opening_);
     state.number("driver/last_loss", last_loss_);
     state.integer("driver/owes_evaluation", owes_evaluation_ ? 1 : 0);
     state.text("driver/config", options_.config_text);
@@ -518,6 +532,7 @@ class Run {
   ProgressSink& progress_;
   const StopFlag& stop_;
   RunFolder folder_;
+  double began_;  // the work of this session
   double limit_;  // of the magnitude of stored images
 
   Session session_;
@@ -527,7 +542,8 @@ class Run {
   bool owes_evaluation_ = false;  // the one of `next_` was stopped on the way
   double start_ = 0;
   double cpu_start_ = 0;
-  double earlier_wall_ = 0;  // spent before a resume
+  double opening_ = 0;       // spent before condensing, in all sessions
+  double earlier_wall_ = 0;  // spent condensing before a resume
   double earlier_cpu_ = 0;
   double last_loss_ = 0;
   double smoothed_seconds_ = 0;

@@ -18,10 +18,14 @@ struct DriverOptions {
   std::filesystem::path run_dir;  ///< config.cfg, metrics.csv, log, checkpoint, grids, set.h5
   /// A copy of set.h5. A resumed run that is not told where writes the one it was asked for before.
   std::optional<std::filesystem::path> out;
-  /// 0: none; not given: none or, in a resumed run, the one before. Initialisation and iterations
-  /// count, over all sessions of a run; checks and pictures do not. It ends iterations only:
-  /// initialisation is never cut short, and one iteration is always made.
+  /// 0: none; not given: none or, in a resumed run, the one before. Everything since `began`
+  /// counts, over all sessions of a run, initialisation and iterations among it; checks and
+  /// pictures do not. It ends iterations only: initialisation is never cut short, and one iteration
+  /// is always made.
   std::optional<double> time_budget_seconds;
+  /// wall_seconds() when the caller began to work for this run, say to open its dataset; not given:
+  /// at the call.
+  std::optional<double> began;
   std::int64_t checkpoint_every = 0;  ///< iterations; 0: by time, about once a minute
   std::int64_t eval_every = 0;        ///< iterations; 0: no in-loop evaluation
   std::int64_t grid_every = 0;        ///< iterations; 0: at the end only

@@ -68,13 +68,15 @@ data::ImageDataset training_view(const CondenseOptions& options, data::ImageData
   return dataset.hold_out(options.hold_out, Rng(std::uint64_t(options.seed)).child("hold-out"));
 }
 
-methods::DriverOptions driver_options(CondenseOptions& options) {
+/// @param began wall_seconds() when the command began
+methods::DriverOptions driver_options(CondenseOptions& options, double began) {
   methods::DriverOptions driver;
   driver.run_dir = options.run_dir.empty() ? new_run_dir(options) : fs::path(options.run_dir);
   if (!options.out.empty()) driver.out = options.out;
   if (!options.time_budget.empty()) {
     driver.time_budget_seconds = cli::parse_duration("time-budget", options.time_budget);
   }
+  driver.began = began;
   driver.checkpoint_every = options.checkpoint_every;
   driver.eval_every = options.eval_every;
   driver.eval_on_test = options.eval_on == "test";
@@ -153,6 +155,7 @@ void report_outcome(const CondenseOptions& options, const methods::DriverOptions
 }
 
 int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
+  const double began = wall_seconds();
   CondenseOptions options(command, args);
   if (options.help) {
     cli::print(options.help_text(command));
@@ -180,7 +183,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   const auto method = options.factory->create();
   if (options.dry_run) return report_cost(options, *method, context);
 
-  const methods::DriverOptions driver = driver_options(options);
+  const methods::DriverOptions driver = driver_options(options, began);
   log::info(str("condensing ", options.dataset.dataset, " with ", options.method, ", ", options.ipc,
                 options.ipc == 1 ? " image" : " images", " per class, into ",
                 driver.run_dir.string()));

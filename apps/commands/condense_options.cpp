@@ -108,8 +108,9 @@ config::OptionTable CondenseOptions::session_options() {
             any_text());
   table.add(
       "time-budget", time_budget,
-      "end the iterations after this time (90s, 8m, 1h30m; 0: none), preparation counted in but "
-      "never cut short; a resumed run keeps the one it had",
+      "end the iterations once the command has worked for this time (90s, 8m, 1h30m; 0: none): "
+      "opening the dataset and preparation count but are never cut short, checks during the run do "
+      "not count; a resumed run keeps the one it had, and what it has used of it",
       any_text());
   return table;
 }

@@ -6,6 +6,7 @@
 
 #include "lib/core/files.h"
 #include "lib/storage/set_file.h"
+#include "lib/storage/state_file.h"
 #include "tests/apps/program.h"
 #include "tests/support/catch.h"
 
@@ -287,6 +288,10 @@ TEST_CASE("a time budget ends a run properly, and config.cfg holds the iteration
   const std::string config = read_text(workspace.path("run/config.cfg"));
   CHECK_THAT(config, Contains("iterations = " + std::to_string(reached) + "\n"));
   CHECK_THAT(config, !Contains("time-budget"));
+  // Opening the dataset was counted, and is no part of condensing.
+  const storage::StateReader state(workspace.path("run/checkpoint.h5"));
+  CHECK(state.number("driver/opening_seconds") > 0);
+  CHECK(state.number("driver/opening_seconds") + state.number("driver/wall_seconds") >= 0.5);
   const auto again =
       workspace.retort({"condense", "--config", "run/config.cfg", "--run-dir", "again"});
   REQUIRE(again.exit_code == 0);

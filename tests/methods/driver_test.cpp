@@ -549,6 +549,60 @@ TEST_CASE("a run that its time budget ended goes on with a larger one to the sam
   CHECK(drive(fourth, folder.resuming()).already_finished);
 }
 
+TEST_CASE("a time budget counts from when the caller began, over all sessions of a run",
+          "[methods][driver]") {
+  const Folder folder;
+  DriverOptions options = folder.options();
+  options.began = wall_seconds() - 100;
+
+  SECTION("what came before uses it up, but is no condensing") {
+    Scripted method;
+    options.time_budget_seconds = 99;
+    const RunOutcome outcome = drive(method, options);
+    CHECK(outcome.iterations == 1);
+    CHECK(outcome.wall_seconds < 50);
+    Scripted again;
+    DriverOptions same = folder.resuming();
+    CHECK(drive(again, same).already_finished);
+    same.time_budget_seconds = 1000;
+    CHECK(drive(again, same).iterations == 6);
+  }
+  SECTION("it is not used up yet") {
+    Scripted method;
+    options.time_budget_seconds = 1000;
+    CHECK(drive(method, options).iterations == 6);
+  }
+  SECTION("a resumed run has what the sessions before it left") {
+    options.time_budget_seconds = 150;
+    drive_and_stop(options);
+    options.resume = true;
+    options.began = wall_seconds() - 60;
+    Scripted second;
+    CHECK(drive(second, options).iterations == 3);
+    options.time_budget_seconds = 1000;
+    Scripted third;
+    CHECK(drive(third, options).iterations == 6);
+  }
+  SECTION("a checkpoint from before this was counted has spent what it condensed") {
+    options.time_budget_seconds = 150;
+    drive_and_stop(options);
+    storage::StateWriter old;
+    const storage::StateReader saved(folder.run.checkpoint());
+    for (const char* name : {"driver/next_iteration", "driver/owes_evaluation", "sum"}) {
+      old.integer(name, saved.integer(name));
+    }
+    for (const char* name : {"driver/wall_seconds", "driver/cpu_seconds", "driver/last_loss"}) {
+      old.number(name, saved.number(name));
+    }
+    old.text("driver/config", saved.text("driver/config"));
+    old.save(folder.run.checkpoint());
+    options.resume = true;
+    options.began = wall_seconds() - 60;
+    Scripted second;
+    CHECK(drive(second, options).iterations == 6);
+  }
+}
+
 TEST_CASE("checks during a run do not use up its time budget", "[methods][driver]") {
   const Folder folder;
   Scripted method;
