@@ -1,8 +1,8 @@
 #include "lib/storage/set_file.h"
 
-#include <ctime>
 #include <cmath>
 #include <cstring>
+#include <ctime>
 #include <limits>
 
 #include <hdf5.h>
@@ -78,6 +78,25 @@ SyntheticSet decoded_set() {
 bool same_bits(const Tensor& a, const Tensor& b) {
   return a.sizes() == b.sizes() && a.scalar_type() == b.scalar_type() &&
          std::memcmp(a.const_data_ptr(), b.const_data_ptr(), a.nbytes()) == 0;
+}
+
+/// The lines of Python in a file of the source tree, reading `set`. They end by printing what they
+/// read, by a line of their own or by this one.
+std::string python_of(const std::string& readme, const std::filesystem::path& set) {
+  const std::string text =
+      testing::slurp(std::filesystem::path(RETORT_TEST_DATA) / "../.." / readme);
+  const std::string opening = "```python\n";
+  const std::size_t begin = text.find(opening);
+  REQUIRE(begin != std::string::npos);
+  std::string code = text.substr(begin + opening.size());
+  code.resize(code.find("```"));
+  const std::string name = "set.h5";
+  REQUIRE(code.find(name) != std::string::npos);
+  code.replace(code.find(name), name.size(), set.string());
+  if (code.find("print(") == std::string::npos) {
+    code += "print(images.shape, labels.tolist(), names, round(float(pixels.mean()), 4))\n";
+  }
+  return code;
 }
 
 void check_same(const SyntheticSet& actual, const SyntheticSet& expected) {
@@ -527,27 +546,34 @@ TEST_CASE("write the file of the test before this one into the working folder",
   write_set("set_1_0.h5", decoded_set());
 }
 
-TEST_CASE("the lines of Python in the README read a set", "[storage][set]") {
+TEST_CASE("the lines of Python in the READMEs read a set, of pixels or of canvases",
+          "[storage][set]") {
   const TemporaryFolder folder("set-python");
   const std::string python = testing::find_python("h5py");
   if (python.empty()) {
     WARN("SKIPPED: no python3 with h5py on this machine");
     return;
   }
-  write_set(folder / "set.h5", pixels_set());
-  const std::string readme =
-      testing::slurp(std::filesystem::path(RETORT_TEST_DATA) / "../../lib/storage/README.md");
-  const std::size_t begin = readme.find("```python\n") + 10;
-  REQUIRE(begin != std::string::npos + 10);
-  std::string code = readme.substr(begin, readme.find("```", begin) - begin);
-  code.replace(code.find("set.h5"), 6, (folder / "set.h5").string());
-  testing::spit(folder / "read.py", code);
-  int status = 0;
-  const std::string output = testing::run_python(python, folder / "read.py", "", status);
-  CHECK(status == 0);
+  SyntheticSet canvases = decoded_set();
+  canvases.preprocessing = pixels_set().preprocessing;
+  write_set(folder / "pixels.h5", pixels_set());
+  write_set(folder / "canvases.h5", canvases);
   const double mean = (numbers({120}).mean().item<double>()) / 3 + 0.25;
-  char expected[32];
-  std::snprintf(expected, sizeof expected, "%.4f", mean);
-  CHECK(output == "(6, 1, 4, 5) [0, 0, 1, 1, 2, 2] ['disk', 'Dreieck ▲', ''] " +
-                      std::string(expected) + "\n");
+  char mean_text[32];
+  std::snprintf(mean_text, sizeof mean_text, "%.4f", mean);
+  for (const char* readme : {"README.md", "lib/storage/README.md"}) {
+    for (const std::string set : {"pixels", "canvases"}) {
+      INFO(readme << ", a set of " << set);
+      testing::spit(folder / "read.py", python_of(readme, folder / (set + ".h5")));
+      int status = 0;
+      const std::string output = testing::run_python(python, folder / "read.py", "", status);
+      CHECK(status == 0);
+      std::string labels = "0, 0, 1, 1, 2, 2";
+      if (set == "canvases") {
+        labels = "0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2";
+      }
+      CHECK(output ==
+            "(6, 1, 4, 5) [" + labels + "] ['disk', 'Dreieck ▲', ''] " + mean_text + "\n");
+    }
+  }
 }
