@@ -14,7 +14,7 @@ struct PictureOptions {
   bool decoded = false;        ///< the images networks train on instead of the stored ones
   std::int64_t per_class = 0;  ///< at most so many columns; 0: all
   std::int64_t real = 0;       ///< real training images beside each class, when a dataset is given
-  std::string title;
+  std::string title{};
 };
 
 struct Picture {
