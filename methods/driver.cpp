@@ -29,6 +29,8 @@ namespace {
 using config::number_text;
 
 constexpr double kSecondsBetweenCheckpoints = 60;
+constexpr std::int64_t kPictures = 10;        // of a run that is not told how often
+constexpr std::int64_t kPictureColumns = 10;  // images of a class, in all pictures but the last
 
 /// What the sessions that led to a checkpoint spent before they condensed: 0 in a file from before
 /// it was counted.
@@ -318,7 +320,7 @@ class Run {
       last_loss_ = report.loss;
       ++next_;
       show_progress(report.loss, seconds);
-      if (due(options_.grid_every)) draw(folder_.grid(next_), method_.snapshot());
+      if (picture_due()) draw(folder_.grid(next_), method_.snapshot(), kPictureColumns);
       if (due(options_.eval_every)) evaluate(evaluations);
       const bool by_count = due(options_.checkpoint_every);
       const bool by_time =
@@ -345,6 +347,15 @@ class Run {
   }
 
   bool due(std::int64_t every) const { return every > 0 && next_ % every == 0; }
+
+  /// Not after the last iteration, which grid.png is for.
+  bool picture_due() const { return next_ < method_.iterations() && due(picture_period()); }
+
+  std::int64_t picture_period() const {
+    if (options_.grid_every > 0) return options_.grid_every;
+    const std::int64_t all = method_.iterations();
+    return all < kPictures ? 0 : (all + kPictures - 1) / kPictures;
+  }
 
   void check_finite(const UpdateReport& report) {
     expect_finite(report.loss, "the loss");
@@ -456,11 +467,12 @@ class Run {
                      {"seeds", join(check_->seeds, " ")}});
   }
 
-  void draw(const std::filesystem::path& path, data::SyntheticSet set) {
+  /// @param columns at most so many images of a class; 0: all
+  void draw(const std::filesystem::path& path, data::SyntheticSet set, std::int64_t columns) {
     const Aside aside(*this);
     set.preprocessing = context_.dataset.preprocessing();
     set.provenance.class_names = context_.dataset.info().class_names;
-    vision::write_image(path, synth::draw_set(set).pixels);
+    vision::write_image(path, synth::draw_set(set, {.per_class = columns}).pixels);
   }
 
   void save_checkpoint() {
@@ -510,7 +522,7 @@ class Run {
     // The set first: whatever a kill leaves undone of the rest, finished_before() does.
     storage::write_set(folder_.set(), set);
     write_copy(outcome);
-    draw(folder_.grid(), set);
+    draw(folder_.grid(), set, 0);
     write_text(folder_.config(), set.provenance.config);
     if (cut) {
       log::info(cut_text(next_));

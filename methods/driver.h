@@ -28,9 +28,11 @@ struct DriverOptions {
   std::optional<double> began;
   std::int64_t checkpoint_every = 0;  ///< iterations; 0: by time, about once a minute
   std::int64_t eval_every = 0;        ///< iterations; 0: no in-loop evaluation
-  std::int64_t grid_every = 0;        ///< iterations; 0: at the end only
-  bool eval_on_test = false;          ///< in-loop checks on the test split, and marked so
-  eval::Protocol eval_protocol;       ///< how in-loop checks train; needed when there are any
+  /// Iterations between pictures of the first ten images of every class; 0: a tenth of the run's,
+  /// none in a run of fewer than ten. What there is in the end is in grid.png alone.
+  std::int64_t grid_every = 0;
+  bool eval_on_test = false;     ///< in-loop checks on the test split, and marked so
+  eval::Protocol eval_protocol;  ///< how in-loop checks train; needed when there are any
   bool resume = false;
   /// `key = value` lines that replay the run; a method that iterates has `iterations` among them.
   std::string config_text;

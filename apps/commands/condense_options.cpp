@@ -84,7 +84,9 @@ config::OptionTable CondenseOptions::recorded_options() {
       .not_with("eval-every", {"0"});
   device.describe(table);
   kernels.describe(table);
-  table.add("grid-every", grid_every, "iterations between pictures of the set; 0: at the end only",
+  table.add("grid-every", grid_every,
+            "iterations between pictures of the set, grid-*.png, of up to 10 images of a class; 0: "
+            "a tenth of the iterations asked for, none where these are fewer than 10",
             at_least(0));
   return table;
 }

@@ -368,3 +368,23 @@ TEST_CASE("checks during a run use images the method does not see", "[apps][cond
   CHECK_THAT(result.err, Contains("10 % of the training images"));
   CHECK_THAT(read_text(workspace.path("run/evaluations.csv")), Contains("held-out"));
 }
+
+TEST_CASE("pictures of the way lie in the run folder", "[apps][condense]") {
+  const Workspace workspace;
+  const auto run = [&](const std::string& folder, const Words& more) {
+    Words words = small_dm({"--iterations", "20", "--run-dir", folder});
+    words.insert(words.end(), more.begin(), more.end());
+    const auto result = workspace.retort(words);
+    INFO(result.err);
+    REQUIRE(result.exit_code == 0);
+    Words pictures;
+    for (const auto& name : contents(workspace.path(folder))) {
+      const auto begin = name.find("grid-");
+      if (begin != std::string::npos) pictures.push_back(name.substr(begin, 11));
+    }
+    return pictures;
+  };
+  CHECK(run("usual", {}).size() == 9);
+  CHECK(run("seldom", {"--grid-every", "8"}) == Words{"grid-000008", "grid-000016"});
+  CHECK(run("never", {"--grid-every", "20"}).empty());
+}

@@ -10,9 +10,12 @@
 #include "lib/core/files.h"
 #include "lib/core/log.h"
 #include "lib/core/str.h"
+#include "lib/core/text.h"
 #include "lib/nn/network.h"
 #include "lib/storage/set_file.h"
+#include "lib/vision/vision.h"
 #include "methods/divergence.h"
+#include "methods/prediction.h"
 #include "methods/run_folder.h"
 #include "tests/methods/small.h"
 #include "tests/support/catch.h"
@@ -39,11 +42,15 @@ class Scripted : public DistillationMethod {
   bool refuse_data = false;
   double setup_flops = 0;
   double unit = 1;  ///< the images are the sum of the iterations so far, times this
+  double iteration_flops = 0;
+  std::int64_t count = 6;
+  std::int64_t per_class = 1;
 
-  std::int64_t iterations() const override { return 6; }
+  std::int64_t iterations() const override { return count; }
   Work work(const RunContext&) const override {
     Work work;
     work.setup.fused = setup_flops;
+    work.per_iteration.fused = iteration_flops;
     return work;
   }
   void initialize(RunContext& run) override {
@@ -68,9 +75,10 @@ class Scripted : public DistillationMethod {
   data::SyntheticSet snapshot() const override {
     data::SyntheticSet set;
     const auto s = shapes().shape();
-    set.images = at::full({classes_, s.channels, s.height, s.width}, unit * double(sum_));
+    set.images =
+        at::full({classes_ * per_class, s.channels, s.height, s.width}, unit * double(sum_));
     if (broken_) set.images[0][0][0][0] = std::numeric_limits<double>::infinity();
-    set.class_index = at::arange(classes_, at::kLong);
+    set.class_index = at::arange(classes_, at::kLong).repeat_interleave(per_class);
     set.labels = data::HardLabels{set.class_index};
     return set;
   }
@@ -127,6 +135,17 @@ struct Folder {
 
 float first_pixel(const data::SyntheticSet& set) { return set.images[0][0][0][0].item<float>(); }
 
+/// The pictures that a run left before its last one, in order.
+std::vector<std::string> pictures(const RunFolder& run) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(run.root)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("grid-")) names.push_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 std::int64_t rows(const std::filesystem::path& csv) {
   const std::string text = read_text(csv);
   return std::count(text.begin(), text.end(), '\n') - 1;
@@ -170,6 +189,22 @@ class Quiet {
   ~Quiet() { log::set_sink(before_); }
   Quiet(const Quiet&) = delete;
   Quiet& operator=(const Quiet&) = delete;
+
+ private:
+  log::Sink before_;
+};
+
+/// Keeps what is logged while it lives.
+class Heard {
+ public:
+  Heard()
+      : before_(log::set_sink(
+            [this](log::Level, const std::string& message) { messages.push_back(message); })) {}
+  ~Heard() { log::set_sink(before_); }
+  Heard(const Heard&) = delete;
+  Heard& operator=(const Heard&) = delete;
+
+  std::vector<std::string> messages;
 
  private:
   log::Sink before_;
@@ -272,6 +307,77 @@ TEST_CASE("preparation that takes longer than the time budget is foretold", "[me
   drive(method, options);
   log::set_sink(before);
   CHECK(warning.find("preparation alone is predicted to take") != std::string::npos);
+}
+
+TEST_CASE("how long a run is predicted to take is said before it starts", "[methods][driver]") {
+  const Folder folder;
+  StopFlag stop;
+  Scripted method;
+  method.stop = &stop;
+  method.stop_while_initializing = true;  // whatever is heard was said before
+  const RunContext context{.dataset = shapes(), .ipc = 1, .rng = Rng(1)};
+  DriverOptions options = folder.options();
+  Heard heard;
+
+  SECTION("with its parts and the time budget") {
+    method.setup_flops = 1e17;
+    method.iteration_flops = 1e18;
+    options.time_budget_seconds = 1e9;
+    CHECK_THROWS_AS(drive(method, options, stop), Interrupted);
+    const Prediction prediction = predict(method, context);
+    CHECK(prediction.total_seconds == Approx(61 * prediction.setup_seconds));
+    REQUIRE(heard.messages.size() == 1);
+    CHECK(heard.messages.front() ==
+          "predicted: " + duration_text(prediction.total_seconds) + " for 6 iterations (" +
+              duration_text(prediction.setup_seconds) + " of preparation, then " +
+              duration_text(prediction.iteration_seconds) + " each), cut at " + duration_text(1e9));
+    CHECK(read_text(folder.run.log()).find(heard.messages.front()) != std::string::npos);
+  }
+  SECTION("unless it is over at once") {
+    CHECK_THROWS_AS(drive(method, options, stop), Interrupted);
+    CHECK(heard.messages.empty());
+  }
+}
+
+TEST_CASE("a run leaves pictures of its way, about ten unless it is told how often",
+          "[methods][driver]") {
+  const Folder folder;
+  Scripted method;
+  DriverOptions options = folder.options();
+  SECTION("as often as asked, and none that grid.png repeats") {
+    options.grid_every = 2;
+    drive(method, options);
+    CHECK(pictures(folder.run) == std::vector<std::string>{"grid-000002.png", "grid-000004.png"});
+    const Folder shorter;
+    Scripted two;
+    two.count = 2;
+    drive(two, shorter.options());
+    CHECK(read_text(folder.run.grid(2)) == read_text(shorter.run.grid()));
+    CHECK(read_text(folder.run.grid(4)) != read_text(shorter.run.grid()));
+  }
+  SECTION("about every tenth of the iterations") {
+    const std::vector<std::pair<std::int64_t, std::size_t>> numbers{
+        {9, 0}, {10, 9}, {25, 8}, {100, 9}};
+    for (const auto& [iterations, expected] : numbers) {
+      INFO(iterations);
+      const Folder own;
+      method.count = iterations;
+      drive(method, own.options());
+      CHECK(pictures(own.run).size() == expected);
+      CHECK(std::filesystem::exists(own.run.grid()));
+      CHECK(std::filesystem::exists(own.run.grid(3)) == (iterations == 10 || iterations == 25));
+    }
+  }
+  SECTION("of ten images of a class, however many there are") {
+    options.grid_every = 3;
+    method.per_class = 12;
+    drive(method, options);
+    const auto width = [](const std::filesystem::path& path) {
+      return vision::read_image(path).size(2);
+    };
+    constexpr std::int64_t kColumn = 64 + 4;  // an enlarged image and the gap before the next
+    CHECK(width(folder.run.grid()) - width(folder.run.grid(3)) == 2 * kColumn);
+  }
 }
 
 TEST_CASE("resuming a finished run writes the result again and trains nothing",
