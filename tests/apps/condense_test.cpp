@@ -369,6 +369,36 @@ TEST_CASE("checks during a run use images the method does not see", "[apps][cond
   CHECK_THAT(read_text(workspace.path("run/evaluations.csv")), Contains("held-out"));
 }
 
+TEST_CASE("checks on the test split hold no training images back and say what they tested on",
+          "[apps][condense]") {
+  const Workspace workspace;
+  const std::string protocol = tiny_protocol(workspace);
+  const auto run = [&](const std::string& folder, const Words& more) {
+    Words words = small_dm({"--iterations", "2", "--run-dir", folder});
+    words.insert(words.end(), more.begin(), more.end());
+    const auto result = workspace.retort(words);
+    INFO(result.err);
+    REQUIRE(result.exit_code == 0);
+    return result;
+  };
+  const Words checked{"--eval-every", "1", "--eval-protocol", protocol};
+  Words on_test = checked;
+  on_test.insert(on_test.end(), {"--eval-on", "test"});
+  run("unchecked", {});
+  run("held-out", checked);
+  const auto result = run("test", on_test);
+  CHECK_THAT(result.err, !Contains("% of the training images"));
+  CHECK_THAT(result.err, Contains(" % on test (protocol tiny, seeds 0, 1)"));
+  const std::string table = read_text(workspace.path("test/evaluations.csv"));
+  CHECK_THAT(table, Contains("\n1,tiny,test,") && Contains("\n2,tiny,test,"));
+  CHECK_THAT(table, !Contains("held-out"));
+  const Tensor unchecked = images_of(workspace.path("unchecked/set.h5"));
+  CHECK(at::equal(images_of(workspace.path("test/set.h5")), unchecked));
+  CHECK_FALSE(at::equal(images_of(workspace.path("held-out/set.h5")), unchecked));
+  const auto set = storage::read_set(workspace.path("test/set.h5"));
+  CHECK_THAT(set.provenance.config, Contains("eval-on = test\n"));
+}
+
 TEST_CASE("pictures of the way lie in the run folder", "[apps][condense]") {
   const Workspace workspace;
   const auto run = [&](const std::string& folder, const Words& more) {

@@ -12,8 +12,10 @@
 #include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/core/hash.h"
+#include "lib/core/rng.h"
 #include "lib/storage/set_file.h"
 #include "lib/storage/state_file.h"
+#include "lib/synth/parametrization.h"
 #include "lib/vision/vision.h"
 #include "tests/apps/program.h"
 #include "tests/support/catch.h"
@@ -48,6 +50,44 @@ TEST_CASE("a set is evaluated beside its baselines", "[apps][evaluate]") {
   REQUIRE(document["baselines"].size() == 1);
   // The set is itself the choice that the baseline makes: same images, same networks.
   CHECK(document["baselines"][0]["method"] == "random");
+}
+
+TEST_CASE("a baseline chosen by features is the set that condense chooses", "[apps][evaluate]") {
+  const Workspace& workspace = condensed_shapes();
+  const std::string protocol = tiny_protocol(workspace);
+  const std::vector<std::string> names{"k-means", "herding", "k-center"};
+  const std::vector<std::string> few{"--images-per-class", "8", "--threads", "1"};
+  const auto judge = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), "evaluate");
+    words.insert(words.end(), {"--protocol", protocol, "--json"});
+    words.insert(words.end(), few.begin(), few.end());
+    const auto result = workspace.retort(words);
+    INFO(result.err);
+    REQUIRE(result.exit_code == 0);
+    return nlohmann::json::parse(result.out);
+  };
+  const auto document = judge({"set.h5", "--baselines", "k-means,herding,k-center"});
+  REQUIRE(document["baselines"].size() == names.size());
+  std::vector<Tensor> chosen;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    INFO(names[i]);
+    std::vector<std::string> words{"condense", "--method", names[i], "--dataset",     "shapes",
+                                   "--ipc",    "2",        "--out",  names[i] + ".h5"};
+    words.insert(words.end(), few.begin(), few.end());
+    const auto made = workspace.retort(words);
+    INFO(made.err);
+    REQUIRE(made.exit_code == 0);
+    chosen.push_back(storage::read_set(workspace.path(names[i] + ".h5")).images);
+    const auto own = judge({names[i] + ".h5"})["results"][0];
+    const auto& baseline = document["baselines"][i];
+    CHECK(baseline["method"] == names[i]);
+    CHECK(baseline["accuracy"]["runs"].size() == 2);
+    CHECK(baseline["accuracy"] == own["accuracy"]);
+    CHECK(baseline["confusion"] == own["confusion"]);
+  }
+  CHECK_FALSE(at::equal(chosen[0], chosen[1]));
+  CHECK_FALSE(at::equal(chosen[1], chosen[2]));
+  CHECK_FALSE(at::equal(chosen[2], chosen[0]));
 }
 
 TEST_CASE("evaluating in a run folder leaves evaluation.json there", "[apps][evaluate]") {
@@ -139,6 +179,38 @@ TEST_CASE("what is exported to a .pt file is imported as the same set", "[apps][
   CHECK(fs::file_size(workspace.path("set.npz")) > 8 * 16 * 16 * 4);
 }
 
+TEST_CASE("a packed set is exported decoded, or as stored when asked", "[apps][exchange]") {
+  const Workspace workspace;
+  REQUIRE(workspace
+              .retort({"condense", "--method", "random", "--factor", "2", "--ipc", "2", "--dataset",
+                       "shapes", "--run-dir", "run", "--out", "packed.h5"})
+              .exit_code == 0);
+  const data::SyntheticSet set = storage::read_set(workspace.path("packed.h5"));
+  const data::LabelledImages decoded = synth::decode(set);
+  REQUIRE(set.images.size(0) == 8);
+  REQUIRE(decoded.images.size(0) == 32);
+  const auto exported = [&](const std::vector<std::string>& more, const std::string& report) {
+    std::vector<std::string> words{"export", "packed.h5", "--out", "packed.pt"};
+    words.insert(words.end(), more.begin(), more.end());
+    const auto result = workspace.retort(words);
+    INFO(result.err);
+    REQUIRE(result.exit_code == 0);
+    CHECK(result.out == "packed.pt: " + report + "\n");
+    return storage::read_pt(workspace.path("packed.pt"));
+  };
+  const auto trained_on = exported({}, "32 decoded images");
+  CHECK(at::equal(trained_on.at("images"), decoded.images));
+  CHECK(at::equal(trained_on.at("labels"), data::hard_classes(decoded.labels)));
+  // The upper left quarter of the first canvas, enlarged, in preprocessed space.
+  const Tensor quarter = set.images.narrow(0, 0, 1).narrow(2, 0, 8).narrow(3, 0, 8);
+  CHECK_CLOSE(trained_on.at("images")[0], at::upsample_bilinear2d(quarter, {16, 16}, false)[0],
+              1e-6);
+  CHECK(trained_on.at("images").min().item<float>() < 0);
+  const auto stored = exported({"--stored"}, "8 stored images");
+  CHECK(at::equal(stored.at("images"), set.images));
+  CHECK(at::equal(stored.at("labels"), set.class_index));
+}
+
 TEST_CASE("pictures come back within half a gray level", "[apps][exchange]") {
   const Workspace& workspace = condensed_shapes();
   REQUIRE(
@@ -214,6 +286,71 @@ TEST_CASE("tensors of other programs are imported by layout and checked", "[apps
   check({"more.pt"}, 1, "expected 'zca_whiten' beside 'zca_mean', found none");
   with({{"zca_mean", at::zeros({9}, at::kDouble)}, {"zca_eps", at::tensor({0.1})}});
   check({"more.pt"}, 1, "expected 'zca_mean' of finite numbers [256], found [9]");
+}
+
+TEST_CASE("one of the sets in a result file of DC is imported by its number", "[apps][exchange]") {
+  const Workspace workspace;
+  // A dataset that the images of the file fit: two classes of 1x3x3.
+  for (const char* split : {"train", "test"}) {
+    for (const char* name : {"a", "b"}) {
+      fs::create_directories(workspace.path("gray") / split / name);
+      vision::write_image(workspace.path("gray") / split / name / "0.png",
+                          at::full({1, 3, 3}, int(*name), at::kByte));
+    }
+  }
+  const std::string file = (fs::path(RETORT_TEST_DATA) / "storage" / "dc.pt").string();
+  const auto run = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> words{"import", file,   "--dataset", "folder",
+                                   "--data", "gray", "--out",     "set.h5"};
+    words.insert(words.end(), more.begin(), more.end());
+    return workspace.retort(words);
+  };
+  // What tests/data/storage/make_pt_fixtures.py wrote.
+  const Tensor first = at::arange(18, at::kFloat).reshape({2, 1, 3, 3}) / 4;
+  const auto check = [&](const std::vector<std::string>& more, const Tensor& images) {
+    const auto result = run(more);
+    INFO(result.err);
+    REQUIRE(result.exit_code == 0);
+    const data::SyntheticSet set = storage::read_set(workspace.path("set.h5"));
+    CHECK(at::equal(set.images, images));
+    CHECK(at::equal(set.class_index, at::arange(2)));
+    CHECK(at::equal(data::hard_classes(set.labels), at::arange(2)));
+    CHECK(set.provenance.class_names == std::vector<std::string>{"a", "b"});
+  };
+  check({}, first);
+  check({"--entry", "0"}, first);
+  check({"--entry", "1"}, first + 1);
+  const auto missing = run({"--entry", "2"});
+  CHECK(missing.exit_code == 1);
+  CHECK_THAT(missing.err, Contains("'data/2/0', found data/0/0, data/0/1, data/1/0, data/1/1"));
+}
+
+TEST_CASE("imported values in [0,1] are preprocessed, others are taken as they are",
+          "[apps][exchange]") {
+  const Workspace& workspace = condensed_shapes();
+  const Tensor values = Rng(7).uniform_tensor({4, 1, 16, 16});
+  storage::write_pt(workspace.path("unit.pt"),
+                    {{"images", values}, {"labels", at::arange(4, at::kLong)}});
+  const auto imported = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> words{"import", "unit.pt", "--dataset", "shapes", "--out", "unit.h5"};
+    words.insert(words.end(), more.begin(), more.end());
+    const auto result = workspace.retort(words);
+    INFO(result.err);
+    REQUIRE(result.exit_code == 0);
+    return storage::read_set(workspace.path("unit.h5"));
+  };
+  CHECK(at::equal(imported({}).images, values));
+  const data::SyntheticSet unit = imported({"--values", "unit"});
+  const data::SyntheticSet shapes = storage::read_set(workspace.path("set.h5"));
+  const double mean = shapes.preprocessing.mean().at(0);
+  const double spread = shapes.preprocessing.std().at(0);
+  CHECK(unit.preprocessing.mean() == shapes.preprocessing.mean());
+  CHECK(unit.preprocessing.std() == shapes.preprocessing.std());
+  CHECK_CLOSE(unit.images, (values - mean) / spread, 1e-6);
+  const data::SyntheticSet own = imported({"--values", "unit", "--mean", "0.5", "--std", "0.25"});
+  CHECK(own.preprocessing.mean() == std::vector<double>{0.5});
+  CHECK(own.preprocessing.std() == std::vector<double>{0.25});
+  CHECK_CLOSE(own.images, (values - 0.5) / 0.25, 1e-6);
 }
 
 TEST_CASE("whitening and a learned step size survive export and import", "[apps][exchange]") {

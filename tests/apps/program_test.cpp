@@ -5,7 +5,9 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cli/command.h"
+#include "datasets/dataset.h"
 #include "lib/core/files.h"
+#include "lib/vision/vision.h"
 #include "tests/support/catch.h"
 
 using namespace retort;
@@ -226,7 +228,27 @@ TEST_CASE("a set is drawn, with real images beside it", "[apps]") {
   INFO(result.err);
   CHECK(result.exit_code == 0);
   CHECK_THAT(result.out, Contains("grid.png") && Contains("0.00 % of the values"));
-  CHECK(std::filesystem::file_size(workspace.path("grid.png")) > 200);
+  REQUIRE(workspace.retort({"show", "set.h5", "--out", "alone.png"}).exit_code == 0);
+  const Tensor picture = vision::read_image(workspace.path("grid.png"));
+  const Tensor alone = vision::read_image(workspace.path("alone.png"));
+  // Images of 16x16 are drawn four times as large; a column stays empty before the real ones.
+  constexpr std::int64_t kCell = 64;
+  constexpr std::int64_t kPitch = kCell + 4;
+  constexpr std::int64_t kMargin = 16;
+  CHECK(picture.size(1) == alone.size(1));
+  CHECK(picture.size(2) == alone.size(2) + 3 * kPitch);
+  const auto dataset = datasets::open_dataset("shapes", {});
+  for (std::int64_t c = 0; c < dataset.num_classes(); ++c) {
+    for (std::int64_t i = 0; i < 2; ++i) {
+      INFO("class " << c << ", real image " << i);
+      const Tensor real =
+          dataset.pixels(data::Split::Train, dataset.class_indices(c).slice(0, i, i + 1))[0];
+      const std::int64_t x = picture.size(2) - kMargin - kCell - (1 - i) * kPitch;
+      const Tensor shown = picture.narrow(1, kMargin + c * kPitch, kCell).narrow(2, x, kCell);
+      const Tensor enlarged = real.repeat_interleave(4, 1).repeat_interleave(4, 2);
+      CHECK(at::equal(shown, enlarged.expand_as(shown)));
+    }
+  }
   const auto bad = workspace.retort({"show", "set.h5", "--out", "grid.xyz"});
   CHECK(bad.exit_code != 0);
   CHECK_THAT(bad.err, Contains("grid.xyz"));
