@@ -1,6 +1,7 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <set>
 
 #include "lib/core/error.h"
@@ -11,9 +12,22 @@
 #include "lib/core/rng.h"
 #include "lib/core/shape.h"
 #include "tests/support/catch.h"
+#include "tests/support/distribution.h"
 #include "tests/support/process.h"
 
 using namespace retort;
+using retort::testing::check_inclusions;
+using retort::testing::check_uniform;
+
+namespace {
+
+std::vector<std::int64_t> values_of(const std::map<std::vector<std::int64_t>, std::int64_t>& map) {
+  std::vector<std::int64_t> values;
+  for (const auto& [key, value] : map) values.push_back(value);
+  return values;
+}
+
+}  // namespace
 
 TEST_CASE("a child stream does not depend on what the parent drew", "[core][rng]") {
   Rng a(7);
@@ -48,18 +62,44 @@ TEST_CASE("uniform, normal and integer draws have the promised distribution", "[
     CHECK(std::abs(count - expected) < 4 * std::sqrt(expected * 6 / 7));
 }
 
-TEST_CASE("every position of a permutation is uniform, and samples do not repeat", "[core][rng]") {
-  constexpr int kDraws = 20000;
-  std::vector<std::vector<int>> counts(5, std::vector<int>(5));
+TEST_CASE("every position of a permutation is uniform, and permutations do not repeat a value",
+          "[core][rng]") {
+  constexpr int kDraws = 100000;
+  std::vector<std::vector<std::int64_t>> counts(5, std::vector<std::int64_t>(5));
+  std::map<std::vector<std::int64_t>, std::int64_t> orders;
   for (int i = 0; i < kDraws; ++i) {
     const auto p = Rng(2).child("permutation", i).permutation(5);
-    CHECK(std::set<std::int64_t>(p.begin(), p.end()).size() == 5);
+    REQUIRE(std::set<std::int64_t>(p.begin(), p.end()).size() == 5);
     for (std::size_t k = 0; k < 5; ++k) ++counts[k][std::size_t(p[k])];
+    ++orders[p];
   }
-  const double sigma = std::sqrt(kDraws * 0.2 * 0.8);
-  for (const auto& row : counts) {
-    for (const int count : row) CHECK(std::abs(count - kDraws / 5) < 4.5 * sigma);
+  for (const auto& position : counts) check_uniform(position);
+  REQUIRE(orders.size() == 120);
+  check_uniform(values_of(orders));
+}
+
+TEST_CASE("a sample holds every element equally often, in every slot and every order",
+          "[core][rng]") {
+  constexpr std::int64_t kDraws = 100000;
+  constexpr std::int64_t kCount = 7;
+  constexpr std::int64_t kTake = 3;
+  std::vector<std::int64_t> drawn(kCount);
+  std::vector<std::vector<std::int64_t>> slots(kTake, std::vector<std::int64_t>(kCount));
+  std::map<std::vector<std::int64_t>, std::int64_t> orders;
+  Rng rng = Rng(3).child("sample");
+  for (std::int64_t i = 0; i < kDraws; ++i) {
+    const auto sample = rng.sample(kCount, kTake);
+    REQUIRE(std::set<std::int64_t>(sample.begin(), sample.end()).size() == kTake);
+    for (std::size_t slot = 0; slot < sample.size(); ++slot) {
+      ++drawn[std::size_t(sample[slot])];
+      ++slots[slot][std::size_t(sample[slot])];
+    }
+    ++orders[sample];
   }
+  check_inclusions(drawn, kDraws, kTake);
+  for (const auto& slot : slots) check_uniform(slot);
+  REQUIRE(orders.size() == 7 * 6 * 5);
+  check_uniform(values_of(orders));
   CHECK_THROWS_WITH_TEXT(Rng(0).sample(3, 4), ConfigError, "cannot take 4 of 3");
 }
 
