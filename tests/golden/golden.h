@@ -1,7 +1,8 @@
 #pragma once
 // Numbers computed once by the papers' own code, one HDF5 file per case. The root attribute `kind`
 // of a file names the handler that recomputes its contents. A handler takes shapes, options and
-// counts from the file, never from its own knowledge of one file.
+// counts from the file, never from its own knowledge of one file. What no handler reads is reported
+// as skipped, by name.
 //
 // To serve another kind: write `void check_<kind>(const GoldenFile&)` in the source of its area,
 // declare it at the end of this header and add a line to handlers() in handlers.cpp.
@@ -10,6 +11,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,7 +21,8 @@
 
 namespace retort::testing::golden {
 
-/// One open file. Paths inside it are relative ("outputs/loss"); "" is the root.
+/// One open file. Paths inside it are relative ("outputs/loss"); "" is the root. It remembers which
+/// datasets were read, so that those nobody asked for can be named.
 class GoldenFile {
  public:
   /// @throws StorageError if the file cannot be read or has no attribute `kind`
@@ -27,7 +30,6 @@ class GoldenFile {
 
   const std::string& name() const { return name_; }  ///< "dm_batchnorm.h5"
   const std::string& kind() const { return kind_; }
-  const storage::H5Reader& h5() const { return h5_; }
 
   bool has(const std::string& path) const { return h5_.has(path); }
   /// Names inside a group, sorted; empty if there is no such group.
@@ -35,19 +37,37 @@ class GoldenFile {
 
   /// Floating datasets come as `dtype`, integer ones as stored.
   Tensor tensor(const std::string& path, at::ScalarType dtype) const;
-  double number(const std::string& path) const;  ///< a rank-0 dataset
+  Tensor stored(const std::string& path) const;  ///< in the type it has in the file
+  std::vector<std::string> texts(const std::string& path) const;
+  double number(const std::string& path) const;                    ///< a rank-0 dataset
+  std::vector<std::int64_t> shape(const std::string& path) const;  ///< does not count as reading
 
-  /// Attributes of the group or dataset `path`, with a value for files that do not say.
+  /// Attributes of the group or dataset `path`. @throws StorageError if it has none of that name
+  std::int64_t integer(const std::string& path, const std::string& name) const;
+  std::string text(const std::string& path, const std::string& name) const;
+  /// The same with a value for files that do not say.
   std::int64_t integer_or(const std::string& path, const std::string& name,
                           std::int64_t fallback) const;
   double number_or(const std::string& path, const std::string& name, double fallback) const;
   std::string text_or(const std::string& path, const std::string& name,
                       const std::string& fallback) const;
 
+  /// Says on stdout that a part is not compared; once, however often it is called. part "" means
+  /// the whole file.
+  void skip(const std::string& part, const std::string& reason) const;
+  const std::set<std::string>& skipped() const { return skipped_; }
+  /// What was neither read nor skipped so far: datasets, and in their place the highest group in
+  /// which that holds for all. Raw draws (in groups named "draws") are left out, since what they
+  /// led to lies beside them, and so is the manifest of files that H5Writer made.
+  std::vector<std::string> unread() const;
+
  private:
   std::string name_;
   storage::H5Reader h5_;
   std::string kind_;
+  // A record of use, no part of the value.
+  mutable std::set<std::string> read_;
+  mutable std::set<std::string> skipped_;
 };
 
 /// Every comparison is made in both. Tolerances are relative to the largest stored entry.
@@ -86,15 +106,13 @@ nn::ImageShape image_shape(const Tensor& images);
 /// CHECKs that names, shapes, offsets and count of `group` are those of the network.
 void check_layout(const nn::Network& network, const GoldenFile& file, const std::string& group);
 
-/// Says on stdout, once, that a part of a file is not compared. part "" means the whole file.
-void report_skipped(const GoldenFile& file, const std::string& part, const std::string& reason);
-
 /// Golden files of a folder, sorted. @throws StorageError if it has none
 std::vector<std::filesystem::path> golden_files(const std::filesystem::path& folder);
 
-enum class Outcome { Checked, Skipped };
-/// Opens a file and runs the handler of its kind; a kind without handler is reported as skipped.
-Outcome check_file(const std::filesystem::path& path);
+/// Opens a file, runs the handler of its kind and reports what that did not read; a kind without
+/// handler is skipped as a whole.
+/// @return the parts skipped; "" stands for the whole file
+std::set<std::string> check_file(const std::filesystem::path& path);
 
 struct Handler {
   std::string kind;

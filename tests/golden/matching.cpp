@@ -1,15 +1,11 @@
 // Distribution and attention matching: main_DM.py of VICO-UoE/DatasetCondensation, main_DataDAM.py
 // of DataDistillation/DataDAM, main_DM.py of cvlab-yonsei/FYI.
 
-#include <algorithm>
-
 #include <torch/csrc/autograd/autograd.h>
 
-#include "lib/augment/augment.h"
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 #include "lib/kernels/convnet_outputs.h"
-#include "lib/synth/parametrization.h"
 #include "methods/attention_matching/attention_matching.h"
 #include "methods/distribution_matching/distribution_matching.h"
 #include "methods/gradient_matching/gradient_matching.h"
@@ -24,38 +20,6 @@ namespace {
 using methods::matching::ClassPair;
 using methods::matching::Lens;
 using methods::matching::Loss;
-
-/// One class's real and synthetic rows, augmented as the file says.
-std::vector<ClassPair> stored_pairs(const GoldenFile& file, const Precision& precision,
-                                    const Tensor& synthetic, bool with_flips) {
-  const Tensor real = file.tensor("inputs/real", precision.dtype);  // [K,B,C,H,W]
-  const std::int64_t classes = real.size(0);
-  const std::int64_t per_class = synthetic.size(0) / classes;
-  const augment::Strategy strategy =
-      augment::Strategy::parse("color_crop_cutout_flip_scale_rotate");
-  std::vector<ClassPair> pairs;
-  for (std::int64_t c = 0; c < classes; ++c) {
-    ClassPair pair{c, real[c], synthetic.slice(0, c * per_class, (c + 1) * per_class)};
-    if (with_flips) pair.synthetic = synth::with_flips(pair.synthetic);
-    const std::string group = str("aug/class", c);
-    if (file.has(group)) {
-      const augment::Draw draw = read_draw(file, group, file.h5().text_attribute(group, "op"));
-      pair.real = augment::apply(strategy, draw, pair.real);
-      pair.synthetic = augment::apply(strategy, draw, pair.synthetic);
-      CHECK_CLOSE(pair.real, file.tensor(group + "/real", precision.dtype), precision.tolerance);
-    }
-    pairs.push_back(pair);
-  }
-  return pairs;
-}
-
-void report_other_outputs(const GoldenFile& file, const std::vector<std::string>& compared) {
-  for (const std::string& name : file.children("outputs")) {
-    if (std::find(compared.begin(), compared.end(), name) == compared.end()) {
-      report_skipped(file, "outputs/" + name, "not compared");
-    }
-  }
-}
 
 struct Evaluated {
   Loss loss;
@@ -107,7 +71,7 @@ namespace {
 /// Mean embeddings of both halves, and the loss class by class, where the file has them.
 void check_class_means(const GoldenFile& file, const Precision& precision,
                        const Tensor& synthetic) {
-  const auto pairs = stored_pairs(file, precision, synthetic, false);
+  const auto pairs = stored_pairs(file, precision, synthetic);
   const auto network = make_stored_convnet(file, "", "net", image_shape(synthetic));
   const nn::NetworkState state = read_network(file, "net", precision.dtype);
   const auto mean_embeddings = [&](const methods::matching::Joined& half) {
@@ -129,7 +93,7 @@ void check_class_means(const GoldenFile& file, const Precision& precision,
 
 void check_dm(const GoldenFile& file) {
   if (file.text_or("", "reduction", "sum") != "sum") {
-    report_skipped(file, "", "reduction other than sum");
+    file.skip("", "reduction other than sum");
     return;
   }
   for (const Precision& precision : precisions()) {
@@ -158,8 +122,6 @@ void check_dm(const GoldenFile& file) {
       }
     }
   }
-  report_other_outputs(file, {"loss", "grad_syn", "syn_after_step", "buffers_after",
-                              "mean_embed_real", "mean_embed_syn", "loss_per_class"});
 }
 
 void check_fyi_dm(const GoldenFile& file) {
@@ -186,9 +148,11 @@ void check_datadam(const GoldenFile& file) {
     CHECK_CLOSE(result.gradient, stored("grad_syn"), precision.tolerance);
     const auto network = make_stored_convnet(file, "", "net", image_shape(synthetic));
     const nn::NetworkState state = read_network(file, "net", precision.dtype);
-    const Tensor real = file.tensor("inputs/real", precision.dtype).flatten(0, 1);
-    check_attention_maps(file, precision, {*network, state}, "real", real);
-    check_attention_maps(file, precision, {*network, state}, "syn", synthetic);
+    const auto pairs = stored_pairs(file, precision, synthetic);
+    check_attention_maps(file, precision, {*network, state}, "real",
+                         methods::matching::join_real(pairs).images);
+    check_attention_maps(file, precision, {*network, state}, "syn",
+                         methods::matching::join_synthetic(pairs).images);
     const auto part = [&](const std::string& name) {
       for (const auto& [key, value] : result.loss.parts) {
         if (key == name) return at::scalar_tensor(value, at::kDouble);
@@ -223,7 +187,7 @@ void check_dc(const GoldenFile& file) {
                   precision.tolerance);
       const auto network = make_stored_convnet(file, "", "net", image_shape(synthetic));
       const Tensor per_class = file.tensor(name + "/loss_per_class", precision.dtype);
-      for (const ClassPair& pair : stored_pairs(file, precision, synthetic, false)) {
+      for (const ClassPair& pair : stored_pairs(file, precision, synthetic)) {
         const Loss loss = objective.loss({*network, result.state}, {pair});
         CHECK_CLOSE(loss.total, per_class[pair.class_index], precision.tolerance);
       }

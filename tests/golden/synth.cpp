@@ -86,7 +86,7 @@ void check_decode(const GoldenFile& file, const std::string& size, const std::st
     const auto decoded = decode(x, type, factor, bound);
     CHECK_CLOSE(decoded.images, file.tensor(group + "/output", precision.dtype),
                 precision.tolerance);
-    check_targets(file.h5().tensor(group + "/targets"), decoded.rows);
+    check_targets(file.stored(group + "/targets"), decoded.rows);
     const Tensor weight = file.tensor(group + "/weight", precision.dtype);
     const Tensor gradient = torch::autograd::grad({decoded.images}, {x}, {weight})[0];
     CHECK_CLOSE(gradient, file.tensor(group + "/grad_x", precision.dtype), precision.tolerance);
@@ -94,8 +94,8 @@ void check_decode(const GoldenFile& file, const std::string& size, const std::st
 }
 
 void check_mix_init(const GoldenFile& file) {
-  const std::int64_t factor = file.h5().int_attribute("mix_init", "factor");
-  const std::int64_t ipc = file.h5().int_attribute("mix_init", "ipc");
+  const std::int64_t factor = file.integer("mix_init", "factor");
+  const std::int64_t ipc = file.integer("mix_init", "ipc");
   for (const auto& precision : precisions()) {
     INFO("mix_init, " << precision.name);
     const Tensor pool = file.tensor("mix_init/pool", precision.dtype);
@@ -126,12 +126,12 @@ void check_idc_decode(const GoldenFile& file) {
 }
 
 void check_herding(const GoldenFile& file) {
-  const Tensor labels = file.h5().tensor("herding/labels");
+  const Tensor labels = file.stored("herding/labels");
   std::int64_t compared = 0;
   for (const auto& name : file.children("herding")) {
     if (!name.starts_with("ipc")) continue;
     ++compared;
-    const Tensor stored = file.h5().tensor("herding/" + name).to(at::kLong);  // [K,ipc]
+    const Tensor stored = file.stored("herding/" + name).to(at::kLong);  // [K,ipc]
     for (const auto& precision : precisions()) {
       const Tensor features = file.tensor("herding/features", precision.dtype);
       for (std::int64_t c = 0; c < stored.size(0); ++c) {
