@@ -13,6 +13,7 @@
 #include "lib/kernels/convnet_forward.h"
 #include "lib/kernels/policy.h"
 #include "tests/support/catch.h"
+#include "tests/support/distribution.h"
 
 using namespace retort;
 using nn::ImageShape;
@@ -331,6 +332,13 @@ TEST_CASE("fresh parameters are uniform within one over the root of the fan-in",
     const double sigma = bound * bound * std::sqrt(4.0 / 45 / double(p.numel()));
     CHECK(std::abs(p.square().mean().item<double>() - bound * bound / 3) < 4 * sigma);
   }
+  // 147,456 values, 20 bins.
+  const double bound = 1 / std::sqrt(fan_in.at("features.4.weight"));
+  const Tensor bins =
+      at::histc(named.at("features.4.weight").to(at::kDouble), 20, -bound, bound).to(at::kLong);
+  REQUIRE(bins.sum().item<std::int64_t>() == 128 * 128 * 9);
+  const auto* first = bins.const_data_ptr<std::int64_t>();
+  retort::testing::check_uniform({first, first + bins.numel()});
   CHECK((named.at("features.1.weight") == 1).all().item<bool>());
   CHECK((named.at("features.1.bias") == 0).all().item<bool>());
   CHECK_FALSE(named.at("features.4.weight").equal(named.at("features.8.weight")));

@@ -2,6 +2,7 @@
 
 #include "lib/core/error.h"
 #include "tests/support/catch.h"
+#include "tests/support/distribution.h"
 #include "tests/train/separable.h"
 
 using namespace retort;
@@ -59,6 +60,55 @@ TEST_CASE("a network is trained while it is used and replaced after its period",
   CHECK(same_bits(parameters_at(*s.trained(), 5), seen[5]));
   CHECK(same_bits(parameters_at(*s.trained(), 2), seen[2]));
   CHECK_FALSE(same_bits(parameters_at(*s.trained(1), 2), seen[2]));
+}
+
+namespace {
+
+/// Blank images; counts how often each was asked for.
+class CountedStore : public data::ImageStore {
+ public:
+  explicit CountedStore(std::int64_t size) : asked_(std::size_t(size)) {}
+  std::int64_t size() const override { return std::int64_t(asked_.size()); }
+  data::ImageShape shape() const override { return {1, 2, 2}; }
+  Tensor pixels(const Tensor& indices) const override {
+    const auto* row = indices.const_data_ptr<std::int64_t>();
+    for (std::int64_t i = 0; i < indices.numel(); ++i) ++asked_[std::size_t(row[i])];
+    return at::zeros({indices.numel(), 1, 2, 2}, at::kByte);
+  }
+  const std::vector<std::int64_t>& asked() const { return asked_; }
+
+ private:
+  mutable std::vector<std::int64_t> asked_;
+};
+
+}  // namespace
+
+TEST_CASE("networks are trained on every real image equally often", "[train][source]") {
+  constexpr std::int64_t kImages = 240;
+  constexpr std::int64_t kSteps = 500;
+  const auto store = std::make_shared<CountedStore>(kImages);
+  const data::DataSplit split{store, at::arange(kImages, at::kLong).remainder(2)};
+  data::DatasetInfo info;
+  info.name = "blank";
+  info.class_names = {"even", "odd"};
+  const data::ImageDataset dataset(info, split, split, data::Preprocessing::identity(1));
+  REQUIRE(store->asked() == std::vector<std::int64_t>(kImages));
+  train::TrainedNetworksOptions options;
+  options.warmup_steps = kSteps;
+  options.batch_size = 200;
+  // With BatchNorm a batch is not cut into tasks, which makes this test faster.
+  const std::shared_ptr<const nn::Network> network =
+      nn::make_network("ConvNet-1-BN-w2", {1, 2, 2}, 2);
+  train::trained_networks(network, dataset, options, Rng(4))->at(0, {});
+  check_inclusions(store->asked(), kSteps, options.batch_size);
+}
+
+TEST_CASE("a pool hands out each of its networks equally often", "[train][source]") {
+  const Setup s;
+  const auto pool = s.pool(7, 0);
+  std::vector<std::int64_t> picked(7);
+  for (std::int64_t i = 0; i < 100000; ++i) ++picked[std::size_t(pool->member(i).value())];
+  check_uniform(picked);
 }
 
 TEST_CASE("no warm-up and no steps leave a random network for the whole period",

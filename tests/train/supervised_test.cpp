@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <limits>
+#include <map>
+#include <set>
 
 #include <torch/csrc/autograd/autograd.h>
 
@@ -9,6 +11,7 @@
 #include "lib/core/parallel.h"
 #include "lib/train/cutmix.h"
 #include "tests/support/catch.h"
+#include "tests/support/distribution.h"
 #include "tests/train/separable.h"
 
 using namespace retort;
@@ -213,6 +216,56 @@ TEST_CASE("same seed, same bits, whatever the number of threads", "[train][repro
   }
 }
 
+namespace {
+
+/// Blank images; keeps the rows that were asked for, in order.
+class RecordedRows : public train::TrainingData {
+ public:
+  explicit RecordedRows(std::int64_t size) : size_(size) {}
+  std::int64_t size() const override { return size_; }
+  LabelledImages batch(const Tensor& indices) const override {
+    const auto* first = indices.const_data_ptr<std::int64_t>();
+    asked_.insert(asked_.end(), first, first + indices.numel());
+    return {at::zeros({indices.numel(), 1, 2, 2}),
+            HardLabels{at::zeros({indices.numel()}, at::kLong)}};
+  }
+  const std::vector<std::int64_t>& asked() const { return asked_; }
+
+ private:
+  std::int64_t size_;
+  mutable std::vector<std::int64_t> asked_;
+};
+
+}  // namespace
+
+TEST_CASE("every epoch meets every row once, each row in every place equally often",
+          "[train][shuffle]") {
+  constexpr std::int64_t kRows = 80;
+  constexpr std::int64_t kEpochs = 1250;
+  const RecordedRows data(kRows);
+  // With BatchNorm a batch is not cut into tasks, which makes this test faster.
+  const auto network = nn::make_network("ConvNet-1-BN-w2", {1, 2, 2}, 2);
+  auto state = network->initialize(Rng(0));
+  train::train(*network, state, data, {.epochs = kEpochs, .batch_size = 50}, Rng(6));
+  REQUIRE(data.asked().size() == kRows * kEpochs);
+  std::vector<std::vector<std::int64_t>> places(kRows, std::vector<std::int64_t>(kRows));
+  std::vector<std::int64_t> following(kRows);  // how far apart neighbours are, around the end
+  for (std::int64_t epoch = 0; epoch < kEpochs; ++epoch) {
+    std::set<std::int64_t> met;
+    for (std::int64_t place = 0; place < kRows; ++place) {
+      const std::int64_t row = data.asked()[std::size_t(epoch * kRows + place)];
+      met.insert(row);
+      ++places[std::size_t(row)][std::size_t(place)];
+    }
+    REQUIRE(met.size() == kRows);
+    const auto* order = data.asked().data() + epoch * kRows;
+    ++following[std::size_t((order[1] - order[0] + kRows) % kRows)];
+  }
+  for (const auto& row : places) check_uniform(row);
+  REQUIRE(following[0] == 0);
+  check_uniform({following.begin() + 1, following.end()});
+}
+
 TEST_CASE("training stops when the caller says so", "[train][loop]") {
   auto s = small_setup(5);
   const auto steps =
@@ -281,23 +334,99 @@ TEST_CASE("CutMix boxes lie inside the image and weigh labels by what they repla
   CHECK(with_box > 100);
 }
 
-TEST_CASE("the CutMix box covers the share 1 - lambda wherever it is not clipped",
-          "[train][cutmix]") {
-  // Beta(1,1): the expected side is summed over 2000 quantiles of sqrt(1 - lambda) and all centres.
-  Rng rng(5);
-  double rows = 0;
-  constexpr int kDraws = 20000;
-  for (int i = 0; i < kDraws; ++i) rows += double(train::draw_cutmix(1, 64, 64, rng).height);
-  double expected = 0;
-  for (int k = 0; k < 2000; ++k) {
-    const auto half = std::int64_t(64 * std::sqrt((k + 0.5) / 2000)) / 2;
-    for (std::int64_t c = 0; c < 64; ++c) {
-      expected +=
-          double(std::min<std::int64_t>(64, c + half) - std::max<std::int64_t>(0, c - half));
+namespace {
+
+constexpr std::int64_t kSide = 64;
+constexpr std::int64_t kHalves = kSide / 2;
+
+/// Probability of the half side `half` of a box in a square image: lambda ~ Beta(1,1), so
+/// sqrt(1 - lambda) has the density 2 s, and int(64 s) / 2 takes the values 0 .. 31.
+double share_of_half(std::int64_t half) {
+  const double low = 2.0 * double(half) / kSide;
+  const double high = 2.0 * double(half + 1) / kSide;
+  return high * high - low * low;
+}
+
+/// First pixel and length of a side of the box, clipped to the image.
+std::pair<std::int64_t, std::int64_t> clipped(std::int64_t half, std::int64_t center) {
+  const std::int64_t begin = std::max<std::int64_t>(0, center - half);
+  return {begin, std::min(kSide, center + half) - begin};
+}
+
+/// Cell of a side: every pair of first pixel and length has its own.
+std::size_t cell_of_side(std::int64_t begin, std::int64_t length) {
+  return std::size_t(begin * (kSide + 1) + length);
+}
+constexpr std::size_t kSideCells = kSide * (kSide + 1);
+
+constexpr std::int64_t kAreaBins = 20;
+std::size_t cell_of_area(std::int64_t area) {
+  return std::size_t(area * kAreaBins / (kSide * kSide + 1));
+}
+
+/// Cell of the middle of a box: which of 8 x 8 fields of the image it lies in.
+std::size_t cell_of_middle(const std::pair<std::int64_t, std::int64_t>& rows,
+                           const std::pair<std::int64_t, std::int64_t>& cols) {
+  const auto eighth = [](const auto& side) {
+    return std::min<std::int64_t>(7, (side.first + side.second / 2) * 8 / kSide);
+  };
+  return std::size_t(eighth(rows) * 8 + eighth(cols));
+}
+
+/// What boxes have in common, by cells: shares of the law, or counts of draws.
+template <class Number>
+struct BoxCells {
+  std::vector<Number> rows = std::vector<Number>(kSideCells);
+  std::vector<Number> cols = std::vector<Number>(kSideCells);
+  std::vector<Number> areas = std::vector<Number>(kAreaBins);
+  std::vector<Number> middles = std::vector<Number>(64);
+
+  void add(const std::pair<std::int64_t, std::int64_t>& row_side,
+           const std::pair<std::int64_t, std::int64_t>& col_side, Number amount) {
+    rows[cell_of_side(row_side.first, row_side.second)] += amount;
+    cols[cell_of_side(col_side.first, col_side.second)] += amount;
+    areas[cell_of_area(row_side.second * col_side.second)] += amount;
+    middles[cell_of_middle(row_side, col_side)] += amount;
+  }
+};
+
+/// All half sides and both centres, each with its probability.
+BoxCells<double> law_of_boxes() {
+  BoxCells<double> law;
+  for (std::int64_t half = 0; half < kHalves; ++half) {
+    const double share = share_of_half(half) / double(kSide * kSide);
+    for (std::int64_t row = 0; row < kSide; ++row) {
+      for (std::int64_t col = 0; col < kSide; ++col) {
+        law.add(clipped(half, row), clipped(half, col), share);
+      }
     }
   }
-  expected /= 2000.0 * 64;
-  CHECK(rows / kDraws == Approx(expected).margin(4 * 20 / std::sqrt(double(kDraws))));
+  return law;
+}
+
+}  // namespace
+
+TEST_CASE("CutMix boxes follow Beta(1,1) in area and uniform centres, partners any permutation",
+          "[train][cutmix]") {
+  constexpr int kDraws = 100000;
+  const BoxCells<double> law = law_of_boxes();
+  BoxCells<std::int64_t> drawn;
+  std::map<std::vector<std::int64_t>, std::int64_t> partners;
+  Rng rng(5);
+  for (int i = 0; i < kDraws; ++i) {
+    const auto mix = train::draw_cutmix(3, kSide, kSide, rng);
+    drawn.add({mix.row, mix.height}, {mix.col, mix.width}, 1);
+    const auto* partner = mix.partner.const_data_ptr<std::int64_t>();
+    ++partners[{partner, partner + 3}];
+  }
+  check_shares(drawn.rows, law.rows);
+  check_shares(drawn.cols, law.cols);
+  check_shares(drawn.areas, law.areas);
+  check_shares(drawn.middles, law.middles);
+  REQUIRE(partners.size() == 6);
+  std::vector<std::int64_t> counts;
+  for (const auto& [order, count] : partners) counts.push_back(count);
+  check_uniform(counts);
 }
 
 TEST_CASE("with CutMix the loss is the mix of both labels' losses", "[train][cutmix]") {
