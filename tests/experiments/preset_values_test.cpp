@@ -62,6 +62,14 @@ Preset resolve(const experiments::TextFile& file) {
   return preset;
 }
 
+/// What a method does when nothing is set, before an ipc is known.
+Preset untouched(const std::string& method) {
+  Preset defaults;
+  defaults.name = method;
+  defaults.options = methods::find_method(method).factory()->options().resolved();
+  return defaults;
+}
+
 const std::vector<Preset>& presets() {
   static const std::vector<Preset> all = [] {
     std::vector<Preset> resolved;
@@ -145,6 +153,76 @@ TEST_CASE("presets do not pass a best value for a last one", "[experiments][pres
                                                 "dc/tiny-imagenet-ipc10", "dc/tiny-imagenet-ipc50",
                                                 "dsa/tiny-imagenet-ipc1", "dsa/tiny-imagenet-ipc10",
                                                 "dsa/tiny-imagenet-ipc50"});
+}
+
+TEST_CASE("a method with nothing set does what its README says", "[experiments][defaults]") {
+  struct Row {
+    std::string method;
+    std::string net;
+    double iterations;
+    double batch_real;
+    std::string image_optimizer;
+    double lr_images;
+    double image_momentum;
+    std::string init;
+    std::string networks;
+    std::string augmentation;
+  };
+  // -1: 1000 networks' worth, known with the ipc.
+  const std::vector<Row> rows{
+      {"dm", "ConvNet-3", 20000, 256, "sgd", 1, 0.5, "random", "fresh", "auto"},
+      {"datadam", "ConvNet-3-BN", 20000, 64, "sgd", 1, 0.5, "random", "fresh", "auto"},
+      {"dc", "ConvNet-3", -1, 256, "sgd", 0.1, 0.5, "noise", "synthetic", "none"},
+      {"dsa", "ConvNet-3", -1, 256, "sgd", 0.1, 0.5, "random", "synthetic", "auto"},
+      {"idc", "ConvNet-3", 200000, 64, "class-loop", 0.005, 0.5, "first", "trained",
+       "color_crop_cutout"},
+      {"gm", "ConvNet-3", 200, 64, "adam", 0.02, 0.9, "random", "trained", "auto"},
+  };
+  for (const Row& row : rows) {
+    INFO(row.method);
+    const Preset defaults = untouched(row.method);
+    CHECK(defaults.text("net") == row.net);
+    CHECK(defaults.number("iterations") == row.iterations);
+    CHECK(defaults.number("batch-real") == row.batch_real);
+    CHECK(defaults.text("image-optimizer") == row.image_optimizer);
+    CHECK(defaults.number("lr-images") == row.lr_images);
+    CHECK(defaults.number("image-momentum") == row.image_momentum);
+    CHECK(defaults.text("init") == row.init);
+    CHECK(defaults.text("networks") == row.networks);
+    CHECK(defaults.text("augmentation") == row.augmentation);
+    CHECK(defaults.text("lr-images-schedule") == "constant");
+    CHECK(defaults.text("augmentation-style") == (row.method == "idc" ? "idc" : "dsa"));
+    CHECK(defaults.number("factor") == (row.method == "idc" ? 2 : 1));
+    CHECK(defaults.number("networks-per-iteration") == 1);
+    CHECK(defaults.number("image-ema") == 0);
+    CHECK(defaults.text("fyi") == "false");
+  }
+  CHECK(untouched("dm").text("discrepancy") == "mean");
+  CHECK(untouched("datadam").number("power") == 1);
+  CHECK(untouched("datadam").number("lambda") == 0.01);
+  for (const std::string method : {"dc", "dsa", "gm"}) {
+    CHECK(untouched(method).text("metric") == "rows");
+  }
+  for (const std::string method : {"dc", "dsa"}) {
+    INFO(method);
+    const Preset defaults = untouched(method);
+    CHECK(defaults.number("net-lr") == 0.01);
+    CHECK(defaults.number("net-batch") == 256);
+    CHECK(defaults.number("net-momentum") == 0);
+    CHECK(defaults.number("net-weight-decay") == 0);
+    CHECK(defaults.text("net-augmentation") == (method == "dsa" ? "auto" : "none"));
+  }
+  const Preset idc = untouched("idc");
+  CHECK(idc.text("metric") == "mse");
+  CHECK(idc.text("match-parameters") == "convolutions");
+  CHECK(idc.text("image-space") == "pixels");
+  CHECK(idc.text("real-batches") == "stream");
+  CHECK(idc.number("clamp-every") == 100);
+  CHECK(idc.number("max-decoded") == 128);
+  CHECK(idc.number("net-period") == 100);
+  CHECK(idc.number("net-steps") == 32);
+  CHECK(idc.number("net-batch") == 64);
+  CHECK(idc.number("net-cutmix") == 0.5);
 }
 
 TEST_CASE("the presets of DM hold its table", "[experiments][presets]") {

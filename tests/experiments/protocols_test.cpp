@@ -47,6 +47,55 @@ TEST_CASE("every protocol of the program loads and says where it comes from",
   }
 }
 
+TEST_CASE("every protocol trains as long, in such batches and as many networks as it says",
+          "[experiments][protocol]") {
+  struct Row {
+    std::string name;
+    std::int64_t epochs;     // really run
+    std::int64_t last_full;  // the last epoch, from 0, before the step size drops
+    std::int64_t batch;
+    std::int64_t steps;  // for 100 images
+    std::int64_t networks;
+    std::size_t operations;  // of the augmentation
+    std::string net;         // for 32x32 images
+  };
+  const std::vector<Row> rows{
+      {"dc", 301, 151, 256, 301, 20, 0, "ConvNet-3"},
+      {"dsa", 1001, 501, 256, 1001, 20, 6, "ConvNet-3"},
+      {"dm", 1001, 501, 256, 1001, 5, 6, "ConvNet-3"},
+      {"fyi", 1001, 501, 256, 1001, 5, 6, "ConvNet-3"},
+      {"datadam", 1801, 901, 64, 3602, 10, 6, "ConvNet-3-BN"},
+      {"idc", 1000, 665, 64, 2000, 3, 5, "ConvNet-3"},
+      {"dsa-300", 301, 151, 256, 301, 5, 6, "ConvNet-3"},
+      {"quick", 101, 51, 256, 101, 1, 6, "ConvNet-3"},
+  };
+  CHECK(rows.size() == experiments::protocol_names().size());
+  for (const Row& row : rows) {
+    INFO(row.name);
+    const auto protocol = load_protocol(row.name);
+    CHECK(protocol.sgd_steps(100) == row.steps);
+    CHECK(protocol.networks == row.networks);
+    CHECK(protocol.network_for({3, 32, 32}) == row.net);
+    const auto options = protocol.train_options(false);
+    CHECK(options.epochs == row.epochs);
+    CHECK(options.batch_size == row.batch);
+    CHECK(options.augmentation.operations.size() == row.operations);
+    REQUIRE_FALSE(options.drops.empty());
+    CHECK(options.drops[0].after_epoch == row.last_full);
+    CHECK(options.drops[0].factor == (row.name == "idc" ? 0.2 : 0.1));
+    CHECK(options.drops[0].reset_optimizer == (row.name != "idc"));
+    CHECK(options.lr == 0.01);
+    CHECK(options.momentum == 0.9);
+    CHECK(options.weight_decay == 5e-4);
+    CHECK(options.shuffle);
+    CHECK_FALSE(options.mirrored);
+    CHECK(options.cutmix_probability == (row.name == "idc" ? 0.5 : 0));
+    // Digits: the same without the flip.
+    const std::size_t flips = row.operations > 0 ? 1 : 0;
+    CHECK(protocol.train_options(true).augmentation.operations.size() == row.operations - flips);
+  }
+}
+
 TEST_CASE("the protocols hold the papers' numbers", "[experiments][protocol]") {
   const auto dsa = load_protocol("dsa");
   const auto options = dsa.train_options(false);
