@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 
 #include <nlohmann/json.hpp>
@@ -148,10 +149,24 @@ void report_outcome(const CondenseOptions& options, const methods::DriverOptions
   if (outcome.out) rows.push_back({"copy", outcome.out->string()});
   rows.push_back({"iterations", str(outcome.iterations, " of ", planned)});
   if (outcome.last_loss && planned > 1) {
-    rows.push_back({"last loss", config::number_text(*outcome.last_loss)});
+    char loss[32];
+    std::snprintf(loss, sizeof loss, "%.5g", *outcome.last_loss);
+    rows.push_back({"last loss", loss});
   }
   rows.push_back({"time", duration_text(outcome.wall_seconds)});
   cli::print(columns(rows));
+}
+
+/// Of what is allowed, as scripts rely on it, but may be a slip of the hand.
+void warn_of_surprises(const CondenseOptions& options, std::int64_t iterations) {
+  if (options.resume && !fs::exists(options.run_dir)) {
+    log::warn(str("--resume: there is no folder '", options.run_dir, "' yet, a new run starts"));
+  }
+  if (options.eval_every > iterations) {
+    log::warn(str("eval-every ", options.eval_every, " is above the ", iterations,
+                  " iterations of the run: no check will be made",
+                  options.eval_on == "held-out" ? ", yet images are held out for it" : ""));
+  }
 }
 
 int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
@@ -187,6 +202,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   log::info(str("condensing ", options.dataset.dataset, " with ", options.method, ", ", options.ipc,
                 options.ipc == 1 ? " image" : " images", " per class, into ",
                 driver.run_dir.string()));
+  warn_of_surprises(options, method->iterations());
   cli::expect_polling();
   const methods::RunOutcome outcome =
       methods::run(*method, context, driver, program.terminal, program.stop);

@@ -137,6 +137,10 @@ void CondenseOptions::choose_method(const std::vector<std::string>& args) {
       return word == "--resume" || word == "--resume=true";
     });
     const auto own = resuming ? methods::stored_config(run_dir) : std::nullopt;
+    if (resuming && !own) {
+      throw ConfigError(str("--resume: there is no run in '", run_dir,
+                            "' to go on with; with --method or --preset one would start there"));
+    }
     if (own) {
       files_.push_back({own->source, config::parse_config(own->text, own->source), Origin::File});
     }

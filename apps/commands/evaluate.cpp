@@ -207,7 +207,13 @@ struct CommandLine {
 
 std::vector<Baseline> parse_baselines(const std::vector<std::string>& texts) {
   std::vector<Baseline> baselines;
-  for (const auto& text : texts) baselines.push_back(parse_baseline(text));
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    if (std::find(texts.begin(), texts.begin() + std::ptrdiff_t(i), texts[i]) !=
+        texts.begin() + std::ptrdiff_t(i)) {
+      throw ConfigError(str("option 'baselines': '", texts[i], "' is named twice"));
+    }
+    baselines.push_back(parse_baseline(texts[i]));
+  }
   return baselines;
 }
 
@@ -265,6 +271,10 @@ std::vector<data::SyntheticSet> make_baselines(const std::vector<Baseline>& base
                                                const data::ImageDataset& dataset,
                                                std::uint64_t seed, const StopFlag& stop) {
   cli::expect_polling();
+  if (!baselines.empty()) {
+    log::info(
+        str("baselines are chosen from ", dataset.size(data::Split::Train), " training images"));
+  }
   std::vector<data::SyntheticSet> sets;
   for (const auto& baseline : baselines) {
     sets.push_back(make_baseline(baseline, set, dataset, seed, stop));

@@ -369,6 +369,19 @@ TEST_CASE("checks during a run use images the method does not see", "[apps][cond
   CHECK_THAT(read_text(workspace.path("run/evaluations.csv")), Contains("held-out"));
 }
 
+TEST_CASE("what may be a slip of the hand is allowed and said", "[apps][condense]") {
+  const Workspace workspace;
+  const std::string protocol = tiny_protocol(workspace);
+  const auto result =
+      workspace.retort(small_dm({"--iterations", "2", "--eval-every", "3", "--eval-protocol",
+                                 protocol, "--run-dir", "typo", "--resume"}));
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  CHECK_THAT(result.err, Contains("there is no folder 'typo' yet, a new run starts"));
+  CHECK_THAT(result.err, Contains("eval-every 3 is above the 2 iterations of the run: no check"));
+  CHECK_FALSE(fs::exists(workspace.path("typo/evaluations.csv")));
+}
+
 TEST_CASE("checks on the test split hold no training images back and say what they tested on",
           "[apps][condense]") {
   const Workspace workspace;

@@ -72,6 +72,8 @@ TEST_CASE("a wrong command line ends with code 2 and a suggestion", "[apps]") {
         "'bandwidth' changes nothing while discrepancy is mean");
   check({"evaluate", "set.h5", "--protocol", "dsaa"}, "dsa");
   check({"evaluate", "set.h5", "--baselines", "randm"}, "did you mean 'random'?");
+  check({"evaluate", "set.h5", "--baselines", "random,k-means,random"}, "'random' is named twice");
+  check({"condense", "--resume", "--run-dir", "none"}, "there is no run in 'none' to go on with");
   check({"export", "set.h5"}, "give --out");
   check({"export", "set.h5", "--format", "jpg", "--out", "x"}, "pt | npz | png");
 }
