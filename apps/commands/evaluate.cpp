@@ -62,15 +62,18 @@ struct EvaluateOptions {
   }
 };
 
+/// A network or a baseline that is named twice would count twice.
+template <class T>
+void expect_different(const std::string& option, const std::vector<T>& values) {
+  if (std::set<T>(values.begin(), values.end()).size() == values.size()) return;
+  throw ConfigError(str("option '", option, "': each may be named once, found ", join(values)));
+}
+
 std::vector<std::uint64_t> seeds_of(const EvaluateOptions& options,
                                     const eval::Protocol& protocol) {
   if (!options.seeds.empty()) {
     if (options.runs > 0) throw ConfigError("give --runs or --seeds, not both");
-    const std::set<std::int64_t> different(options.seeds.begin(), options.seeds.end());
-    if (different.size() != options.seeds.size()) {
-      throw ConfigError(str("option 'seeds': each seed stands for one network and may be named ",
-                            "once, found ", join(options.seeds)));
-    }
+    expect_different("seeds", options.seeds);
     return {options.seeds.begin(), options.seeds.end()};
   }
   const std::int64_t count = options.runs > 0 ? options.runs : protocol.networks;
@@ -207,13 +210,8 @@ struct CommandLine {
 
 std::vector<Baseline> parse_baselines(const std::vector<std::string>& texts) {
   std::vector<Baseline> baselines;
-  for (std::size_t i = 0; i < texts.size(); ++i) {
-    if (std::find(texts.begin(), texts.begin() + std::ptrdiff_t(i), texts[i]) !=
-        texts.begin() + std::ptrdiff_t(i)) {
-      throw ConfigError(str("option 'baselines': '", texts[i], "' is named twice"));
-    }
-    baselines.push_back(parse_baseline(texts[i]));
-  }
+  expect_different("baselines", texts);
+  for (const auto& text : texts) baselines.push_back(parse_baseline(text));
   return baselines;
 }
 

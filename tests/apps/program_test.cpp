@@ -66,13 +66,14 @@ TEST_CASE("a wrong command line ends with code 2 and a suggestion", "[apps]") {
   check({"list", "methods", "--times"}, "option 'times' is for `retort list presets`");
   check({"show"}, "SET is missing");
   check({"evaluate", "set.h5", "--runs", "2", "--seeds", "1"}, "not both");
-  check({"evaluate", "set.h5", "--seeds", "1,2,1"}, "may be named once, found 1, 2, 1");
+  check({"evaluate", "set.h5", "--seeds", "1,2,1"}, "each may be named once, found 1, 2, 1");
   check({"evaluate", "set.h5", "--baseline-seed", "1"}, "set baselines as well");
   check({"condense", "--method", "dm", "--dataset", "shapes", "--ipc", "1", "--bandwidth", "2"},
         "'bandwidth' changes nothing while discrepancy is mean");
   check({"evaluate", "set.h5", "--protocol", "dsaa"}, "dsa");
   check({"evaluate", "set.h5", "--baselines", "randm"}, "did you mean 'random'?");
-  check({"evaluate", "set.h5", "--baselines", "random,k-means,random"}, "'random' is named twice");
+  check({"evaluate", "set.h5", "--baselines", "random,k-means,random"},
+        "each may be named once, found random, k-means, random");
   check({"condense", "--resume", "--run-dir", "none"}, "there is no run in 'none' to go on with");
   check({"export", "set.h5"}, "give --out");
   check({"export", "set.h5", "--format", "jpg", "--out", "x"}, "pt | npz | png");
