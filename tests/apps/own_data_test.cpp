@@ -1,8 +1,11 @@
-// From a folder of one's own pictures to a judged, drawn and exported set.
+// From a folder of one's own pictures to a judged, drawn and exported set, and where data is found.
+#include <cstdlib>
 #include <string_view>
 
 #include <nlohmann/json.hpp>
 
+#include "apps/commands/dataset_options.h"
+#include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/core/rng.h"
 #include "lib/storage/set_file.h"
@@ -145,4 +148,45 @@ TEST_CASE("own pictures are made square when asked, and again for what is done w
   const auto other = workspace.retort({"evaluate", "run/set.h5", "--image-size", "12"});
   CHECK(other.exit_code == 2);
   CHECK_THAT(other.err, Contains("'folder' has images of 3x12x12, the set of 3x16x16"));
+}
+
+TEST_CASE("a dataset outside of $RETORT_DATA is still found where it usually is",
+          "[apps][dataset]") {
+  const TemporaryFolder folder("retort-data");
+  setenv("RETORT_DATA", folder.path().c_str(), 1);
+  // Nothing there and no usual place: the variable's own message.
+  commands::DatasetOptions mnist;
+  mnist.dataset = "mnist";
+  CHECK_THROWS_WITH_TEXT(mnist.open(0), DataError, "looked for");
+  if (fs::exists("/usr/share/datasets/fashion-mnist")) {
+    commands::DatasetOptions packaged;
+    packaged.dataset = "FashionMNIST";
+    CHECK(packaged.open(0, commands::Statistics::None).info().name == "fashion-mnist");
+    CHECK(packaged.data.empty());
+    // What is named is not replaced.
+    packaged.data = folder.path();
+    CHECK_THROWS_WITH_TEXT(packaged.open(0), DataError, "looked for");
+  }
+  unsetenv("RETORT_DATA");
+}
+
+TEST_CASE("a relative path of the data is recorded so that it leads there from anywhere",
+          "[apps][dataset]") {
+  const Workspace workspace;
+  fs::create_directories(workspace.path("work"));
+  for (const char* split : {"train", "test"}) {
+    const auto pictures = workspace.path("pictures") / split;
+    for (const char* name : {"a", "b"}) {
+      fs::create_directories(pictures / name);
+      vision::write_image(pictures / name / "0.png", at::full({1, 16, 16}, 9, at::kByte));
+      vision::write_image(pictures / name / "1.png", at::full({1, 16, 16}, 99, at::kByte));
+    }
+  }
+  const auto result = workspace.retort({"condense", "--method", "random", "--dataset", "folder",
+                                        "--data", "work/../pictures", "--run-dir", "run"});
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  const std::string absolute = workspace.path("pictures").string();
+  CHECK(storage::read_set(workspace.path("run/set.h5")).provenance.data_path == absolute);
+  CHECK_THAT(read_text(workspace.path("run/config.cfg")), Contains("data = " + absolute + "\n"));
 }

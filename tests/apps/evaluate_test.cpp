@@ -1,0 +1,303 @@
+// evaluate, and the documents of every command, on a set of shapes.
+#include <chrono>
+#include <csignal>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/core/files.h"
+#include "lib/core/hash.h"
+#include "lib/storage/set_file.h"
+#include "lib/storage/state_file.h"
+#include "tests/apps/program.h"
+#include "tests/support/catch.h"
+
+using namespace retort;
+using namespace retort::testing;
+using Catch::Matchers::Contains;
+namespace fs = std::filesystem;
+
+TEST_CASE("a set is evaluated beside its baselines", "[apps][evaluate]") {
+  const Workspace& workspace = condensed_shapes();
+  const std::string protocol = tiny_protocol(workspace);
+  const auto result =
+      workspace.retort({"evaluate", "set.h5", "--protocol", protocol, "--seeds", "4,5",
+                        "--baselines", "random", "--threads", "1", "--out", "e.json", "--json"});
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  CHECK(read_text(workspace.path("e.json")) == result.out);
+  const auto document = nlohmann::json::parse(result.out);
+  CHECK(document["schema"] == "retort.evaluation/1");
+  CHECK(document["set"] == "set.h5");
+  CHECK(document["set_sha256"] == sha256_file(workspace.path("set.h5")));
+  CHECK(document["dataset_sha256"] ==
+        storage::read_set(workspace.path("set.h5")).provenance.dataset_sha256);
+  CHECK(document["seeds"] == std::vector<int>{4, 5});
+  REQUIRE(document["results"].size() == 1);
+  const auto& network = document["results"][0];
+  CHECK(network["network"] == "ConvNet-2-w8");
+  CHECK(network["accuracy"]["runs"].size() == 2);
+  CHECK(network["per_class"].size() == 4);
+  CHECK(document["bytes"]["images"] == 8 * 16 * 16 * 4);
+  REQUIRE(document["baselines"].size() == 1);
+  // The set is itself the choice that the baseline makes: same images, same networks.
+  CHECK(document["baselines"][0]["method"] == "random");
+}
+
+TEST_CASE("a baseline chosen by features is the set that condense chooses", "[apps][evaluate]") {
+  const Workspace& workspace = condensed_shapes();
+  const std::string protocol = tiny_protocol(workspace);
+  const std::vector<std::string> names{"k-means", "herding", "k-center"};
+  const std::vector<std::string> few{"--images-per-class", "8", "--threads", "1"};
+  const auto judge = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), "evaluate");
+    words.insert(words.end(), {"--protocol", protocol, "--json"});
+    words.insert(words.end(), few.begin(), few.end());
+    const auto result = workspace.retort(words);
+    INFO(result.err);
+    REQUIRE(result.exit_code == 0);
+    return nlohmann::json::parse(result.out);
+  };
+  const auto document = judge({"set.h5", "--baselines", "k-means,herding,k-center"});
+  REQUIRE(document["baselines"].size() == names.size());
+  std::vector<Tensor> chosen;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    INFO(names[i]);
+    std::vector<std::string> words{"condense", "--method", names[i], "--dataset",     "shapes",
+                                   "--ipc",    "2",        "--out",  names[i] + ".h5"};
+    words.insert(words.end(), few.begin(), few.end());
+    const auto made = workspace.retort(words);
+    INFO(made.err);
+    REQUIRE(made.exit_code == 0);
+    chosen.push_back(storage::read_set(workspace.path(names[i] + ".h5")).images);
+    const auto own = judge({names[i] + ".h5"})["results"][0];
+    const auto& baseline = document["baselines"][i];
+    CHECK(baseline["method"] == names[i]);
+    CHECK(baseline["accuracy"]["runs"].size() == 2);
+    CHECK(baseline["accuracy"] == own["accuracy"]);
+    CHECK(baseline["confusion"] == own["confusion"]);
+  }
+  CHECK_FALSE(at::equal(chosen[0], chosen[1]));
+  CHECK_FALSE(at::equal(chosen[1], chosen[2]));
+  CHECK_FALSE(at::equal(chosen[2], chosen[0]));
+}
+
+TEST_CASE("evaluating in a run folder leaves evaluation.json there", "[apps][evaluate]") {
+  const Workspace& workspace = condensed_shapes();
+  const auto result = workspace.retort(
+      {"evaluate", "run/set.h5", "--protocol", tiny_protocol(workspace), "--runs", "1"});
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  CHECK_THAT(result.out, Contains("tiny") && Contains("ConvNet-2-w8"));
+  CHECK(fs::exists(workspace.path("run/evaluation.json")));
+}
+
+TEST_CASE("a set is not evaluated on a dataset that does not fit", "[apps][evaluate]") {
+  const Workspace& workspace = condensed_shapes();
+  const auto other = workspace.retort({"evaluate", "set.h5", "--dataset", "shapes-rgb"});
+  CHECK(other.exit_code == 2);
+  CHECK_THAT(other.err, Contains("'shapes-rgb' has images of 3x16x16, the set of 1x16x16"));
+  const auto packed = workspace.retort({"evaluate", "set.h5", "--baselines", "random-packed"});
+  CHECK(packed.exit_code == 2);
+  CHECK_THAT(packed.err, Contains("packed baselines are for multi-formation sets"));
+  const auto network = workspace.retort({"evaluate", "set.h5", "--nets", "ConvNet-9"});
+  CHECK(network.exit_code == 2);
+  CHECK_THAT(network.err, Contains("ConvNet-9"));
+  const auto no_baseline = workspace.retort(
+      {"evaluate", "set.h5", "--baselines", "dm", "--protocol", tiny_protocol(workspace)});
+  CHECK(no_baseline.exit_code == 2);
+  CHECK_THAT(no_baseline.err, Contains("'dm' is no baseline") && !Contains("training ConvNet"));
+}
+
+TEST_CASE("a set whose dataset changed since is refused until named", "[apps][evaluate]") {
+  const Workspace& workspace = condensed_shapes();
+  data::SyntheticSet set = storage::read_set(workspace.path("set.h5"));
+  set.provenance.dataset_sha256 = std::string(64, '0');
+  storage::write_set(workspace.path("changed.h5"), set);
+  const std::string protocol = tiny_protocol(workspace);
+  const auto refused = workspace.retort({"evaluate", "changed.h5", "--protocol", protocol});
+  CHECK(refused.exit_code == 1);
+  CHECK_THAT(refused.err, Contains("is not the one the set was made from"));
+  const auto named = workspace.retort(
+      {"evaluate", "changed.h5", "--protocol", protocol, "--runs", "1", "--dataset", "shapes"});
+  CHECK(named.exit_code == 0);
+  CHECK_THAT(named.err, Contains("warning: ") && Contains("is not the one"));
+  set.provenance = {};
+  set.provenance.class_names = {"a", "b", "c", "d"};
+  storage::write_set(workspace.path("nameless.h5"), set);
+  const auto nameless = workspace.retort({"evaluate", "nameless.h5", "--protocol", protocol});
+  CHECK(nameless.exit_code == 2);
+  CHECK_THAT(nameless.err, Contains("give --dataset"));
+}
+
+TEST_CASE("a multi-formation set has stored and decoded images and packed baselines",
+          "[apps][evaluate]") {
+  const Workspace workspace;
+  REQUIRE(workspace
+              .retort({"condense", "--method", "random", "--factor", "2", "--dataset", "shapes",
+                       "--run-dir", "run", "--out", "packed.h5"})
+              .exit_code == 0);
+  CHECK_THAT(workspace.retort({"info", "packed.h5"}).out,
+             Contains("multi-formation (factor 2") && Contains("16 training images"));
+  CHECK_THAT(workspace.retort({"show", "packed.h5"}).out,
+             Contains("stored images:") && Contains("decoded images:"));
+  const auto result =
+      workspace.retort({"evaluate", "packed.h5", "--protocol", tiny_protocol(workspace), "--runs",
+                        "1", "--baselines", "random-packed", "--json"});
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  const auto document = nlohmann::json::parse(result.out);
+  CHECK(document["decoded_images"] == 16);
+  CHECK(document["baselines"][0]["method"] == "random packed 2x2");
+  // Same rule, same seed: the baseline of a packed random set is that set.
+  CHECK(document["baselines"][0]["accuracy"] == document["results"][0]["accuracy"]);
+}
+
+TEST_CASE("an output that cannot be written is refused before anything is trained",
+          "[apps][evaluate]") {
+  const Workspace workspace;
+  fs::copy_file(condensed_shapes().path("set.h5"), workspace.path("set.h5"));
+  fs::create_directory(workspace.path("folder"));
+  const ProcessResult evaluated = workspace.retort(
+      {"evaluate", "set.h5", "--protocol", tiny_protocol(workspace), "--out", "folder"});
+  CHECK(evaluated.exit_code == 1);
+  CHECK_THAT(evaluated.err, Contains("'folder': is a folder"));
+  CHECK(evaluated.out.empty());
+  const ProcessResult condensed = workspace.retort({"condense", "--method", "random", "--dataset",
+                                                    "shapes", "--run-dir", "r", "--out", "folder"});
+  CHECK(condensed.exit_code == 1);
+  CHECK_THAT(condensed.err, Contains("'folder': is a folder"));
+  CHECK_FALSE(fs::exists(workspace.path("r") / "set.h5"));
+}
+
+TEST_CASE("an interrupted evaluation goes on from its finished networks to the same result",
+          "[apps][evaluate]") {
+  const Workspace workspace;
+  fs::copy_file(condensed_shapes().path("set.h5"), workspace.path("set.h5"));
+  write_text(workspace.path("long.cfg"),
+             "source = for tests\nepochs = 200\nschedule = steps\nnet = ConvNet-2-w8\n");
+  const auto command = [](const std::string& out) {
+    return std::vector<std::string>{
+        "evaluate",        "set.h5",      "--protocol",      "long.cfg",  "--seeds",
+        "0,1,2,3,4,5,6,7", "--baselines", "random",          "--threads", "1",
+        "--out",           out,           "--baseline-seed", "3"};
+  };
+  Process running = workspace.start(command("stopped.json"));
+  const fs::path part = workspace.path("stopped.json.part");
+  for (int i = 0; i < 3000 && !fs::exists(part); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  running.signal(SIGINT);
+  const ProcessResult stopped = running.wait();
+  INFO(stopped.err);
+  REQUIRE(stopped.exit_code == 130);
+  CHECK_THAT(stopped.err, Contains("finished networks are kept in stopped.json.part"));
+  CHECK_FALSE(fs::exists(workspace.path("stopped.json")));
+  // What belongs to another evaluation, or is not understood, is left alone.
+  auto kept = nlohmann::json::parse(read_text(part));
+  auto other = kept["runs"][0];
+  other["key"] = "of another set";
+  other["last"] = -1;
+  kept["runs"].insert(kept["runs"].begin(), {other, "nonsense", nlohmann::json::object()});
+  write_text(part, kept.dump());
+
+  const ProcessResult resumed = workspace.retort(command("stopped.json"));
+  INFO(resumed.err);
+  REQUIRE(resumed.exit_code == 0);
+  CHECK_THAT(resumed.err, Contains("an interrupted evaluation left"));
+  CHECK_FALSE(fs::exists(part));
+  REQUIRE(workspace.retort(command("whole.json")).exit_code == 0);
+  const auto results = [&](const std::string& file) {
+    auto document = nlohmann::json::parse(read_text(workspace.path(file)));
+    document.erase("kernels");
+    for (const char* list : {"results", "baselines"}) {
+      for (auto& entry : document[list]) entry.erase("seconds");
+    }
+    return document;
+  };
+  CHECK(results("stopped.json") == results("whole.json"));
+}
+
+TEST_CASE("a result of another protocol in the run folder is kept", "[apps][evaluate]") {
+  const Workspace workspace;
+  REQUIRE(workspace
+              .retort({"condense", "--method", "random", "--dataset", "shapes", "--run-dir", "run"})
+              .exit_code == 0);
+  const fs::path usual = workspace.path("run/evaluation.json");
+  write_text(usual, R"({"protocol": "dsa"})");
+  const auto evaluate = [&] {
+    return workspace.retort(
+        {"evaluate", "run/set.h5", "--protocol", tiny_protocol(workspace), "--runs", "1"});
+  };
+  const auto beside = evaluate();
+  INFO(beside.err);
+  REQUIRE(beside.exit_code == 0);
+  CHECK_THAT(beside.err, Contains("another protocol and is kept") &&
+                             Contains("written to run/evaluation-tiny.json"));
+  CHECK(read_text(usual) == R"({"protocol": "dsa"})");
+  const auto document =
+      nlohmann::json::parse(read_text(workspace.path("run/evaluation-tiny.json")));
+  CHECK(document["protocol"] == "tiny");
+  fs::remove(usual);
+  CHECK_THAT(evaluate().err, Contains("written to run/evaluation.json"));
+  CHECK_THAT(evaluate().err, Contains("written to run/evaluation.json"));
+}
+
+TEST_CASE("the reference kernels compute when asked for, and the document says so",
+          "[apps][evaluate]") {
+  const Workspace& workspace = condensed_shapes();
+  const auto kernels = [&](const std::string& choice) {
+    const auto result =
+        workspace.retort({"evaluate", "set.h5", "--protocol", tiny_protocol(workspace), "--runs",
+                          "1", "--threads", "1", "--json", "--kernels", choice});
+    INFO(result.err);
+    REQUIRE(result.exit_code == 0);
+    return nlohmann::json::parse(result.out)["kernels"];
+  };
+  const auto reference = kernels("reference");
+  CHECK(reference["policy"] == "reference");
+  for (const char* name : {"conv_fast", "convnet_fast", "attention_fast", "batch_norm_fast"}) {
+    CHECK(reference[name] == 0);
+  }
+  const auto fast = kernels("fast");
+  CHECK(fast["policy"] == "fast");
+  CHECK(workspace.retort({"evaluate", "set.h5", "--kernels", "quick"}).exit_code == 2);
+}
+
+TEST_CASE("every command that reports has a document for programs", "[apps][json]") {
+  const Workspace& workspace = condensed_shapes();
+  const auto document = [&](std::vector<std::string> words) {
+    words.emplace_back("--json");
+    const auto result = workspace.retort(words);
+    INFO(result.err);
+    REQUIRE(result.exit_code == 0);
+    return nlohmann::json::parse(result.out);
+  };
+  CHECK(document({"export", "set.h5", "--out", "json.pt"})["schema"] == "retort.export/1");
+  const auto imported = document({"import", "json.pt", "--dataset", "shapes", "--out", "json.h5"});
+  CHECK(imported["schema"] == "retort.import/1");
+  CHECK(imported["images"] == 8);
+  const auto shown = document({"show", "set.h5", "--out", "json.png"});
+  CHECK(shown["schema"] == "retort.picture/1");
+  CHECK(shown["clipped"]["stored"] == 0.0);
+  const auto verified = document({"verify", "set.h5"});
+  CHECK(verified["schema"] == "retort.verification/1");
+  CHECK(verified["intact"] == true);
+  const auto info = document({"info", "set.h5"});
+  CHECK(info["schema"] == "retort.set-info/1");
+  CHECK(info["stored_images"] == 8);
+  CHECK(info["provenance"]["method"] == "random");
+  storage::StateWriter state;
+  state.integer("driver/next_iteration", 7);
+  state.number("driver/wall_seconds", 1.5);
+  state.number("driver/last_loss", 0.25);
+  state.save(workspace.path("state.h5"));
+  const auto checkpoint = document({"info", "state.h5"});
+  CHECK(checkpoint["schema"] == "retort.state-info/1");
+  CHECK(checkpoint["iterations_done"] == 7);
+  const auto list = document({"list", "datasets"});
+  CHECK(list["schema"] == "retort.list/1");
+  CHECK(list["kind"] == "datasets");
+  CHECK(list["entries"].size() > 10);
+  CHECK(list["entries"][0]["name"] == "fashion-mnist");
+}
