@@ -84,7 +84,9 @@ std::string run_text(const std::string& path, const RunSummary& run) {
   }
   if (run.saved_after) {
     rows.push_back({"checkpoint.h5", "after " + iterations_text(*run.saved_after)});
-    rows.push_back({"to go on", str("retort condense --resume --run-dir ", path)});
+    // Of a finished run the checkpoint stays if its time budget ended it.
+    rows.push_back({"to go on", str("retort condense --resume --run-dir ", path,
+                                    run.finished_after ? " --time-budget 0" : "")});
   }
   for (const auto& finding : run.findings) rows.push_back({"damaged", finding});
   return columns(rows);

@@ -315,6 +315,8 @@ TEST_CASE("a run ended by its time budget goes on when given more, to the same b
   REQUIRE(cut.exit_code == 0);
   CHECK(nlohmann::json::parse(cut.out)["iterations"] < 400);
   CHECK_THAT(cut.err, Contains("--resume with a larger --time-budget goes on"));
+  CHECK_THAT(workspace.retort({"info", "run"}).out,
+             Contains("retort condense --resume --run-dir run --time-budget 0"));
   const auto alone = workspace.retort({"condense", "--resume", "--run-dir", "run", "--json"});
   INFO(alone.err);
   CHECK(nlohmann::json::parse(alone.out)["already_finished"] == true);
