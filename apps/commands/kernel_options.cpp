@@ -12,10 +12,11 @@ void KernelOptions::describe(config::OptionTable& table) {
             "fast: our own loops where they serve; reference: LibTorch's operations everywhere, "
             "slower, to compare with",
             config::one_of({"fast", "reference"}));
-  table.add("precision", precision,
-            "mixed: forward passes without gradients in bf16 where the processor has matrix units "
-            "for it",
-            config::one_of({"fp32", "mixed"}));
+  table.add(
+      "precision", precision,
+      "mixed: forward passes without gradients of ConvNets with InstanceNorm in bf16, without "
+      "attention, where the processor has matrix units for it",
+      config::one_of({"fp32", "mixed"}));
 }
 
 void KernelOptions::apply() const {
@@ -34,25 +35,10 @@ void KernelOptions::apply() const {
 
 nlohmann::json kernel_counts() {
   const kernels::Counters counters = kernels::counters();
-  return {{"policy", kernels::policy() == kernels::Policy::Fast ? "fast" : "reference"},
-          {"conv_fast", counters.conv_fast},
-          {"conv_fallback", counters.conv_fallback},
-          {"convnet_fast", counters.convnet_fast},
-          {"convnet_fallback", counters.convnet_fallback},
-          {"convnet_mixed", counters.convnet_mixed},
-          {"gradient_fast", counters.gradient_fast},
-          {"gradient_fallback", counters.gradient_fallback},
-          {"attention_fast", counters.attention_fast},
-          {"attention_fallback", counters.attention_fallback},
-          {"batch_norm_fast", counters.batch_norm_fast},
-          {"batch_norm_fallback", counters.batch_norm_fallback},
-          {"second_order", counters.second_order},
-          {"device_block_fast", counters.device_block_fast},
-          {"device_block_fallback", counters.device_block_fallback},
-          {"device_augment_fast", counters.device_augment_fast},
-          {"device_augment_fallback", counters.device_augment_fallback},
-          {"device_step_fast", counters.device_step_fast},
-          {"device_step_fallback", counters.device_step_fallback}};
+  nlohmann::json document = {
+      {"policy", kernels::policy() == kernels::Policy::Fast ? "fast" : "reference"}};
+  for (const auto& [name, value] : kernels::named_counters()) document[name] = counters.*value;
+  return document;
 }
 
 }  // namespace retort::commands

@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cstdlib>
+#include <iterator>
 #include <memory>
 #include <new>
 
@@ -23,43 +24,36 @@ namespace {
 
 constexpr std::size_t kCacheLine = 64;
 
+constexpr NamedCounter kCounters[] = {
+    {"conv_fast", &Counters::conv_fast},
+    {"conv_fallback", &Counters::conv_fallback},
+    {"convnet_fast", &Counters::convnet_fast},
+    {"convnet_fallback", &Counters::convnet_fallback},
+    {"convnet_mixed", &Counters::convnet_mixed},
+    {"gradient_fast", &Counters::gradient_fast},
+    {"gradient_fallback", &Counters::gradient_fallback},
+    {"attention_fast", &Counters::attention_fast},
+    {"attention_fallback", &Counters::attention_fallback},
+    {"batch_norm_fast", &Counters::batch_norm_fast},
+    {"batch_norm_fallback", &Counters::batch_norm_fallback},
+    {"second_order", &Counters::second_order},
+    {"device_block_fast", &Counters::device_block_fast},
+    {"device_block_fallback", &Counters::device_block_fallback},
+    {"device_augment_fast", &Counters::device_augment_fast},
+    {"device_augment_fallback", &Counters::device_augment_fallback},
+    {"device_step_fast", &Counters::device_step_fast},
+    {"device_step_fallback", &Counters::device_step_fallback},
+};
+
 struct State {
   std::atomic<Policy> policy{Policy::Fast};
   std::atomic<Precision> precision{Precision::Fp32};
-  std::atomic<std::int64_t> conv_fast{0}, conv_fallback{0}, convnet_fast{0}, convnet_fallback{0},
-      convnet_mixed{0}, gradient_fast{0}, gradient_fallback{0}, attention_fast{0},
-      attention_fallback{0}, batch_norm_fast{0}, batch_norm_fallback{0}, second_order{0},
-      device_block_fast{0}, device_block_fallback{0}, device_augment_fast{0},
-      device_augment_fallback{0}, device_step_fast{0}, device_step_fallback{0};
+  std::array<std::atomic<std::int64_t>, std::size(kCounters)> counts{};  ///< as kCounters
 };
 
 State& state() {
   static State instance;
   return instance;
-}
-
-// Counters and State name the same things; this is the one list of pairs.
-template <class Visit>
-void for_each_counter(const Visit& visit) {
-  State& s = state();
-  visit(&Counters::conv_fast, s.conv_fast);
-  visit(&Counters::conv_fallback, s.conv_fallback);
-  visit(&Counters::convnet_fast, s.convnet_fast);
-  visit(&Counters::convnet_fallback, s.convnet_fallback);
-  visit(&Counters::convnet_mixed, s.convnet_mixed);
-  visit(&Counters::gradient_fast, s.gradient_fast);
-  visit(&Counters::gradient_fallback, s.gradient_fallback);
-  visit(&Counters::attention_fast, s.attention_fast);
-  visit(&Counters::attention_fallback, s.attention_fallback);
-  visit(&Counters::batch_norm_fast, s.batch_norm_fast);
-  visit(&Counters::batch_norm_fallback, s.batch_norm_fallback);
-  visit(&Counters::second_order, s.second_order);
-  visit(&Counters::device_block_fast, s.device_block_fast);
-  visit(&Counters::device_block_fallback, s.device_block_fallback);
-  visit(&Counters::device_augment_fast, s.device_augment_fast);
-  visit(&Counters::device_augment_fallback, s.device_augment_fallback);
-  visit(&Counters::device_step_fast, s.device_step_fast);
-  visit(&Counters::device_step_fallback, s.device_step_fallback);
 }
 
 struct FreeAligned {
@@ -91,20 +85,24 @@ bool processor_gains_by_mixed() {
 #endif
 }
 
+std::span<const NamedCounter> named_counters() { return kCounters; }
+
 Counters counters() {
   Counters result;
-  for_each_counter([&](auto member, auto& value) { result.*member = value; });
+  for (std::size_t i = 0; i < std::size(kCounters); ++i) {
+    result.*kCounters[i].value = state().counts[i];
+  }
   return result;
 }
 
 void reset_counters() {
-  for_each_counter([](auto, auto& value) { value = 0; });
+  for (auto& value : state().counts) value = 0;
 }
 
 void count(std::int64_t Counters::*counter) {
-  for_each_counter([&](auto member, auto& value) {
-    if (member == counter) ++value;
-  });
+  for (std::size_t i = 0; i < std::size(kCounters); ++i) {
+    if (kCounters[i].value == counter) ++state().counts[i];
+  }
 }
 
 bool is_fast_map(const Tensor& x) {

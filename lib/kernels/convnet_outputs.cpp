@@ -204,6 +204,9 @@ void count_call(const ConvNetRun& run, bool fast) {
   if (has_batch_norm(run)) {
     count(fast ? &Counters::batch_norm_fast : &Counters::batch_norm_fallback);
   }
+  if (run.attention_power == 0 && !has_batch_norm(run)) {
+    count(fast ? &Counters::convnet_fast : &Counters::convnet_fallback);
+  }
 }
 
 }  // namespace

@@ -53,7 +53,8 @@ class ChainNetwork : public Network {
   /// Flattened output of the blocks; fills in `result` what is asked for of the blocks themselves.
   Tensor features(const NetworkState& state, const Tensor& x, const ForwardOptions& options,
                   ForwardResult& result) const;
-  /// What the kernel for ConvNets with attention or BatchNorm needs to know.
+  /// What the kernel for ConvNets with attention or BatchNorm needs to know; without `fused_`, what
+  /// the counters do.
   kernels::ConvNetRun fused_run(const ForwardOptions& options) const;
   Tensor apply_block(const Block& block, const NetworkState& state, const Tensor& x,
                      const ForwardOptions& options, ForwardResult& result) const;
@@ -144,8 +145,9 @@ Tensor ChainNetwork::apply_block(const Block& block, const NetworkState& state, 
 
 kernels::ConvNetRun ChainNetwork::fused_run(const ForwardOptions& options) const {
   using kernels::ConvNetNorm;
-  kernels::ConvNetRun run{
-      .shape = *fused_, .momentum = kBatchNormMomentum, .attention_power = options.attention_power};
+  kernels::ConvNetRun run{.shape = fused_.value_or(kernels::ConvNetShape{}),
+                          .momentum = kBatchNormMomentum,
+                          .attention_power = options.attention_power};
   if (norm_ == Norm::Batch) {
     run.norm = options.mode == Mode::Train ? ConvNetNorm::BatchTrain : ConvNetNorm::BatchEval;
   }
@@ -159,15 +161,14 @@ Tensor ChainNetwork::features(const NetworkState& state, const Tensor& x,
   if (fused && features_only && kernels::serves_convnet_features(x, state.parameters, *fused_)) {
     return kernels::convnet_features(x, state.parameters, *fused_);
   }
-  if (fused && !features_only) {
-    const kernels::ConvNetRun run = fused_run(options);
-    if (kernels::serves_convnet_outputs(x, state.parameters, state.buffers, run)) {
-      auto outputs = kernels::convnet_outputs(x, state.parameters, state.buffers, run);
-      result.attention = std::move(outputs.attention);
-      return outputs.features;
-    }
-    kernels::count_convnet_fallback(run);
+  const kernels::ConvNetRun run = fused_run(options);
+  if (fused && !features_only &&
+      kernels::serves_convnet_outputs(x, state.parameters, state.buffers, run)) {
+    auto outputs = kernels::convnet_outputs(x, state.parameters, state.buffers, run);
+    result.attention = std::move(outputs.attention);
+    return outputs.features;
   }
+  if (!blocks_.empty()) kernels::count_convnet_fallback(run);
   Tensor map = x;
   for (const Block& block : blocks_) {
     map = apply_block(block, state, map, options, result);

@@ -6,6 +6,7 @@
 #include "lib/core/shape.h"
 #include "lib/core/str.h"
 #include "lib/kernels/conv3x3.h"
+#include "lib/kernels/policy.h"
 
 namespace retort::nn {
 namespace {
@@ -139,6 +140,7 @@ Tensor apply(const Convolution& layer, const NetworkState& state, const Tensor& 
   if (fast && kernels::serves_conv3x3(x, weight, layer.padding)) {
     return kernels::conv3x3(x, weight, bias, layer.padding);
   }
+  kernels::count(&kernels::Counters::conv_fallback);
   return at::conv2d(x, weight, bias, layer.stride, layer.padding);
 }
 

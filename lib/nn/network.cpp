@@ -11,6 +11,7 @@
 #include "lib/core/error.h"
 #include "lib/core/shape.h"
 #include "lib/core/str.h"
+#include "lib/kernels/policy.h"
 
 namespace retort::nn {
 namespace {
@@ -81,6 +82,7 @@ NetworkState Network::initialize(const Rng& rng, at::Device device) const {
 
 Tensors Network::loss_gradients(const NetworkState& state, const Tensor& x,
                                 const Tensor& targets) const {
+  kernels::count(&kernels::Counters::gradient_fallback);
   const at::AutoGradMode gradients(true);
   bool again = x.requires_grad() || targets.requires_grad();
   NetworkState leaves = state;

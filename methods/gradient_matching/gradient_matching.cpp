@@ -20,6 +20,18 @@ Tensor all_of(std::int64_t label, const Tensor& images) {
   return at::full({images.size(0)}, label, at::kLong);
 }
 
+void describe_cache(matching::MatchingOptions& options, config::OptionTable& table) {
+  table.add("cached-draws", options.cached_draws,
+            "pool: real gradients kept per network and class, each with its augmentation, instead "
+            "of new ones in every iteration; 0: none",
+            config::in_range(std::int64_t{0}, kMany));
+  table
+      .add("cache-mb", options.cache_mb,
+           "memory for kept gradients, MB; the others are computed again",
+           config::in_range(std::int64_t{0}, kMany))
+      .not_with("cached-draws", {"0"});
+}
+
 }  // namespace
 
 Tensors real_gradients(const matching::Lens& lens, const Tensor& images, const Tensor& labels) {
@@ -74,14 +86,7 @@ void Options::describe(config::OptionTable& table) {
            "mean absolute by output row",
            config::one_of({"rows", "cos", "mse", "l1", "l1-mean"}))
       .aliases = {"dis-metric"};
-  table.add("cached-draws", cached_draws,
-            "pool: real gradients kept per network and class, each with its augmentation, instead "
-            "of new ones in every iteration; 0: none",
-            config::in_range(std::int64_t{0}, kMany));
-  table
-      .add("cache-mb", cache_mb, "memory for kept gradients, MB; the others are computed again",
-           config::in_range(std::int64_t{0}, kMany))
-      .not_with("cached-draws", {"0"});
+  describe_cache(*this, table);
 }
 
 void IdcOptions::describe(config::OptionTable& table) {
@@ -91,6 +96,7 @@ void IdcOptions::describe(config::OptionTable& table) {
             config::one_of({"mse", "l1", "l1-mean", "cos"}));
   table.add("match-parameters", match_parameters, "whose gradients are compared",
             config::one_of({"convolutions", "all"}));
+  describe_cache(*this, table);
 }
 
 Idc::Idc(const IdcOptions& options)

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/core/files.h"
+#include "lib/kernels/loops/loops.h"
 #include "lib/storage/set_file.h"
 #include "lib/storage/state_file.h"
 #include "tests/apps/program.h"
@@ -273,6 +274,31 @@ TEST_CASE("what follows from the images per class is settled before a run, and r
   REQUIRE(result.exit_code == 0);
   CHECK_THAT(read_text(workspace.path("run/config.cfg")),
              Contains("net-period = 2\n") && Contains("net-epochs = 3\n"));
+}
+
+TEST_CASE("the document says whose loops computed the gradients that are matched",
+          "[apps][condense]") {
+  for (const std::string method : {"dc", "dsa", "idc"}) {
+    const auto kernels_of = [&](const std::string& policy) {
+      const Workspace workspace;
+      Words words = condense({"--method", method, "--net", "ConvNet-2-w8", "--iterations", "2",
+                              "--batch-real", "8", "--kernels", policy, "--json"});
+      const Words fewer = method == "idc" ? Words{"--net-steps", "1"} : Words{"--net-epochs", "1"};
+      words.insert(words.end(), fewer.begin(), fewer.end());
+      const auto result = workspace.retort(words);
+      INFO(result.err);
+      REQUIRE(result.exit_code == 0);
+      return nlohmann::json::parse(result.out)["kernels"];
+    };
+    INFO(method);
+    const auto reference = kernels_of("reference");
+    CHECK(reference["gradient_fast"] == 0);
+    CHECK(reference["gradient_fallback"] > 0);
+    if (kernels::available_loops().count == 0) continue;
+    const auto fast = kernels_of("fast");
+    CHECK(fast["gradient_fast"] > 0);
+    CHECK(fast["gradient_fallback"] == 0);
+  }
 }
 
 TEST_CASE("a time budget ends a run properly, and config.cfg holds the iterations reached",

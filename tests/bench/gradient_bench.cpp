@@ -5,11 +5,15 @@
 #include "methods/gradient_matching/gradient_matching.h"
 #include "tests/bench/lines.h"
 #include "tests/bench/plain_gradients.h"
+#include "tests/bench/stacked.h"
 
 namespace retort::bench {
 namespace {
 
 namespace gm = methods::gradient_matching;
+
+/// A style of plain_image_gradients, or all classes in one pass.
+enum class Way { Best, Papers, OnePass };
 
 struct GradientCase {
   std::string name;
@@ -45,9 +49,8 @@ ImageGradient our_image_gradient(const nn::Network& network, const nn::NetworkSt
 
 class GradientComparison : public Comparison {
  public:
-  GradientComparison(Scene& scene, const std::string& workload, const GradientCase& wanted,
-                     Style style)
-      : scene_(scene), key_(str(wanted.name, "/", workload)), style_(style) {
+  GradientComparison(Scene& scene, const std::string& workload, const GradientCase& wanted, Way way)
+      : scene_(scene), key_(str(wanted.name, "/", workload)), way_(way) {
     const auto& dataset = scene.workloads.get(workload);
     network_ = default_network(scene.sizes, dataset);
     state_ = network_->initialize(Rng(3));
@@ -62,16 +65,22 @@ class GradientComparison : public Comparison {
 
   std::vector<Check> checks() override {
     const auto mine = our_image_gradient(*network_, state_, classes_);
-    const auto other = plain_image_gradients(style_, *network_, state_, classes_)[0];
+    const auto other = plain_gradient();
     const auto& exact = scene_.exact.get(key_, [&] { return exact_gradient(); });
     return {{"gradient of the images", mine.images, other.images, exact[0]},
             {"distance", mine.distance, other.distance, exact[1]}};
   }
 
   void ours(std::int64_t) override { our_image_gradient(*network_, state_, classes_); }
-  void plain(std::int64_t) override { plain_image_gradients(style_, *network_, state_, classes_); }
+  void plain(std::int64_t) override { plain_gradient(); }
 
  private:
+  ImageGradient plain_gradient() const {
+    if (way_ == Way::OnePass) return one_pass_image_gradients(*network_, state_, classes_);
+    const Style style = way_ == Way::Best ? Style::Best : Style::Papers;
+    return plain_image_gradients(style, *network_, state_, classes_)[0];
+  }
+
   std::vector<Exact> exact_gradient() const {
     std::vector<ClassImages> classes;
     for (const auto& own : classes_) {
@@ -89,7 +98,7 @@ class GradientComparison : public Comparison {
 
   Scene& scene_;
   std::string key_;
-  Style style_;
+  Way way_;
   std::unique_ptr<nn::Network> network_;
   nn::NetworkState state_;
   std::vector<ClassImages> classes_;
@@ -103,9 +112,23 @@ std::vector<Line> gradient_lines(Scene& scene) {
   const std::vector<GradientCase> cases = {
       {"gm-step", 10, scene.sizes.gradient_batch, ipc},
       {"chain/classes:10", 10, 1, ipc},
+      {"chain/classes:10/ipc:1", 10, 1, 1},
       {"chain/classes:1", 1, 1, 10 * ipc},
   };
-  return lines_of<GradientComparison>(scene, cases);
+  std::vector<Line> lines;
+  for (const GradientCase& wanted : cases) {
+    for (const std::string& workload : Workloads::names()) {
+      for (const auto& [opponent, way] :
+           {std::pair("best", Way::Best), {"papers", Way::Papers}, {"one-pass", Way::OnePass}}) {
+        if (way == Way::OnePass && wanted.classes == 1) continue;
+        lines.push_back({opponent, wanted.name + "/" + workload, [&scene, workload, wanted, way] {
+                           return std::make_unique<GradientComparison>(scene, workload, wanted,
+                                                                       way);
+                         }});
+      }
+    }
+  }
+  return lines;
 }
 
 }  // namespace retort::bench

@@ -15,7 +15,7 @@ namespace retort::bench {
 
 /// One line of the result, on any number of cores.
 struct Line {
-  std::string opponent;  ///< "best", "papers", or "serial": our own kernels, one after the other
+  std::string opponent;  ///< "best", "papers", or one of those that README.md names
   std::string work;      ///< "dm/rgb"
   std::function<std::unique_ptr<Comparison>()> make;
 };

@@ -9,19 +9,6 @@
 namespace retort::bench {
 namespace {
 
-/// Sum over output rows of 1 - cosine; biases and norm scales count nothing.
-Tensor distance(const Tensors& real, const Tensors& synthetic) {
-  Tensor sum = at::zeros({}, real[0].options());
-  for (std::size_t i = 0; i < real.size(); ++i) {
-    if (real[i].dim() < 2) continue;
-    const Tensor g = real[i].flatten(1);
-    const Tensor h = synthetic[i].flatten(1);
-    const Tensor norms = g.norm(2, {1}, false) * h.norm(2, {1}, false);
-    sum = sum + (1 - (g * h).sum(1) / (norms + 1e-6)).sum();
-  }
-  return sum;
-}
-
 Tensors matrices_of(const Tensors& parameters) {
   Tensors result;
   for (const Tensor& p : parameters) {
@@ -48,9 +35,9 @@ ImageGradient papers_gradient(const nn::Network& like, const nn::NetworkState& s
     const Tensor logits =
         plain_convnet(like, leaves, images.back(), {.relu_threshold = relu_threshold}).logits;
     const Tensor loss = at::cross_entropy_loss(logits, labels_of(own, images.back()));
-    const Tensor part =
-        distance(real.gradients,
-                 torch::autograd::grad({loss}, leaves.parameters, {}, true, /*create_graph=*/true));
+    const Tensor part = row_distance(
+        real.gradients,
+        torch::autograd::grad({loss}, leaves.parameters, {}, true, /*create_graph=*/true));
     total = total.defined() ? total + part : part;
   }
   const auto count = std::int64_t(images.size());
@@ -97,7 +84,7 @@ ImageGradient chunked_gradient(const nn::Network& like, const nn::NetworkState& 
     for (std::size_t i = 1; i < parts.size(); ++i) total.add_(parts[i].gradients[p].detach());
     sum.push_back(total.requires_grad_());
   }
-  const Tensor value = distance(real, sum);
+  const Tensor value = row_distance(real, sum);
   const auto upstream = torch::autograd::grad({value}, sum);
   Tensors gradients(parts.size());
   for_each(Style::Best, tasks, [&](std::int64_t i) {
@@ -122,6 +109,18 @@ std::vector<ImageGradient> class_gradients(const nn::Network& like, const nn::Ne
 }
 
 }  // namespace
+
+Tensor row_distance(const Tensors& real, const Tensors& synthetic) {
+  Tensor sum = at::zeros({}, real[0].options());
+  for (std::size_t i = 0; i < real.size(); ++i) {
+    if (real[i].dim() < 2) continue;
+    const Tensor g = real[i].flatten(1);
+    const Tensor h = synthetic[i].flatten(1);
+    const Tensor norms = g.norm(2, {1}, false) * h.norm(2, {1}, false);
+    sum = sum + (1 - (g * h).sum(1) / (norms + 1e-6)).sum();
+  }
+  return sum;
+}
 
 std::vector<ImageGradient> plain_image_gradients(Style style, const nn::Network& like,
                                                  const nn::NetworkState& state,

@@ -20,6 +20,9 @@ struct ImageGradient {
   Tensor distance;  ///< scalar: sum over classes, weights and their output rows of 1 - cosine
 };
 
+/// Sum over output rows of 1 - cosine; biases and norm scales count nothing.
+Tensor row_distance(const Tensors& real, const Tensors& synthetic);
+
 /// For every threshold of the synthetic half's ReLUs; see check.h.
 std::vector<ImageGradient> plain_image_gradients(Style style, const nn::Network& like,
                                                  const nn::NetworkState& state,

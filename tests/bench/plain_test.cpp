@@ -3,6 +3,7 @@
 #include "tests/bench/plain_gradients.h"
 #include "tests/bench/plain_matching.h"
 #include "tests/bench/plain_training.h"
+#include "tests/bench/stacked.h"
 #include "tests/support/catch.h"
 
 using namespace retort;
@@ -51,7 +52,7 @@ TEST_CASE("both styles of the opponent compute one training gradient", "[bench]"
   CHECK_CLOSE(nn::flatten(ours.gradients), nn::flatten(papers.gradients), 1e-12);
 }
 
-TEST_CASE("both styles of the opponent compute one matching gradient", "[bench]") {
+TEST_CASE("all ways of the opponent compute one matching gradient", "[bench]") {
   const Opponent it;
   std::vector<ClassImages> classes;
   for (std::int64_t c = 0; c < 2; ++c) {
@@ -61,6 +62,9 @@ TEST_CASE("both styles of the opponent compute one matching gradient", "[bench]"
   const auto papers = plain_image_gradients(Style::Papers, *it.network, it.state, classes)[0];
   CHECK_CLOSE(best.images, papers.images, 1e-10);
   CHECK_CLOSE(best.distance, papers.distance, 1e-12);
+  const auto one_pass = one_pass_image_gradients(*it.network, it.state, classes);
+  CHECK_CLOSE(one_pass.images, papers.images, 1e-10);
+  CHECK_CLOSE(one_pass.distance, papers.distance, 1e-12);
 }
 
 TEST_CASE("both styles of the opponent compute one distribution and attention matching gradient",

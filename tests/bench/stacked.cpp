@@ -20,6 +20,30 @@ Tensors chunk_gradients(const nn::Network& like, const Tensors& parameters, cons
   return torch::autograd::grad({loss}, leaves);
 }
 
+/// The weights among stacked parameters or their gradients, all output rows of all networks joined.
+Tensors joined_matrices(const Tensors& stacked) {
+  Tensors result;
+  for (const Tensor& p : stacked) {
+    if (p.dim() >= 3) result.push_back(p.flatten(0, 1));
+  }
+  return result;
+}
+
+struct ClassBatches {
+  Tensor images;  ///< [K,N,C,H,W]
+  Tensor labels;  ///< int64 [K,N]
+};
+
+ClassBatches stack_classes(const std::vector<ClassImages>& classes, Tensor ClassImages::*half) {
+  Tensors images;
+  Tensors labels;
+  for (const ClassImages& own : classes) {
+    images.push_back(own.*half);
+    labels.push_back(at::full({(own.*half).size(0)}, own.label, at::kLong));
+  }
+  return {at::stack(images), at::stack(labels)};
+}
+
 }  // namespace
 
 Tensors stack_parameters(const std::vector<nn::NetworkState>& states) {
@@ -68,6 +92,24 @@ Tensors stacked_gradients(const nn::Network& like, const Tensors& parameters, co
     for (std::size_t p = 0; p < parts[0].size(); ++p) parts[0][p].add_(parts[i][p]);
   }
   return parts[0];
+}
+
+ImageGradient one_pass_image_gradients(const nn::Network& like, const nn::NetworkState& state,
+                                       const std::vector<ClassImages>& classes) {
+  const at::AutoGradMode gradients_on(true);
+  const Tensors copies = stack_parameters(std::vector<nn::NetworkState>(classes.size(), state));
+  const ClassBatches real = stack_classes(classes, &ClassImages::real);
+  const Tensors wanted = joined_matrices(stacked_gradients(like, copies, real.images, real.labels));
+  ClassBatches synthetic = stack_classes(classes, &ClassImages::synthetic);
+  synthetic.images.requires_grad_();
+  Tensors leaves;
+  for (const Tensor& p : copies) leaves.push_back(p.detach().requires_grad_());
+  const Tensor log_p = stacked_logits(like, leaves, synthetic.images).log_softmax(2);
+  const Tensor loss =
+      -log_p.gather(2, synthetic.labels.unsqueeze(2)).sum() / double(synthetic.images.size(1));
+  const Tensor value =
+      row_distance(wanted, joined_matrices(torch::autograd::grad({loss}, leaves, {}, true, true)));
+  return {torch::autograd::grad({value}, {synthetic.images})[0].flatten(0, 1), value.detach()};
 }
 
 }  // namespace retort::bench

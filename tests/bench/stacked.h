@@ -9,6 +9,7 @@
 #include "lib/core/tensor.h"
 #include "lib/nn/network.h"
 #include "tests/bench/plain_convnet.h"
+#include "tests/bench/plain_gradients.h"
 
 namespace retort::bench {
 
@@ -23,5 +24,10 @@ Tensor stacked_logits(const nn::Network& like, const Tensors& parameters, const 
 /// cache. @param labels int64 [S,N]  @return in the order of the parameters [S,...]
 Tensors stacked_gradients(const nn::Network& like, const Tensors& parameters, const Tensor& x,
                           const Tensor& labels);
+
+/// Gradient matching of all classes in one pass: a copy of the parameters for each, so that one
+/// call gives the gradients of every class. Equally many images in every class.
+ImageGradient one_pass_image_gradients(const nn::Network& like, const nn::NetworkState& state,
+                                       const std::vector<ClassImages>& classes);
 
 }  // namespace retort::bench

@@ -282,19 +282,21 @@ TEST_CASE("several networks per iteration give the mean of their gradients",
 
 TEST_CASE("kept real gradients change no bit of a run, nor does a resume",
           "[methods][matching][resume]") {
-  for (const std::string net : {"ConvNet-2-w8", "ConvNet-2-BN-w8"}) {
-    INFO(net);
+  const std::vector<std::pair<std::string, std::string>> cases{
+      {"gm", "ConvNet-2-w8"}, {"gm", "ConvNet-2-BN-w8"}, {"idc", "ConvNet-2-w8"}};
+  for (const auto& [method, net] : cases) {
+    INFO(method << " " << net);
     Settings settings{{"net", net},        {"networks", "pool"},  {"pool-size", "2"},
                       {"pool-steps", "3"}, {"cached-draws", "2"}, {"net-batch", "8"}};
-    const Tensor kept = images_after("gm", 8, settings);
-    CHECK(at::equal(images_after("gm", 8, settings, 5), kept));
+    const Tensor kept = images_after(method, 8, settings);
+    CHECK(at::equal(images_after(method, 8, settings, 5), kept));
     settings.emplace_back("cache-mb", "0");
-    CHECK(at::equal(images_after("gm", 8, settings), kept));
+    CHECK(at::equal(images_after(method, 8, settings), kept));
     settings.emplace_back("networks-per-iteration", "2");
-    const Tensor two = images_after("gm", 8, settings);
+    const Tensor two = images_after(method, 8, settings);
     CHECK_FALSE(at::equal(two, kept));
     settings.emplace_back("cache-mb", "100");
-    CHECK(at::equal(images_after("gm", 8, settings), two));
+    CHECK(at::equal(images_after(method, 8, settings), two));
   }
 }
 

@@ -68,7 +68,11 @@ TEST_CASE("10 iterations on our kernels end where the reference does, but by rou
     kernels::reset_counters();
     const Tensor ours = ten.images(kernels::Policy::Fast);
     CHECK(kernels::counters().convnet_fast > 0);
+    CHECK((kernels::counters().gradient_fast > 0) == (method == "gm"));
+    kernels::reset_counters();
     const double found = distance(ours, ten.images(kernels::Policy::Reference));
+    CHECK(kernels::counters().convnet_fallback > 0);
+    CHECK((kernels::counters().gradient_fallback > 0) == (method == "gm"));
     CHECK(found > 0);  // another path
     CHECK(found < 1e-5);
   }

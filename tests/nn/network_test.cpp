@@ -11,6 +11,7 @@
 
 #include "lib/core/error.h"
 #include "lib/kernels/convnet_forward.h"
+#include "lib/kernels/loops/loops.h"
 #include "lib/kernels/policy.h"
 #include "tests/support/catch.h"
 #include "tests/support/distribution.h"
@@ -268,6 +269,53 @@ TEST_CASE("attention is the sum over channels of the activation maps' powers", "
       }
     }
   }
+}
+
+TEST_CASE("what LibTorch computes is counted", "[nn][kernels]") {
+  using kernels::Counters;
+  const auto count = [](const std::string& name, const nn::ForwardOptions& options) {
+    const PolicyGuard guard(kernels::Policy::Reference);
+    const auto network = nn::make_network(name, {3, 32, 32}, 4);
+    const auto state = network->initialize(Rng(1));
+    kernels::reset_counters();
+    network->forward(state, images(2, {3, 32, 32}).to(at::kFloat), options);
+    const Counters found = kernels::counters();
+    CHECK(found.conv_fast + found.convnet_fast + found.batch_norm_fast + found.attention_fast == 0);
+    return found;
+  };
+  const Counters plain = count("ConvNet-2-w8", {});
+  CHECK(plain.convnet_fallback == 1);
+  CHECK(plain.conv_fallback == 2);
+  CHECK(count("ConvNet-2-GN-w8", {}).convnet_fallback == 1);
+  CHECK(count("ConvNet-2-w8", {.second_order = true}).convnet_fallback == 1);
+  CHECK(count("ConvNet-2-w8", {.activation_maps = true}).convnet_fallback == 1);
+  const Counters attention = count("ConvNet-2-w8", {.attention_power = 2});
+  CHECK(attention.attention_fallback == 1);
+  CHECK(attention.convnet_fallback == 0);
+  const Counters batch_norm = count("ConvNet-2-BN-w8", {});
+  CHECK(batch_norm.batch_norm_fallback == 1);
+  CHECK(batch_norm.convnet_fallback == 0);
+  CHECK(count("ResNet-18", {}).conv_fallback == 20);
+  const Counters mlp = count("MLP", {});
+  CHECK(mlp.convnet_fallback + mlp.conv_fallback == 0);
+}
+
+TEST_CASE("gradients of a loss are counted by the path that computes them", "[nn][kernels]") {
+  const auto network = nn::make_network("ConvNet-2-w8", {3, 16, 16}, 4);
+  const auto state = network->initialize(Rng(1));
+  const Tensor x = images(2, {3, 16, 16}).to(at::kFloat);
+  const Tensor targets = at::eye(4).slice(0, 0, 2);
+  const auto count = [&](kernels::Policy policy) {
+    const PolicyGuard guard(policy);
+    kernels::reset_counters();
+    network->loss_gradients(state, x, targets);
+    return kernels::counters();
+  };
+  CHECK(count(kernels::Policy::Reference).gradient_fallback == 1);
+  CHECK(count(kernels::Policy::Reference).gradient_fast == 0);
+  const std::int64_t fast = kernels::available_loops().count > 0 ? 1 : 0;
+  CHECK(count(kernels::Policy::Fast).gradient_fast == fast);
+  CHECK(count(kernels::Policy::Fast).gradient_fallback == 1 - fast);
 }
 
 TEST_CASE("the fast kernels leave attention and BatchNorm as they are", "[nn]") {
