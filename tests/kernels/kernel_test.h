@@ -3,6 +3,7 @@
 
 #include <functional>
 
+#include "lib/core/parallel.h"
 #include "lib/core/rng.h"
 #include "lib/kernels/loops/loops.h"
 #include "lib/kernels/policy.h"
@@ -10,17 +11,34 @@
 
 namespace retort::testing {
 
+/// While it lives, the kernels run on these loops; nullptr: on none, as without AVX2.
+class WithLoops {
+ public:
+  explicit WithLoops(const kernels::Loops* loops) { kernels::use_loops(loops); }
+  ~WithLoops() { kernels::use_best_loops(); }
+  WithLoops(const WithLoops&) = delete;
+  WithLoops& operator=(const WithLoops&) = delete;
+};
+
+/// While it lives, the program has so many threads; one again behind it.
+class WithThreads {
+ public:
+  explicit WithThreads(int threads) { set_thread_count(threads); }
+  ~WithThreads() { set_thread_count(1); }
+  WithThreads(const WithThreads&) = delete;
+  WithThreads& operator=(const WithThreads&) = delete;
+};
+
 /// Runs `body` once per instruction set of the processor, counters at zero each time.
 inline void for_each_instruction_set(const std::function<void()>& body) {
   const kernels::AvailableLoops available = kernels::available_loops();
   if (available.count == 0) WARN("SKIPPED: no AVX2, only the fallback can be tested");
   for (int i = 0; i < available.count; ++i) {
     INFO("instruction set " << available.loops[i]->name);
-    kernels::use_loops(available.loops[i]);
+    const WithLoops loops(available.loops[i]);
     kernels::reset_counters();
     body();
   }
-  kernels::use_loops(nullptr);
 }
 
 /// Normal numbers, float32, the same for the same name and shape.

@@ -5,8 +5,13 @@
 namespace retort::kernels {
 namespace {
 
+const Loops* best_of_processor() {
+  const AvailableLoops available = available_loops();
+  return available.count > 0 ? available.loops[available.count - 1] : nullptr;
+}
+
 std::atomic<const Loops*>& chosen() {
-  static std::atomic<const Loops*> loops{nullptr};
+  static std::atomic<const Loops*> loops{best_of_processor()};
   return loops;
 }
 
@@ -26,12 +31,10 @@ AvailableLoops available_loops() {
   return available;
 }
 
-const Loops* best_loops() {
-  static const AvailableLoops available = available_loops();
-  if (const Loops* loops = chosen()) return loops;
-  return available.count > 0 ? available.loops[available.count - 1] : nullptr;
-}
+const Loops* best_loops() { return chosen(); }
 
 void use_loops(const Loops* loops) { chosen() = loops; }
+
+void use_best_loops() { chosen() = best_of_processor(); }
 
 }  // namespace retort::kernels

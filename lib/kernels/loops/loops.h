@@ -132,8 +132,11 @@ const Loops& loops_avx512();
 
 /// The best the processor runs, or what `use_loops` said; nullptr if it has not even AVX2 with FMA.
 const Loops* best_loops();
-/// For tests, which run every instruction set the processor has; nullptr: the best again.
+/// For tests, which run every instruction set the processor has, and none: nullptr. Not between a
+/// forward pass and its gradient.
 void use_loops(const Loops* loops);
+/// The best again.
+void use_best_loops();
 /// All that the processor runs, worst first.
 struct AvailableLoops {
   const Loops* loops[2];
