@@ -2,10 +2,11 @@
 // ConvNets of many shapes, for the tests of the kernels that run them whole.
 
 #include <cmath>
+#include <ostream>
 #include <string>
 #include <vector>
 
-#include "lib/kernels/convnet_forward.h"
+#include "lib/kernels/convnet_outputs.h"
 #include "tests/kernels/kernel_test.h"
 
 namespace retort::testing {
@@ -16,20 +17,42 @@ struct ConvNetCase {
   kernels::ConvNetShape shape;
 };
 
+inline std::ostream& operator<<(std::ostream& out, const ConvNetCase& c) {
+  return out << at::IntArrayRef(c.image) << " width " << c.width << " depth " << c.shape.depth;
+}
+
 /// Odd and even sides and channel counts, and the sizes of production.
 inline const std::vector<ConvNetCase>& convnet_cases() {
   static const std::vector<ConvNetCase> all = {
-      {{5, 1, 12, 12}, 32, {2, 3}},   // gray, padded to 16x16
-      {{3, 3, 16, 16}, 16, {3, 1}},   // colour
-      {{2, 3, 9, 14}, 20, {2, 1}},    // odd sides, channels that need padding
-      {{2, 2, 7, 5}, 5, {1, 0}},      // no padding at all
-      {{14, 4, 8, 8}, 48, {3, 1}},    // more images than one group
-      {{2, 3, 5, 6}, 144, {1, 1}},    // channels in groups of registers, and some left
-      {{2, 20, 6, 6}, 32, {2, 1}},    // many input channels: no direct first block
-      {{1, 1, 28, 28}, 128, {3, 3}},  // production
-      {{1, 3, 32, 32}, 128, {3, 1}},
+      {{5, 1, 12, 12}, 32, {2, 3}},    // gray, padded to 16x16
+      {{3, 3, 16, 16}, 16, {3, 1}},    // colour
+      {{2, 3, 9, 14}, 20, {2, 1}},     // odd sides, channels that need padding
+      {{2, 2, 7, 5}, 5, {1, 0}},       // no padding at all
+      {{14, 4, 8, 8}, 48, {3, 1}},     // more images than one group; a norm of four values
+      {{14, 4, 16, 16}, 48, {3, 1}},   // the same without such a norm
+      {{2, 3, 5, 6}, 144, {1, 1}},     // channels in groups of registers, and some left
+      {{2, 20, 6, 6}, 32, {2, 1}},     // many input channels: no direct first block
+      {{1, 1, 28, 28}, 128, {3, 3}},   // production, a single image
+      {{13, 3, 32, 32}, 128, {3, 1}},  // production, a group of 12 and one image
+      {{9, 3, 64, 64}, 128, {4, 1}},   // maps so large that a group is 8 images
   };
   return all;
+}
+
+/// Images that neither threads nor groups divide evenly.
+inline const ConvNetCase kOddBatch{{25, 3, 32, 32}, 128, {3, 1}};
+inline const ConvNetCase kNarrowOddBatch{{25, 3, 16, 16}, 32, {3, 1}};
+
+/// Pixels of the map that a block normalises; with block = depth, of a channel of the features.
+inline std::int64_t map_pixels(const ConvNetCase& c, std::int64_t block) {
+  const std::int64_t grow = 2 * c.shape.first_padding - 2;
+  return ((c.image[2] + grow) >> block) * ((c.image[3] + grow) >> block);
+}
+
+/// Whether the last instance norm has four values, among which differences cancel: it amplifies
+/// rounding.
+inline bool ends_in_norm_of_four(const ConvNetCase& c) {
+  return map_pixels(c, c.shape.depth - 1) <= 4;
 }
 
 /// Leaves: four per block, as convnet_features takes them.
@@ -46,6 +69,32 @@ inline Tensors convnet_parameters(const ConvNetCase& c) {
     in = c.width;
   }
   return parameters;
+}
+
+/// Classes of a classifier behind the features: 2 to 11, 10 in production.
+inline std::int64_t classes_of(const ConvNetCase& c) { return 2 + c.width / 16; }
+
+/// As convnet_loss_gradients takes them: the blocks' and a classifier's, none requires a gradient.
+inline Tensors parameters_with_classifier(const ConvNetCase& c) {
+  Tensors parameters = convnet_parameters(c);
+  for (Tensor& p : parameters) p = p.detach();
+  const std::int64_t features = c.width * map_pixels(c, c.shape.depth);
+  parameters.push_back(normal("classifier", {classes_of(c), features}) /
+                       std::sqrt(double(features)));
+  parameters.push_back(normal("classifier bias", {classes_of(c)}));
+  return parameters;
+}
+
+/// [N,K], rows that do not sum to one.
+inline Tensor make_targets(const ConvNetCase& c) {
+  return normal("targets", {c.image[0], classes_of(c)}).softmax(1) * 1.5;
+}
+
+/// Features, then the attention of every block.
+inline Tensors all_outputs(const kernels::ConvNetOutputs& outputs) {
+  Tensors all = {outputs.features};
+  all.insert(all.end(), outputs.attention.begin(), outputs.attention.end());
+  return all;
 }
 
 inline Tensors in_double(const Tensors& tensors) {

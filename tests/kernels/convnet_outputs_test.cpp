@@ -1,5 +1,6 @@
 #include "lib/kernels/convnet_outputs.h"
 
+#include <algorithm>
 #include <limits>
 
 #include <torch/csrc/autograd/autograd.h>
@@ -45,12 +46,6 @@ Tensors copies(const Tensors& tensors, at::ScalarType dtype = at::kFloat) {
   return result;
 }
 
-Tensors all_outputs(const ConvNetOutputs& outputs) {
-  Tensors all = {outputs.features};
-  all.insert(all.end(), outputs.attention.begin(), outputs.attention.end());
-  return all;
-}
-
 Tensors cotangents(const Tensors& outputs) {
   Tensors result;
   for (std::size_t i = 0; i < outputs.size(); ++i) {
@@ -79,66 +74,87 @@ struct Problem {
 
 const ConvNetCase kSmall{{3, 2, 7, 6}, 20, {2, 2}};
 
-void check_against_float64(const Problem& p) {
-  const Tensors actual = all_outputs(p.fast());
+/// Outputs, and the gradients of images and parameters for one cotangent each.
+struct Outcome {
+  Tensors outputs, gradients;
+};
+
+Outcome fast_outcome(const Problem& p) {
+  const Tensors outputs = all_outputs(p.fast());
+  const Tensors gradients =
+      torch::autograd::grad(outputs, with_input(p.x, p.parameters), cotangents(outputs));
+  return {copies(outputs), gradients};
+}
+
+Outcome float64_outcome(const Problem& p) {
   const Tensors d = in_double(p.parameters);
-  const Tensor xd = leaf(p.x.to(at::kDouble));
-  const Tensors buffers = copies(p.buffers, at::kDouble);
-  const Tensors expected = all_outputs(convnet_outputs_reference(xd, d, buffers, p.run));
-  REQUIRE(actual.size() == expected.size());
-  for (std::size_t i = 0; i < actual.size(); ++i) {
+  const Tensor x = leaf(p.x.to(at::kDouble));
+  const Tensors outputs =
+      all_outputs(convnet_outputs_reference(x, d, copies(p.buffers, at::kDouble), p.run));
+  const Tensors gy = copies(cotangents(outputs), at::kDouble);
+  return {copies(outputs, at::kDouble), torch::autograd::grad(outputs, with_input(x, d), gy)};
+}
+
+void check_outcome(const Problem& p, const Outcome& found, const Outcome& wanted,
+                   double gradient_tolerance = 1e-5) {
+  REQUIRE(found.outputs.size() == wanted.outputs.size());
+  for (std::size_t i = 0; i < found.outputs.size(); ++i) {
     INFO("output " << i);
-    CHECK_CLOSE(actual[i], expected[i], 1e-5);
+    CHECK_CLOSE(found.outputs[i], wanted.outputs[i], 1e-5);
   }
-  {
-    const at::NoGradGuard no_grad;
-    const Tensors plain = all_outputs(p.fast());
-    for (std::size_t i = 0; i < actual.size(); ++i) CHECK(at::equal(plain[i], actual[i]));
-  }
-  const Tensors gy = cotangents(actual);
-  const Tensors found = torch::autograd::grad(actual, with_input(p.x, p.parameters), gy);
-  const Tensors wanted =
-      torch::autograd::grad(expected, with_input(xd, d), copies(gy, at::kDouble));
-  for (std::size_t i = 0; i < found.size(); ++i) {
+  for (std::size_t i = 0; i < found.gradients.size(); ++i) {
     INFO("gradient " << i);
-    REQUIRE(found[i].sizes() == wanted[i].sizes());
+    REQUIRE(found.gradients[i].sizes() == wanted.gradients[i].sizes());
     // The bias of a convolution whose mean the norm takes out.
     if (i % 4 == 2 && p.run.norm != ConvNetNorm::BatchEval) {
-      CHECK(found[i].abs().max().item<float>() == 0);
-      CHECK(wanted[i].abs().max().item<double>() < 1e-9);
+      CHECK(found.gradients[i].abs().max().item<float>() == 0);
+      CHECK(wanted.gradients[i].abs().max().item<double>() < 1e-9);
     } else {
-      CHECK(distance(found[i], wanted[i]) < 2e-5);
+      CHECK(distance(found.gradients[i], wanted.gradients[i]) < gradient_tolerance);
     }
   }
+}
+
+void check_against_float64(const Problem& p, double gradient_tolerance) {
+  const Outcome wanted = float64_outcome(p);
+  for_each_instruction_set([&] {
+    const Outcome found = fast_outcome(p);
+    check_outcome(p, found, wanted, gradient_tolerance);
+    const at::NoGradGuard no_grad;
+    const Tensors plain = all_outputs(p.fast());
+    for (std::size_t i = 0; i < plain.size(); ++i) CHECK(at::equal(plain[i], found.outputs[i]));
+    CHECK(kernels::counters().attention_fast == (p.run.attention_power > 0 ? 2 : 0));
+    CHECK(kernels::counters().attention_fallback == 0);
+    CHECK(kernels::counters().batch_norm_fast == (p.run.norm != ConvNetNorm::Instance ? 2 : 0));
+    CHECK(kernels::counters().batch_norm_fallback == 0);
+    CHECK(kernels::counters().second_order == 0);
+  });
 }
 
 }  // namespace
 
 TEST_CASE("a ConvNet's features, attention and gradients equal the float64 reference",
           "[kernels][outputs]") {
-  for_each_instruction_set([] {
-    std::int64_t attentions = 0;
-    std::int64_t batch_norms = 0;
-    for (const ConvNetCase& c : convnet_cases()) {
-      INFO(at::IntArrayRef(c.image) << " width " << c.width << " depth " << c.shape.depth);
-      for (const ConvNetNorm norm : kNorms) {
-        for (const double power : {0, 1, 2, 4}) {
-          const bool large = c.width == 128;
-          if (large && power != 1) continue;
-          const Problem p(c, norm, power);
-          INFO(name_of(p.run));
-          check_against_float64(p);
-          attentions += power > 0 ? 2 : 0;
-          batch_norms += norm != ConvNetNorm::Instance ? 2 : 0;
-        }
+  for (const ConvNetCase& each : convnet_cases()) {
+    for (const ConvNetNorm norm : kNorms) {
+      const bool large = each.width == 128;
+      ConvNetCase c = each;
+      // Training goes layer by layer and has no groups to cross; of the millions of activations of
+      // more images one is at the ReLU's kink to the last digits, which costs all gradients 4e-3.
+      if (large && norm == ConvNetNorm::BatchTrain) {
+        c.image[0] = std::min<std::int64_t>(c.image[0], 2);
+      }
+      INFO(c);
+      // Measured 1.3e-5 behind a norm of four values, else at most 7e-6.
+      const bool amplified = norm == ConvNetNorm::Instance && ends_in_norm_of_four(c);
+      for (const double power : {0, 1, 2, 4}) {
+        if (large && power != 1) continue;
+        const Problem p(c, norm, power);
+        INFO(name_of(p.run));
+        check_against_float64(p, amplified ? 2e-5 : 1e-5);
       }
     }
-    CHECK(kernels::counters().attention_fast == attentions);
-    CHECK(kernels::counters().attention_fallback == 0);
-    CHECK(kernels::counters().batch_norm_fast == batch_norms);
-    CHECK(kernels::counters().batch_norm_fallback == 0);
-    CHECK(kernels::counters().second_order == 0);
-  });
+  }
 }
 
 TEST_CASE("the reference of a ConvNet's outputs agrees with finite differences",
@@ -288,29 +304,28 @@ TEST_CASE("a ConvNet's outputs accept strided images and summed cotangents", "[k
 }
 
 TEST_CASE("second order through a ConvNet's outputs is the reference's", "[kernels][outputs]") {
-  for_each_instruction_set([] {
-    for (const ConvNetNorm norm : kNorms) {
-      const Problem p({{2, 1, 6, 6}, 16, {2, 2}}, norm, 2);
-      INFO(name_of(p.run));
-      kernels::reset_counters();
-      const auto second = [&](bool fast) {
-        const ConvNetOutputs o =
-            fast ? p.fast()
-                 : convnet_outputs_reference(p.x, p.parameters, copies(p.buffers), p.run);
-        // Without the last attention: a cotangent that is missing.
-        const Tensor loss = o.features.square().sum() + 1e-3 * o.attention[0].square().sum();
-        const Tensors first = torch::autograd::grad({loss}, {p.parameters[0], p.parameters[4]}, {},
-                                                    true, /*create_graph=*/true);
-        return torch::autograd::grad({first[0].square().sum() + first[1].square().sum()},
-                                     {p.x, p.parameters[4]});
-      };
-      const Tensors fast = second(true);
-      const Tensors reference = second(false);
-      CHECK(distance(fast[0], reference[0]) < 1e-4);
-      CHECK(distance(fast[1], reference[1]) < 1e-4);
+  for (const ConvNetNorm norm : kNorms) {
+    const Problem p({{2, 1, 6, 6}, 16, {2, 2}}, norm, 2);
+    INFO(name_of(p.run));
+    const auto second = [&](const auto& function, const Tensor& x, const Tensors& parameters) {
+      const Tensors buffers = copies(p.buffers, x.scalar_type());
+      const ConvNetOutputs o = function(x, parameters, buffers, p.run);
+      // Without the last attention: a cotangent that is missing.
+      const Tensor loss = o.features.square().sum() + 1e-3 * o.attention[0].square().sum();
+      const Tensors first = torch::autograd::grad({loss}, {parameters[0], parameters[4]}, {}, true,
+                                                  /*create_graph=*/true);
+      return torch::autograd::grad({first[0].square().sum() + first[1].square().sum()},
+                                   {x, parameters[4]});
+    };
+    const Tensors wanted =
+        second(convnet_outputs_reference, leaf(p.x.to(at::kDouble)), in_double(p.parameters));
+    for_each_instruction_set([&] {
+      const Tensors found = second(convnet_outputs, p.x, p.parameters);
+      CHECK(distance(found[0], wanted[0]) < 1e-5);
+      CHECK(distance(found[1], wanted[1]) < 1e-5);
       CHECK(kernels::counters().second_order == 1);
-    }
-  });
+    });
+  }
 }
 
 TEST_CASE("what the fused outputs do not serve goes to the reference and is counted",
@@ -363,6 +378,7 @@ TEST_CASE("a mean large against the deviation does not cost the norms their digi
         const Tensors expected = all_outputs(convnet_outputs_reference(
             p.x.to(at::kDouble), in_double(p.parameters), copies(p.buffers, at::kDouble), p.run));
         const Tensors actual = all_outputs(p.fast());
+        // Measured 1.9e-5: a map of 100 and more keeps 4e-6 to 8e-6 of a deviation of one.
         for (std::size_t i = 0; i < actual.size(); ++i) CHECK_CLOSE(actual[i], expected[i], 2e-5);
       }
     }
@@ -385,9 +401,9 @@ TEST_CASE("a diverged network gives NaN features and attention, not zeros", "[ke
 
 TEST_CASE("a ConvNet's outputs are the same bits on any number of threads", "[kernels][outputs]") {
   for (const ConvNetNorm norm : kNorms) {
-    for (const std::size_t which : {4u, 0u}) {
-      const Problem p(convnet_cases()[which], norm, 4);
-      INFO(name_of(p.run) << ", case " << which);
+    for (const ConvNetCase& c : {convnet_cases()[4], convnet_cases()[0], kNarrowOddBatch}) {
+      const Problem p(c, norm, 4);
+      INFO(name_of(p.run) << ", " << c);
       const auto run = [&] {
         const Tensors buffers = copies(p.buffers);
         const Tensors outputs = all_outputs(convnet_outputs(p.x, p.parameters, buffers, p.run));
@@ -400,21 +416,36 @@ TEST_CASE("a ConvNet's outputs are the same bits on any number of threads", "[ke
       const Tensors here = run();
       std::vector<Tensors> elsewhere(3);
       parallel_tasks(3, [&](std::int64_t task) { elsewhere[std::size_t(task)] = run(); });
-      set_thread_count(2);
-      const Tensors split = run();
-      set_thread_count(1);
+      std::vector<Tensors> splits;
+      for (const int threads : {2, 3}) {
+        const WithThreads many(threads);
+        splits.push_back(run());
+      }
       const std::size_t parameters = p.parameters.size();
       for (std::size_t i = 0; i < here.size(); ++i) {
         INFO("tensor " << i);
         for (const Tensors& other : elsewhere) CHECK(at::equal(here[i], other[i]));
         // Groups of images sum up parameter gradients by thread.
         const bool of_parameter = i >= 1 && i <= parameters;
-        if (norm == ConvNetNorm::BatchTrain || !of_parameter) {
-          CHECK(at::equal(here[i], split[i]));
-        } else {
-          CHECK_CLOSE(split[i], here[i], 1e-5);
+        for (const Tensors& split : splits) {
+          if (norm == ConvNetNorm::BatchTrain || !of_parameter) {
+            CHECK(at::equal(here[i], split[i]));
+          } else {
+            CHECK_CLOSE(split[i], here[i], 1e-5);
+          }
         }
       }
     }
+  }
+}
+
+TEST_CASE("a ConvNet's outputs for an odd batch on three threads equal the float64 reference",
+          "[kernels][outputs]") {
+  for (const ConvNetNorm norm : kNorms) {
+    const Problem p(kNarrowOddBatch, norm, 1);
+    INFO(name_of(p.run));
+    const Outcome wanted = float64_outcome(p);
+    const WithThreads many(3);
+    check_outcome(p, fast_outcome(p), wanted);
   }
 }

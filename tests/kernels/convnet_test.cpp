@@ -12,41 +12,74 @@ using namespace retort::testing;
 using kernels::convnet_features;
 using kernels::convnet_features_reference;
 
+namespace {
+
+/// Features, and the gradients of images and parameters for one cotangent.
+struct Outcome {
+  Tensor features;
+  Tensors gradients;
+};
+
+template <class Function>
+Outcome forward_and_backward(const Function& function, const Tensor& x, const Tensors& parameters,
+                             const kernels::ConvNetShape& shape) {
+  const Tensor y = function(x, parameters, shape);
+  const Tensor gy = normal("gy", y.sizes()).to(y.scalar_type());
+  return {y.detach(), torch::autograd::grad({y}, with_input(x, parameters), {gy})};
+}
+
+void check_found(const Outcome& found, const Outcome& wanted) {
+  CHECK_CLOSE(found.features, wanted.features, 1e-5);
+  for (std::size_t i = 0; i < wanted.gradients.size(); ++i) {
+    INFO("gradient " << i);
+    REQUIRE(found.gradients[i].sizes() == wanted.gradients[i].sizes());
+    if (i % 4 == 2) {  // a convolution's bias: zero
+      CHECK(found.gradients[i].abs().max().item<float>() == 0);
+      CHECK(wanted.gradients[i].abs().max().item<double>() < 1e-10);
+    } else {
+      CHECK(distance(found.gradients[i], wanted.gradients[i]) < 1e-5);
+    }
+  }
+}
+
+}  // namespace
+
 TEST_CASE("fused ConvNet features and gradients equal the float64 reference",
           "[kernels][convnet]") {
-  for_each_instruction_set([] {
-    for (const ConvNetCase& c : convnet_cases()) {
-      INFO(at::IntArrayRef(c.image) << " width " << c.width << " depth " << c.shape.depth);
-      const Tensors parameters = convnet_parameters(c);
-      const Tensor x = leaf(normal("x", c.image));
-      const Tensor y = convnet_features(x, parameters, c.shape);
-      const Tensors d = in_double(parameters);
-      const Tensor xd = leaf(x.to(at::kDouble));
-      const Tensor expected = convnet_features_reference(xd, d, c.shape);
-      CHECK_CLOSE(y, expected, 1e-5);
-      {
-        const at::NoGradGuard no_grad;
-        CHECK(at::equal(convnet_features(x, parameters, c.shape), y));
-      }
-      const Tensor gy = normal("gy", y.sizes());
-      const Tensors actual = torch::autograd::grad({y}, with_input(x, parameters), {gy});
-      const Tensors wanted =
-          torch::autograd::grad({expected}, with_input(xd, d), {gy.to(at::kDouble)});
-      for (std::size_t i = 0; i < actual.size(); ++i) {
-        INFO("gradient " << i);
-        REQUIRE(actual[i].sizes() == wanted[i].sizes());
-        if (i % 4 == 2) {  // a convolution's bias: zero
-          CHECK(actual[i].abs().max().item<float>() == 0);
-          CHECK(wanted[i].abs().max().item<double>() < 1e-10);
-        } else {
-          CHECK(distance(actual[i], wanted[i]) < 2e-5);
-        }
-      }
-    }
-    CHECK(kernels::counters().convnet_fast == 2 * std::int64_t(convnet_cases().size()));
-    CHECK(kernels::counters().convnet_fallback == 0);
-    CHECK(kernels::counters().second_order == 0);
-  });
+  for (const ConvNetCase& c : convnet_cases()) {
+    INFO(c);
+    const Tensors parameters = convnet_parameters(c);
+    const Tensor x = leaf(normal("x", c.image));
+    const Outcome wanted = forward_and_backward(convnet_features_reference, leaf(x.to(at::kDouble)),
+                                                in_double(parameters), c.shape);
+    for_each_instruction_set([&] {
+      const Outcome found = forward_and_backward(convnet_features, x, parameters, c.shape);
+      check_found(found, wanted);
+      const at::NoGradGuard no_grad;
+      CHECK(at::equal(convnet_features(x, parameters, c.shape), found.features));
+      CHECK(kernels::counters().convnet_fast == 2);
+      CHECK(kernels::counters().convnet_fallback == 0);
+      CHECK(kernels::counters().second_order == 0);
+    });
+  }
+}
+
+TEST_CASE("an odd batch on three threads gives the bits of one thread, and the reference's numbers",
+          "[kernels][convnet]") {
+  const ConvNetCase& c = kOddBatch;
+  const Tensors parameters = convnet_parameters(c);
+  const Tensor x = leaf(normal("x", c.image));
+  const Outcome here = forward_and_backward(convnet_features, x, parameters, c.shape);
+  check_found(here, forward_and_backward(convnet_features_reference, leaf(x.to(at::kDouble)),
+                                         in_double(parameters), c.shape));
+  const WithThreads many(3);
+  const Outcome split = forward_and_backward(convnet_features, x, parameters, c.shape);
+  CHECK(at::equal(split.features, here.features));
+  CHECK(at::equal(split.gradients[0], here.gradients[0]));
+  for (std::size_t i = 1; i < here.gradients.size(); ++i) {
+    INFO("gradient " << i);
+    CHECK_CLOSE(split.gradients[i], here.gradients[i], 5e-6);  // summed by thread
+  }
 }
 
 TEST_CASE("the ConvNet reference agrees with finite differences", "[kernels][convnet]") {
@@ -112,22 +145,22 @@ TEST_CASE("fused features accept strided images, views of one flat vector and su
 }
 
 TEST_CASE("second order through the fused ConvNet is the reference's", "[kernels][convnet]") {
-  for_each_instruction_set([] {
-    const ConvNetCase c{{2, 1, 6, 6}, 16, {2, 2}};
-    const Tensors parameters = convnet_parameters(c);
-    const Tensor x = leaf(normal("x", c.image));
-    const auto second = [&](bool fast) {
-      const Tensor y = fast ? convnet_features(x, parameters, c.shape)
-                            : convnet_features_reference(x, parameters, c.shape);
-      const Tensors first =
-          torch::autograd::grad({y.square().sum()}, {parameters[0], parameters[4]}, {}, true, true);
-      return torch::autograd::grad({first[0].square().sum() + first[1].square().sum()},
-                                   {x, parameters[4]});
-    };
-    const Tensors fast = second(true);
-    const Tensors reference = second(false);
-    CHECK(distance(fast[0], reference[0]) < 1e-4);
-    CHECK(distance(fast[1], reference[1]) < 1e-4);
+  const ConvNetCase c{{2, 1, 6, 6}, 16, {2, 2}};
+  const Tensors parameters = convnet_parameters(c);
+  const Tensor x = leaf(normal("x", c.image));
+  const auto second = [&](const auto& function, const Tensor& images, const Tensors& p) {
+    const Tensor y = function(images, p, c.shape);
+    const Tensors first =
+        torch::autograd::grad({y.square().sum()}, {p[0], p[4]}, {}, true, /*create_graph=*/true);
+    return torch::autograd::grad({first[0].square().sum() + first[1].square().sum()},
+                                 {images, p[4]});
+  };
+  const Tensors wanted =
+      second(convnet_features_reference, leaf(x.to(at::kDouble)), in_double(parameters));
+  for_each_instruction_set([&] {
+    const Tensors found = second(convnet_features, x, parameters);
+    CHECK(distance(found[0], wanted[0]) < 1e-5);
+    CHECK(distance(found[1], wanted[1]) < 1e-5);
     CHECK(kernels::counters().second_order == 1);
   });
 }
@@ -181,10 +214,8 @@ TEST_CASE("fused features are the same bits on any thread and for any cut of the
   const at::NoGradGuard no_grad;
   const Tensor one = convnet_features(x.narrow(0, 7, 1), parameters, c.shape);
   CHECK(at::equal(one[0], here.back()[7]));
-  set_thread_count(2);
-  const Tensor split = convnet_features(x, parameters, c.shape);
-  set_thread_count(1);
-  CHECK(at::equal(split, here.back()));
+  const WithThreads two(2);
+  CHECK(at::equal(convnet_features(x, parameters, c.shape), here.back()));
 }
 
 TEST_CASE("bf16 features stay close to the float32 ones, and their class means closer",
