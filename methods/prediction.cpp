@@ -63,7 +63,7 @@ Flops forward_flops(const nn::Network& network, double images, Pass pass) {
   std::string name = network.name();
   if (!name.starts_with("ConvNet")) return {.plain = flops};
   const auto batch_norm = name.find("-BN");
-  if (batch_norm != std::string::npos && pass == Pass::Fused) name.erase(batch_norm, 3);
+  if (batch_norm != std::string::npos) name.erase(batch_norm, 3);
   // "ConvNet-3", "ConvNet-3-w64": the default norm, activation and pooling.
   const auto variant = name.find_first_not_of("-w0123456789", std::string("ConvNet").size());
   if (variant == std::string::npos && pass != Pass::Layered) return {.fused = flops};

@@ -4,6 +4,17 @@
 
 namespace retort::kernels {
 
+FixedStatistics fixed_statistics(std::span<const Tensor> buffers, double eps) {
+  FixedStatistics result;
+  for (std::size_t i = 0; i + 1 < buffers.size(); i += kBuffersPerBlock) {
+    const Tensor variance = buffers[i + 1].to(at::kDouble);
+    const std::int64_t channels = padded_channels(variance.size(0));
+    result.mean.push_back(padded_vector(buffers[i], channels));
+    result.rstd.push_back(padded_vector((variance + eps).rsqrt().to(at::kFloat), channels));
+  }
+  return result;
+}
+
 AttentionPlan::AttentionPlan(const Tensor& x, const Tensors& parameters, const ConvNetShape& shape,
                              int power, std::optional<FixedStatistics> fixed)
     : ConvNetPlan(x, parameters, shape), power_(power), fixed_(std::move(fixed)) {
@@ -12,6 +23,15 @@ AttentionPlan::AttentionPlan(const Tensor& x, const Tensors& parameters, const C
     attention_.push_back(
         at::empty({x.size(0), block.map.pixels()}, x.options().requires_grad(false)));
   }
+}
+
+std::vector<SavedBlock> AttentionPlan::allocate_saved(bool inputs) const {
+  std::vector<SavedBlock> saved = ConvNetPlan::allocate_saved(inputs);
+  for (std::size_t b = 0; fixed_ && b < saved.size(); ++b) {
+    saved[b].mean = fixed_->mean[b].expand({x_.size(0), -1});
+    saved[b].rstd = fixed_->rstd[b].expand({x_.size(0), -1});
+  }
+  return saved;
 }
 
 float* AttentionPlan::attention_of(std::size_t b, std::int64_t image) const {
@@ -64,11 +84,8 @@ void AttentionPlan::norm_gradient(std::size_t b, std::int64_t image, const Saved
   float* const sum_gd = scale + 2 * channels;
   float* const shift = scale + 3 * channels;
   float* const slope = scale + 4 * channels;
-  const float* const mean =
-      fixed_ ? fixed_->mean[b].const_data_ptr<float>() : at_image(saved.mean, image);
-  const float* const rstd =
-      fixed_ ? fixed_->rstd[b].const_data_ptr<float>() : at_image(saved.rstd, image);
-  const Affine known = affine(block, mean, rstd, scale);
+  const float* const rstd = at_image(saved.rstd, image);
+  const Affine known = affine(block, at_image(saved.mean, image), rstd, scale);
   const float* const gattention = attention_gradient_of(b, image);
   loops_.affine_relu_pool_sums(map, block.map, known, power_, gout, gattention, sum_g, sum_gd);
   // Statistics that are given do not answer to the map.

@@ -2,18 +2,27 @@
 // ConvNets in cache-sized groups with attention sums, or with statistics that are given; not for
 // use outside this folder.
 
+#include <cstddef>
 #include <optional>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "lib/kernels/convnet_plan.h"
 
 namespace retort::kernels {
+
+/// Running statistics of a block's BatchNorm: mean and variance, [O] each.
+inline constexpr std::size_t kBuffersPerBlock = 2;
 
 /// Per block [padded channels].
 struct FixedStatistics {
   Tensors mean;
   Tensors rstd;
 };
+
+/// @param buffers kBuffersPerBlock per block, which are copied
+FixedStatistics fixed_statistics(std::span<const Tensor> buffers, double eps);
 
 /// ConvNetPlan with two things more: the attention of every block, and norms whose statistics are
 /// given (BatchNorm in evaluation) instead of each image's own.
@@ -23,12 +32,14 @@ class AttentionPlan : public ConvNetPlan {
   AttentionPlan(const Tensor& x, const Tensors& parameters, const ConvNetShape& shape, int power,
                 std::optional<FixedStatistics> fixed = std::nullopt);
 
+  bool has_fixed_statistics() const override { return fixed_.has_value(); }
   /// Written by `forward`: per block [N,h*w]; empty without a power.
   const Tensors& attention() const { return attention_; }
   /// For `backward`: per block [N,h*w] contiguous, undefined for zero.
   void set_attention_gradients(Tensors gradients) { gattention_ = std::move(gradients); }
 
  protected:
+  std::vector<SavedBlock> allocate_saved(bool inputs) const override;
   void norm_relu_pool(std::size_t block, std::int64_t image, const float* map, SavedBlock* saved,
                       float* out) const override;
   void norm_gradient(std::size_t block, std::int64_t image, const SavedBlock& saved,

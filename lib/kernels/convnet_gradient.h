@@ -9,11 +9,12 @@
 
 namespace retort::kernels {
 
-/// Whether the fused path serves this input: that of convnet_features does, the parameters are
-/// those of the blocks followed by weight [K,F] and bias [K] of one linear classifier, and none of
-/// them requires a gradient.
+/// Whether the fused path serves this input: that of convnet_outputs does, the parameters are those
+/// of the blocks followed by weight [K,F] and bias [K] of one linear classifier, and none of them
+/// requires a gradient.
+/// @param buffers as below
 bool serves_convnet_loss_gradients(const Tensor& x, std::span<const Tensor> parameters,
-                                   const ConvNetShape& shape);
+                                   const ConvNetShape& shape, std::span<const Tensor> buffers = {});
 
 /// Gradients of the mean cross-entropy  L = -1/N sum_nk targets_nk log softmax(logits)_nk  with
 /// respect to every parameter. Goes to the reference where the fused path does not serve.
@@ -25,14 +26,19 @@ bool serves_convnet_loss_gradients(const Tensor& x, std::span<const Tensor> para
 /// @param x           [N,C,H,W]
 /// @param targets     [N,K], dtype of x; rows need not sum to one
 /// @param parameters  4 per block, then the classifier's 2
-/// @return as many tensors, shaped like the parameters; a convolution's bias has gradient zero
+/// @param buffers     none: InstanceNorm; else running mean and variance [O] of every block, which
+///                    are read only: BatchNorm in evaluation
+/// @return as many tensors, shaped like the parameters; under InstanceNorm a convolution's bias has
+/// gradient zero
 Tensors convnet_loss_gradients(const Tensor& x, const Tensor& targets,
-                               std::span<const Tensor> parameters, const ConvNetShape& shape);
+                               std::span<const Tensor> parameters, const ConvNetShape& shape,
+                               std::span<const Tensor> buffers = {});
 
 /// The same in plain LibTorch operations, any dtype, differentiable further in x, targets and
 /// parameters: the reference.
 Tensors convnet_loss_gradients_reference(const Tensor& x, const Tensor& targets,
                                          std::span<const Tensor> parameters,
-                                         const ConvNetShape& shape);
+                                         const ConvNetShape& shape,
+                                         std::span<const Tensor> buffers = {});
 
 }  // namespace retort::kernels

@@ -19,8 +19,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr std::size_t kBuffersPerBlock = 2;
-
 bool has_batch_norm(const ConvNetRun& run) { return run.norm != ConvNetNorm::Instance; }
 
 /// A fast or reference call: inputs that carry no gradient.
@@ -30,19 +28,6 @@ struct Call {
 
   std::size_t depth() const { return std::size_t(run.shape.depth); }
 };
-
-FixedStatistics fixed_statistics(const Call& call) {
-  FixedStatistics result;
-  for (std::size_t b = 0; b < call.depth(); ++b) {
-    const Tensor& mean = call.buffers[kBuffersPerBlock * b];
-    const Tensor variance = call.buffers[kBuffersPerBlock * b + 1].to(at::kDouble);
-    const std::int64_t channels = padded_channels(mean.size(0));
-    result.mean.push_back(padded_vector(mean, channels));
-    result.rstd.push_back(
-        padded_vector((variance + call.run.shape.eps).rsqrt().to(at::kFloat), channels));
-  }
-  return result;
-}
 
 /// @param forward false: for a gradient, where running statistics stay as they are
 std::unique_ptr<AttentionPlan> make_plan(const Tensor& x, at::TensorList parameters,
@@ -56,7 +41,7 @@ std::unique_ptr<AttentionPlan> make_plan(const Tensor& x, at::TensorList paramet
     return std::make_unique<BatchNormPlan>(images, values, run.shape, power, std::move(running));
   }
   std::optional<FixedStatistics> fixed;
-  if (run.norm == ConvNetNorm::BatchEval) fixed = fixed_statistics(call);
+  if (run.norm == ConvNetNorm::BatchEval) fixed = fixed_statistics(call.buffers, run.shape.eps);
   return std::make_unique<AttentionPlan>(images, values, run.shape, power, std::move(fixed));
 }
 

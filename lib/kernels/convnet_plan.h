@@ -17,8 +17,8 @@ namespace retort::kernels {
 struct SavedBlock {
   Tensor input;      ///< [N,h,w,c]; undefined if no weight gradient will be asked for
   Tensor map;        ///< [N,h,w,c] output of the convolution; undefined for a direct first block
-  Tensor mean;       ///< [N,c]
-  Tensor rstd;       ///< [N,c]
+  Tensor mean;       ///< [N,c]; of stride zero where all images share them
+  Tensor rstd;       ///< [N,c], the same
   Tensor gout = {};  ///< [N,h/2,w/2,c] cotangent of the output; where defined, `backward` fills it
 };
 
@@ -59,6 +59,9 @@ class ConvNetPlan {
   virtual ConvNetGradients backward(const std::vector<SavedBlock>& saved, const Tensor& gy,
                                     const WantedGradients& wanted) const;
 
+  /// Whether the norms' statistics are given instead of each image's own.
+  virtual bool has_fixed_statistics() const { return false; }
+
   const Tensor& images() const { return x_; }
   const std::vector<Block>& blocks() const { return blocks_; }
   bool first_is_direct() const { return direct_.has_value(); }
@@ -73,7 +76,7 @@ class ConvNetPlan {
   struct Pass;  // one backward pass: transformed weights and the sums of gradients
 
   Tensor transformed_weight(std::size_t block, bool adjoint) const;
-  std::vector<SavedBlock> allocate_saved(bool inputs) const;
+  virtual std::vector<SavedBlock> allocate_saved(bool inputs) const;
   void forward_group(std::int64_t first, std::int64_t count, const Tensors& weights,
                      std::vector<SavedBlock>* saved, float* features) const;
   void forward_direct(std::int64_t first, std::int64_t count, const float* weight,

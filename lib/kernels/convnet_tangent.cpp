@@ -99,7 +99,8 @@ NormTangent ConvNetTangent::norm_input(std::size_t b, std::int64_t image) const 
                  .tweight = data(tangent.norm_weight),
                  .tbias = data(tangent.norm_bias),
                  .mean = at_image(saved_[b].mean, image),
-                 .rstd = at_image(saved_[b].rstd, image)};
+                 .rstd = at_image(saved_[b].rstd, image),
+                 .fixed = plan_.has_fixed_statistics()};
   if (direct(b)) {
     in.z = direct_map(image);
     in.tz = in.z + channels;

@@ -192,9 +192,10 @@ ForwardResult ChainNetwork::forward(const NetworkState& state, const Tensor& x,
 Tensors ChainNetwork::loss_gradients(const NetworkState& state, const Tensor& x,
                                      const Tensor& targets) const {
   expect_matching(state, x);
-  const bool fused = fused_.has_value() && norm_ == Norm::Instance && linears_.size() == 1;
-  if (fused && kernels::serves_convnet_loss_gradients(x, state.parameters, *fused_)) {
-    return kernels::convnet_loss_gradients(x, targets, state.parameters, *fused_);
+  const bool fused = fused_.has_value() && linears_.size() == 1;
+  if (fused &&
+      kernels::serves_convnet_loss_gradients(x, state.parameters, *fused_, state.buffers)) {
+    return kernels::convnet_loss_gradients(x, targets, state.parameters, *fused_, state.buffers);
   }
   return Network::loss_gradients(state, x, targets);
 }

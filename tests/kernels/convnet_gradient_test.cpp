@@ -2,6 +2,7 @@
 
 #include <torch/csrc/autograd/autograd.h>
 
+#include "lib/core/error.h"
 #include "lib/core/parallel.h"
 #include "tests/kernels/convnet_cases.h"
 #include "tests/support/gradient_check.h"
@@ -12,6 +13,25 @@ using kernels::convnet_loss_gradients;
 using kernels::convnet_loss_gradients_reference;
 
 namespace {
+
+enum class Statistics { Own, Given };  // InstanceNorm; BatchNorm in evaluation
+
+constexpr Statistics kStatistics[] = {Statistics::Own, Statistics::Given};
+
+const char* name_of(Statistics statistics) {
+  return statistics == Statistics::Own ? "instance norm" : "batch norm";
+}
+
+/// Running mean and variance of every block, far from the 0 and 1 they start from; or none.
+Tensors make_buffers(const ConvNetCase& c, Statistics statistics) {
+  Tensors buffers;
+  if (statistics == Statistics::Own) return buffers;
+  for (std::int64_t b = 0; b < c.shape.depth; ++b) {
+    buffers.push_back(normal("mean" + std::to_string(b), {c.width}) * 2 + 0.5);
+    buffers.push_back(normal("variance" + std::to_string(b), {c.width}).square() * 3 + 0.3);
+  }
+  return buffers;
+}
 
 Tensors make_directions(const Tensors& parameters) {
   Tensors result;
@@ -28,12 +48,15 @@ struct Problem {
   };
 
   kernels::ConvNetShape shape;
-  Tensors parameters, directions;
+  Statistics statistics;
+  Tensors parameters, buffers, directions;
   Tensor x, targets;
 
-  explicit Problem(const ConvNetCase& c)
+  explicit Problem(const ConvNetCase& c, Statistics of = Statistics::Own)
       : shape(c.shape),
+        statistics(of),
         parameters(parameters_with_classifier(c)),
+        buffers(make_buffers(c, of)),
         directions(make_directions(parameters)),
         x(normal("x", c.image)),
         targets(make_targets(c)) {}
@@ -53,19 +76,21 @@ struct Problem {
     const Tensor images = leaf(x.to(dtype));
     const Tensor rows = leaf(targets.to(dtype));
     Orders result;
-    result.first = function(images, rows, cast(parameters), shape);
+    result.first = function(images, rows, cast(parameters), shape, cast(buffers));
     result.second = torch::autograd::grad(result.first, {images, rows}, cast(directions));
     for (Tensor& g : result.first) g = g.detach();
     return result;
   }
 };
 
-void check_orders(const Problem::Orders& found, const Problem::Orders& wanted) {
+void check_orders(const Problem::Orders& found, const Problem::Orders& wanted,
+                  Statistics statistics) {
   REQUIRE(found.first.size() == wanted.first.size());
   for (std::size_t i = 0; i < found.first.size(); ++i) {
     INFO("gradient " << i);
     REQUIRE(found.first[i].sizes() == wanted.first[i].sizes());
-    if (i % 4 == 1 && i < found.first.size() - 2) {  // a convolution's bias: zero
+    // The bias of a convolution whose mean the norm takes out.
+    if (statistics == Statistics::Own && i % 4 == 1 && i < found.first.size() - 2) {
       CHECK(found.first[i].abs().max().item<float>() == 0);
     } else {
       CHECK(distance(found.first[i], wanted.first[i]) < 1e-5);
@@ -81,17 +106,19 @@ void check_orders(const Problem::Orders& found, const Problem::Orders& wanted) {
 
 TEST_CASE("fused loss gradients and their own gradient equal the float64 reference",
           "[kernels][convnet][second-order]") {
-  for (const ConvNetCase& c : convnet_cases()) {
-    if (ends_in_norm_of_four(c)) continue;  // the next test's
-    INFO(c);
-    const Problem p(c);
-    const Problem::Orders wanted = p.reference();
-    for_each_instruction_set([&] {
-      check_orders(p.fast(), wanted);
-      CHECK(kernels::counters().gradient_fast == 1);
-      CHECK(kernels::counters().gradient_fallback == 0);
-      CHECK(kernels::counters().second_order == 0);
-    });
+  for (const Statistics statistics : kStatistics) {
+    for (const ConvNetCase& c : convnet_cases()) {
+      if (statistics == Statistics::Own && ends_in_norm_of_four(c)) continue;  // the next test's
+      INFO(c << ", " << name_of(statistics));
+      const Problem p(c, statistics);
+      const Problem::Orders wanted = p.reference();
+      for_each_instruction_set([&] {
+        check_orders(p.fast(), wanted, statistics);
+        CHECK(kernels::counters().gradient_fast == 1);
+        CHECK(kernels::counters().gradient_fallback == 0);
+        CHECK(kernels::counters().second_order == 0);
+      });
+    }
   }
 }
 
@@ -118,35 +145,73 @@ TEST_CASE("the reference of loss gradients agrees with finite differences to sec
     for (const Tensor& g : tensors) flat.push_back(g.reshape(-1));
     return at::cat(flat);
   };
-  const auto of_images = [&](const Tensor& in) {
-    return joined(convnet_loss_gradients_reference(in, t, p, c.shape));
-  };
-  CHECK(direction_error(of_images, x) < 1e-6);
-  CHECK(second_direction_error(of_images, x) < 1e-6);
-  CHECK(direction_error(
-            [&](const Tensor& in) {
-              return joined(convnet_loss_gradients_reference(x, in, p, c.shape));
-            },
-            t) < 1e-6);
+  for (const Statistics statistics : kStatistics) {
+    INFO(name_of(statistics));
+    const Tensors buffers = in_double(make_buffers(c, statistics));
+    const auto of_images = [&](const Tensor& in) {
+      return joined(convnet_loss_gradients_reference(in, t, p, c.shape, buffers));
+    };
+    CHECK(direction_error(of_images, x) < 1e-6);
+    CHECK(second_direction_error(of_images, x) < 1e-6);
+    CHECK(direction_error(
+              [&](const Tensor& in) {
+                return joined(convnet_loss_gradients_reference(x, in, p, c.shape, buffers));
+              },
+              t) < 1e-6);
+  }
+}
+
+TEST_CASE("loss gradients keep the running statistics, and their own gradient those it saw",
+          "[kernels][convnet][second-order]") {
+  for_each_instruction_set([] {
+    const ConvNetCase c{{2, 3, 9, 14}, 20, {2, 1}};
+    const Tensors p = parameters_with_classifier(c);
+    const Tensors untouched = make_buffers(c, Statistics::Given);
+    const auto gradient = [&](bool disturb, bool create_graph) {
+      const Tensors buffers = make_buffers(c, Statistics::Given);
+      const Tensor x = leaf(normal("x", c.image));
+      const Tensors found = convnet_loss_gradients(x, make_targets(c), p, c.shape, buffers);
+      for (std::size_t i = 0; i < buffers.size(); ++i) CHECK(at::equal(buffers[i], untouched[i]));
+      if (disturb) {
+        for (const Tensor& buffer : buffers) buffer.mul_(3);
+      }
+      return torch::autograd::grad(found, {x}, make_directions(p), true, create_graph)[0];
+    };
+    for (const bool create_graph : {false, true}) {
+      CHECK(at::equal(gradient(true, create_graph), gradient(false, create_graph)));
+    }
+  });
 }
 
 TEST_CASE("loss gradients do not depend on the number of threads but by rounding",
           "[kernels][convnet][second-order]") {
-  const Problem p(kNarrowOddBatch);
-  const Problem::Orders wanted = p.reference();
-  const Problem::Orders here = p.fast();
-  CHECK(at::equal(p.fast().second[0], here.second[0]));
-  const auto check = [&](const Problem::Orders& there) {
-    check_orders(there, wanted);
-    for (std::size_t i = 0; i < 2; ++i) CHECK(distance(there.second[i], here.second[i]) < 1e-6);
-  };
-  Problem::Orders in_task;
-  parallel_tasks(1, [&](std::int64_t) { in_task = p.fast(); });
-  check(in_task);
-  for (const int threads : {2, 3}) {
-    INFO(threads << " threads");
-    const WithThreads many(threads);
-    check(p.fast());
+  for (const Statistics statistics : kStatistics) {
+    INFO(name_of(statistics));
+    const Problem p(kNarrowOddBatch, statistics);
+    const Problem::Orders wanted = p.reference();
+    const Problem::Orders here = p.fast();
+    CHECK(at::equal(p.fast().second[0], here.second[0]));
+    const auto check = [&](const Problem::Orders& there) {
+      check_orders(there, wanted, statistics);
+      for (std::size_t i = 0; i < 2; ++i) CHECK(distance(there.second[i], here.second[i]) < 1e-6);
+    };
+    // Tasks are what gradient matching runs its classes in: the same bits in any.
+    Problem::Orders in_task;
+    parallel_tasks(1, [&](std::int64_t) { in_task = p.fast(); });
+    check(in_task);
+    for (const int threads : {2, 3}) {
+      INFO(threads << " threads");
+      const WithThreads many(threads);
+      check(p.fast());
+      std::vector<Problem::Orders> in_tasks(3);
+      parallel_tasks(3, [&](std::int64_t task) { in_tasks[std::size_t(task)] = p.fast(); });
+      for (const Problem::Orders& other : in_tasks) {
+        for (std::size_t i = 0; i < in_task.first.size(); ++i) {
+          CHECK(at::equal(other.first[i], in_task.first[i]));
+        }
+        CHECK(at::equal(other.second[0], in_task.second[0]));
+      }
+    }
   }
 }
 
@@ -164,9 +229,30 @@ TEST_CASE("loss gradients fall back where a parameter needs a gradient or a norm
   CHECK(again[1].requires_grad());
 }
 
-TEST_CASE("loss gradients of the fast path can be differentiated twice, by the reference",
+TEST_CASE("loss gradients leave running statistics that are not float32 to the reference",
           "[kernels][convnet][second-order]") {
   kernels::reset_counters();
+  const ConvNetCase c{{2, 1, 6, 6}, 4, {2, 2}};
+  const Tensors p = parameters_with_classifier(c);
+  const Tensor x = normal("x", c.image);
+  const Tensor t = make_targets(c);
+  Tensors buffers = make_buffers(c, Statistics::Given);
+  const auto served = [&](const Tensors& statistics) {
+    return kernels::serves_convnet_loss_gradients(x, p, c.shape, statistics);
+  };
+  CHECK(served(buffers) == served({}));
+  CHECK(!served(in_double(buffers)));
+  convnet_loss_gradients(x.to(at::kDouble), t.to(at::kDouble), in_double(p), c.shape,
+                         in_double(buffers));
+  CHECK(kernels::counters().gradient_fallback == 1);
+  CHECK(kernels::counters().gradient_fast == 0);
+  buffers.pop_back();
+  CHECK_THROWS_WITH_TEXT(convnet_loss_gradients(x, t, p, c.shape, buffers), ConfigError,
+                         "a depth of 2 needs 8 parameters, 4 buffers");
+}
+
+TEST_CASE("loss gradients of the fast path can be differentiated twice, by the reference",
+          "[kernels][convnet][second-order]") {
   const ConvNetCase c{{2, 1, 6, 6}, 4, {2, 2}};
   const Tensors p = parameters_with_classifier(c);
   const auto second = [&](const Tensor& x, const Tensors& gradients) {
@@ -177,9 +263,15 @@ TEST_CASE("loss gradients of the fast path can be differentiated twice, by the r
   const Tensor x = leaf(normal("x", c.image));
   const Tensor xd = leaf(x.to(at::kDouble));
   const Tensor t = make_targets(c);
-  const Tensor found = second(x, convnet_loss_gradients(x, t, p, c.shape));
-  const Tensor wanted =
-      second(xd, convnet_loss_gradients_reference(xd, t.to(at::kDouble), in_double(p), c.shape));
-  CHECK(kernels::counters().second_order == 1);
-  CHECK(distance(found, wanted) < 1e-5);
+  for (const Statistics statistics : kStatistics) {
+    INFO(name_of(statistics));
+    const Tensors buffers = make_buffers(c, statistics);
+    kernels::reset_counters();
+    const Tensor found = second(x, convnet_loss_gradients(x, t, p, c.shape, buffers));
+    const Tensor wanted =
+        second(xd, convnet_loss_gradients_reference(xd, t.to(at::kDouble), in_double(p), c.shape,
+                                                    in_double(buffers)));
+    CHECK(kernels::counters().second_order == 1);
+    CHECK(distance(found, wanted) < 1e-5);
+  }
 }

@@ -359,6 +359,7 @@ TEST_CASE("two threads give the bits of one", "[methods][matching]") {
       {"datadam", {{"net", "ConvNet-2-BN-w8"}}},
       {"gm",
        {{"networks", "pool"}, {"pool-size", "2"}, {"pool-steps", "2"}, {"cached-draws", "1"}}},
+      {"gm", {{"networks", "fresh"}, {"net", "ConvNet-2-BN-w8"}}},
   };
   for (const auto& [name, settings] : runs) {
     INFO(name);

@@ -500,7 +500,10 @@ TEST_CASE("the predicted work counts both halves, warm-up and the path each take
   const Work gm = work("gm", {{"networks", "fresh"}});
   CHECK(gm.per_iteration.fused == Approx(classes * forward * (8 * 2.93 + 2 * 7.79)));
   CHECK(gm.per_iteration.plain == 0);
-  // Only the default ConvNet has fused second order.
+  const Work batch_norm = work("gm", {{"networks", "fresh"}, {"net", "ConvNet-2-BN-w8"}});
+  CHECK(batch_norm.per_iteration.fused == Approx(gm.per_iteration.fused));
+  CHECK(batch_norm.per_iteration.plain == 0);
+  // Only ConvNets with these two norms have fused second order.
   const Work layer_norm = work("gm", {{"networks", "fresh"}, {"net", "ConvNet-2-w8-LN"}});
   CHECK(layer_norm.per_iteration.plain == Approx(classes * forward * 2 * 7.79));
   const std::vector<std::pair<std::string, std::string>> trained{

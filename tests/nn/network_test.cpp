@@ -358,6 +358,51 @@ TEST_CASE("the fast kernels leave attention and BatchNorm as they are", "[nn]") 
   }
 }
 
+TEST_CASE("the fast kernels serve a ConvNet's loss gradients and their gradient by the images",
+          "[nn]") {
+  const auto shape = GENERATE(ImageShape{3, 10, 13}, ImageShape{1, 9, 9});
+  const std::string name = GENERATE("ConvNet-2-w8", "ConvNet-2-BN-w8");
+  INFO(name << ", " << shape.channels << " channels");
+  const auto network = nn::make_network(name, shape, 4);
+  const Tensor targets = Rng(6).uniform_tensor({3, 4}, 0, 1);
+  const kernels::ConvNetShape blocks{.depth = 2, .first_padding = shape.channels == 1 ? 3 : 1};
+  const auto run = [&](at::ScalarType dtype) {
+    auto state = jittered(*network);
+    for (Tensor& p : state.parameters) p = p.to(dtype);
+    for (std::size_t i = 0; i < state.buffers.size(); ++i) {
+      const Tensor away = Rng(7).child(std::int64_t(i)).uniform_tensor({8}, 0.2, 3);
+      state.buffers[i] = (state.buffers[i] + away).to(dtype);
+    }
+    const nn::NetworkState before = state.detached_clone();
+    const Tensor x = images(3, shape).to(dtype).requires_grad_();
+    kernels::reset_counters();
+    Tensors result = network->loss_gradients(state, x, targets.to(dtype));
+    // False in float64, and on a processor without AVX2.
+    const bool served = kernels::serves_convnet_features(x, state.parameters, blocks);
+    CHECK(kernels::counters().gradient_fast == (served ? 1 : 0));
+    Tensor loss = at::zeros({}, dtype);
+    for (const Tensor& g : result) loss = loss + g.square().sum();
+    result.push_back(torch::autograd::grad({loss}, {x})[0]);
+    CHECK(kernels::counters().second_order == 0);
+    for (std::size_t i = 0; i < state.buffers.size(); ++i) {
+      CHECK(at::equal(state.buffers[i], before.buffers[i]));
+    }
+    return result;
+  };
+  const Tensors found = run(at::kFloat);
+  const Tensors exact = run(at::kDouble);
+  REQUIRE(found.size() == network->parameters().size() + 1);
+  for (std::size_t i = 0; i < exact.size(); ++i) {
+    INFO("tensor " << i);
+    // A bias before an instance norm has no influence.
+    if (!network->has_batch_norm() && (i == 1 || i == 5)) {
+      CHECK(found[i].abs().max().item<double>() < 1e-6);
+    } else {
+      CHECK_CLOSE(found[i], exact[i], 1e-5);
+    }
+  }
+}
+
 TEST_CASE("fresh parameters are uniform within one over the root of the fan-in", "[nn][init]") {
   const auto network = nn::make_network("ConvNet-3", kRgb, 10);
   const auto state = network->initialize(Rng(11));

@@ -27,7 +27,7 @@ struct MapShape {
 };
 
 /// One map [height][width][channels] and its derivative along a direction (the tangent), with what
-/// its instance norm needs. A pixel of z begins z_stride floats after the one before it.
+/// its norm needs. A pixel of z begins z_stride floats after the one before it.
 struct NormTangent {
   std::int64_t height, width, channels;
   const float* z;
@@ -35,7 +35,10 @@ struct NormTangent {
   const float* tz;  ///< the tangent
   std::int64_t tz_stride;
   const float *weight, *bias, *tweight, *tbias;  ///< [channels]
-  const float *mean, *rstd;                      ///< [channels], as norm_relu_pool wrote them
+  const float *mean, *rstd;                      ///< [channels]
+  /// The statistics are given (BatchNorm in evaluation) and do not answer to the map; else its own,
+  /// as norm_relu_pool wrote them.
+  bool fixed = false;
 };
 
 /// A norm whose statistics are known: (z - mean) scale + bias, [channels] each.

@@ -5,6 +5,7 @@
 //   a. = weight. n + weight n. + bias.          y. = pool(a > 0 ? a. : 0)
 // where M is the mean over pixels; the gradient g before the ReLU, and g., come from those of y.
 //   h = weight g      gz = rstd (h - M[h] - n M[hn])      and gz. by the product rule
+// Of statistics that are given, mean., rstd. and all that M makes are zero.
 
 // What one register of channels needs at every pixel.
 struct TangentChannel {
@@ -34,6 +35,11 @@ RETORT_INLINE TangentPixel tangent_pixel(const NormTangent& in, Index pixel, Ind
 
 // mean. and rstd., by rows first.
 static void tangent_statistics(const NormTangent& in, Index c, float* tmean, float* trstd) {
+  if (in.fixed) {
+    store(tmean + c, Vec{});
+    store(trstd + c, Vec{});
+    return;
+  }
   const float per_pixel = 1 / float(in.height * in.width);
   const Vec mean = load(in.mean + c);
   const Vec rstd = load(in.rstd + c);
@@ -79,41 +85,50 @@ static void norm_relu_pool_tangent(const NormTangent& in, float* y, float* tmean
   }
 }
 
+// M[h], M[hn] and their derivatives.
+struct TangentMeans {
+  Vec m, mn, tm, tmn;
+};
+
+RETORT_INLINE TangentMeans tangent_means(const NormTangent& in, Index c, const TangentChannel& k,
+                                         const float* gy, const float* tgy) {
+  if (in.fixed) return {Vec{}, Vec{}, Vec{}, Vec{}};
+  const float per_pixel = 1 / float(in.height * in.width);
+  const Index offset[4] = {0, 1, in.width, in.width + 1};
+  Vec sum_g = {}, sum_gn = {}, sum_tg = {}, sum_tgn = {};  // the last is of g. n + g n.
+  for (Index i = 0; i < in.height / 2; ++i) {
+    Vec row_g = {}, row_gn = {}, row_tg = {}, row_tgn = {};
+    for (Index j = 0; j < in.width / 2; ++j) {
+      const Index pooled = (i * (in.width / 2) + j) * in.channels + c;
+      const Vec above = load(gy + pooled) * 0.25f;
+      const Vec tabove = load(tgy + pooled) * 0.25f;
+#pragma GCC unroll 4
+      for (int p = 0; p < 4; ++p) {
+        const TangentPixel at = tangent_pixel(in, 2 * i * in.width + 2 * j + offset[p], c, k);
+        const Vec g = at.active ? above : Vec{};
+        const Vec tg = at.active ? tabove : Vec{};
+        row_g += g;
+        row_gn += g * at.n;
+        row_tg += tg;
+        row_tgn += tg * at.n + g * at.tn;
+      }
+    }
+    sum_g += row_g;
+    sum_gn += row_gn;
+    sum_tg += row_tg;
+    sum_tgn += row_tgn;
+  }
+  return {k.weight * sum_g * per_pixel, k.weight * sum_gn * per_pixel,
+          (k.tweight * sum_g + k.weight * sum_tg) * per_pixel,
+          (k.tweight * sum_gn + k.weight * sum_tgn) * per_pixel};
+}
+
 static void norm_relu_pool_gradient_tangent(const NormTangent& in, const float* tmean,
                                             const float* trstd, const float* gy, const float* tgy,
                                             float* gz) {
-  const float per_pixel = 1 / float(in.height * in.width);
-  const Index offset[4] = {0, 1, in.width, in.width + 1};
   for (Index c = 0; c < in.channels; c += kLanes) {
     const TangentChannel k = tangent_channel(in, c, tmean, trstd);
-    Vec sum_g = {}, sum_gn = {}, sum_tg = {}, sum_tgn = {};  // the last is of g. n + g n.
-    for (Index i = 0; i < in.height / 2; ++i) {
-      Vec row_g = {}, row_gn = {}, row_tg = {}, row_tgn = {};
-      for (Index j = 0; j < in.width / 2; ++j) {
-        const Index pooled = (i * (in.width / 2) + j) * in.channels + c;
-        const Vec above = load(gy + pooled) * 0.25f;
-        const Vec tabove = load(tgy + pooled) * 0.25f;
-#pragma GCC unroll 4
-        for (int p = 0; p < 4; ++p) {
-          const TangentPixel at =
-              tangent_pixel(in, 2 * i * in.width + 2 * j + offset[p], c, k);
-          const Vec g = at.active ? above : Vec{};
-          const Vec tg = at.active ? tabove : Vec{};
-          row_g += g;
-          row_gn += g * at.n;
-          row_tg += tg;
-          row_tgn += tg * at.n + g * at.tn;
-        }
-      }
-      sum_g += row_g;
-      sum_gn += row_gn;
-      sum_tg += row_tg;
-      sum_tgn += row_tgn;
-    }
-    const Vec m = k.weight * sum_g * per_pixel;
-    const Vec mn = k.weight * sum_gn * per_pixel;
-    const Vec tm = (k.tweight * sum_g + k.weight * sum_tg) * per_pixel;
-    const Vec tmn = (k.tweight * sum_gn + k.weight * sum_tgn) * per_pixel;
+    const TangentMeans mean = tangent_means(in, c, k, gy, tgy);
     for (Index i = 0; i < in.height; ++i) {
       for (Index j = 0; j < in.width; ++j) {
         const bool whole = i / 2 < in.height / 2 && j / 2 < in.width / 2;
@@ -124,11 +139,12 @@ static void norm_relu_pool_gradient_tangent(const NormTangent& in, const float* 
         const TangentPixel at = tangent_pixel(in, pixel, c, k);
         const Vec h = at.active ? k.weight * above : Vec{};
         const Vec th = at.active ? k.tweight * above + k.weight * tabove : Vec{};
-        const Vec centred = h - m - at.n * mn;
+        const Vec centred = h - mean.m - at.n * mean.mn;
         float* out = gz + pixel * 2 * in.channels + c;
         store(out, k.rstd * centred);
         store(out + in.channels,
-              k.trstd * centred + k.rstd * (th - tm - at.tn * mn - at.n * tmn));
+              k.trstd * centred +
+                  k.rstd * (th - mean.tm - at.tn * mean.mn - at.n * mean.tmn));
       }
     }
   }
