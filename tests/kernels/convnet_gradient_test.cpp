@@ -33,6 +33,11 @@ Tensors make_buffers(const ConvNetCase& c, Statistics statistics) {
   return buffers;
 }
 
+Tensors to_double(Tensors tensors) {
+  for (Tensor& t : tensors) t = t.to(at::kDouble);
+  return tensors;
+}
+
 Tensors make_directions(const Tensors& parameters) {
   Tensors result;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
@@ -137,7 +142,7 @@ TEST_CASE(
 TEST_CASE("the reference of loss gradients agrees with finite differences to second order",
           "[kernels][convnet][second-order]") {
   const ConvNetCase c{{2, 1, 6, 6}, 4, {2, 2}};
-  const Tensors p = in_double(parameters_with_classifier(c));
+  const Tensors p = to_double(parameters_with_classifier(c));
   const Tensor t = make_targets(c).to(at::kDouble);
   const Tensor x = normal("x", c.image).to(at::kDouble);
   const auto joined = [](const Tensors& tensors) {
@@ -147,7 +152,7 @@ TEST_CASE("the reference of loss gradients agrees with finite differences to sec
   };
   for (const Statistics statistics : kStatistics) {
     INFO(name_of(statistics));
-    const Tensors buffers = in_double(make_buffers(c, statistics));
+    const Tensors buffers = to_double(make_buffers(c, statistics));
     const auto of_images = [&](const Tensor& in) {
       return joined(convnet_loss_gradients_reference(in, t, p, c.shape, buffers));
     };
@@ -241,9 +246,9 @@ TEST_CASE("loss gradients leave running statistics that are not float32 to the r
     return kernels::serves_convnet_loss_gradients(x, p, c.shape, statistics);
   };
   CHECK(served(buffers) == served({}));
-  CHECK(!served(in_double(buffers)));
-  convnet_loss_gradients(x.to(at::kDouble), t.to(at::kDouble), in_double(p), c.shape,
-                         in_double(buffers));
+  CHECK(!served(to_double(buffers)));
+  convnet_loss_gradients(x.to(at::kDouble), t.to(at::kDouble), to_double(p), c.shape,
+                         to_double(buffers));
   CHECK(kernels::counters().gradient_fallback == 1);
   CHECK(kernels::counters().gradient_fast == 0);
   buffers.pop_back();
@@ -269,8 +274,8 @@ TEST_CASE("loss gradients of the fast path can be differentiated twice, by the r
     kernels::reset_counters();
     const Tensor found = second(x, convnet_loss_gradients(x, t, p, c.shape, buffers));
     const Tensor wanted =
-        second(xd, convnet_loss_gradients_reference(xd, t.to(at::kDouble), in_double(p), c.shape,
-                                                    in_double(buffers)));
+        second(xd, convnet_loss_gradients_reference(xd, t.to(at::kDouble), to_double(p), c.shape,
+                                                    to_double(buffers)));
     CHECK(kernels::counters().second_order == 1);
     CHECK(distance(found, wanted) < 1e-5);
   }

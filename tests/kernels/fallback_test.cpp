@@ -190,7 +190,7 @@ TEST_CASE("without loops loss gradients are LibTorch's", "[kernels][second-order
     return [&, function](const Tensors& in) {
       Tensors own = parameters;
       for (Tensor& p : own) p = p.to(in[0].scalar_type());
-      Tensors gradients = function(in[0], in[1], own, kCase.shape);
+      Tensors gradients = function(in[0], in[1], own, kCase.shape, Tensors{});
       for (std::int64_t b = kCase.shape.depth; b-- > 0;) {
         gradients.erase(gradients.begin() + 4 * b + 1);
       }
