@@ -15,7 +15,6 @@ namespace retort::kernels {
 /// tensors are kept of a block for its backward pass (SavedBlock).
 inline constexpr std::size_t kPerBlock = 4;
 
-
 /// Whether our loops may see this tensor at all: policy, processor, and [N,C,H,W] float32 on the
 /// CPU with nothing empty, unless a device backend has taken over the CPU's tensors (tests).
 bool is_fast_map(const Tensor& x);
