@@ -35,9 +35,8 @@ void check_options(const OpenOptions& options) {
 /// Sources of image files have resized by now; the others read images as they are.
 void check_image_size(const std::string& name, const data::ImageShape& shape, std::int64_t side) {
   if (side == 0 || (shape.height == side && shape.width == side)) return;
-  throw ConfigError(str("image size ", side,
-                        ": only folders of image files are resized; the images ", "of dataset '",
-                        name, "' are ", shape.height, "x", shape.width));
+  throw ConfigError(str("image size ", side, ": only folders of image files are resized; the ",
+                        "images of dataset '", name, "' are ", shape.height, "x", shape.width));
 }
 
 void make_test_split(const std::string& name, RawDataset& raw, const OpenOptions& options) {

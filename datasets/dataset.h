@@ -15,8 +15,8 @@ namespace retort::datasets {
 /// How to open a dataset; what a source does not use it ignores.
 struct OpenOptions {
   std::filesystem::path data_path{};  ///< empty: the source's own default places
-  std::int64_t image_size =
-      0;  ///< resize + centre crop to this side, image files only; 0: as stored
+  /// Image files only: resize and crop the centre to this side; 0: as stored.
+  std::int64_t image_size = 0;
   double test_fraction = 0.2;    ///< used when a source has no test split
   std::uint64_t split_seed = 0;  ///< of that split
   std::int64_t memory_limit_bytes = std::int64_t(2) << 30;  ///< decoded size above which image
