@@ -18,20 +18,15 @@ namespace fs = std::filesystem;
 
 namespace {
 
-using Words = std::vector<std::string>;
-
 Words condense(const Words& more) {
-  Words words{"condense", "--dataset", "shapes", "--threads", "1"};
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
+  return joined({"condense", "--dataset", "shapes", "--threads", "1"}, more);
 }
 
 /// Distribution matching that takes milliseconds per iteration.
 Words small_dm(const Words& more) {
-  Words words =
-      condense({"--method", "dm", "--net", "ConvNet-2-w8", "--batch-real", "8", "--init", "noise"});
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
+  return joined(
+      condense({"--method", "dm", "--net", "ConvNet-2-w8", "--batch-real", "8", "--init", "noise"}),
+      more);
 }
 
 Tensor images_of(const fs::path& path) { return storage::read_set(path).images; }
@@ -65,9 +60,7 @@ TEST_CASE("a run leaves its folder and a copy of the set", "[apps][condense]") {
 TEST_CASE("config.cfg repeats the run", "[apps][condense]") {
   const Workspace& workspace = condensed_shapes();
   const auto result =
-      workspace.retort({"condense", "--config", "run/config.cfg", "--run-dir", "again"});
-  INFO(result.err);
-  REQUIRE(result.exit_code == 0);
+      workspace.succeed({"condense", "--config", "run/config.cfg", "--run-dir", "again"});
   CHECK(at::equal(images_of(workspace.path("run/set.h5")),
                   images_of(workspace.path("again/set.h5"))));
   CHECK(read_text(workspace.path("run/config.cfg")) ==
@@ -90,10 +83,8 @@ TEST_CASE("what the user says of mirroring reaches the evaluation of the set", "
              "epochs = 1\nschedule = steps\nnetworks = 1\nnet = ConvNet-2-w8\n"
              "augmentation = crop_flip\naugmentation-digits = crop\n");
   const auto made =
-      workspace.retort({"condense", "--method", "random", "--dataset", "shapes", "--ipc", "1",
-                        "--mirror-changes-class", "yes", "--threads", "1", "--run-dir", "run"});
-  INFO(made.err);
-  REQUIRE(made.exit_code == 0);
+      workspace.succeed({"condense", "--method", "random", "--dataset", "shapes", "--ipc", "1",
+                         "--mirror-changes-class", "yes", "--threads", "1", "--run-dir", "run"});
   CHECK_THAT(read_text(workspace.path("run/config.cfg")), Contains("mirror-changes-class = yes\n"));
   const Words evaluate{"evaluate", "run/set.h5", "--protocol", "own.cfg", "--threads", "1"};
   const auto judged = workspace.retort(evaluate);
@@ -202,19 +193,15 @@ TEST_CASE("config.cfg repeats a run that read files from another folder", "[apps
   REQUIRE(base.exit_code == 0);
   tiny_protocol(workspace);
   const auto made =
-      workspace.retort(condense({"--method", "dm", "--net", "ConvNet-2-w8", "--batch-real", "8",
-                                 "--iterations", "1", "--init-set", "base.h5", "--eval-every", "1",
-                                 "--eval-protocol", "./tiny.cfg", "--run-dir", "run"}));
-  INFO(made.err);
-  REQUIRE(made.exit_code == 0);
+      workspace.succeed(condense({"--method", "dm", "--net", "ConvNet-2-w8", "--batch-real", "8",
+                                  "--iterations", "1", "--init-set", "base.h5", "--eval-every", "1",
+                                  "--eval-protocol", "./tiny.cfg", "--run-dir", "run"}));
   const std::string config = read_text(workspace.path("run/config.cfg"));
   CHECK_THAT(config, Contains("init-set = " + workspace.path("base.h5").string() + "\n"));
   CHECK_THAT(config, Contains("eval-protocol = " + workspace.path("tiny.cfg").string() + "\n"));
   const Workspace elsewhere;
-  const auto again = elsewhere.retort(
+  const auto again = elsewhere.succeed(
       {"condense", "--config", workspace.path("run/config.cfg").string(), "--run-dir", "again"});
-  INFO(again.err);
-  REQUIRE(again.exit_code == 0);
   CHECK(at::equal(images_of(workspace.path("run/set.h5")),
                   images_of(elsewhere.path("again/set.h5"))));
   const auto resumed = workspace.retort({"condense", "--resume", "--run-dir", "run"});
@@ -232,11 +219,9 @@ TEST_CASE("a method's own options stand in its help", "[apps][condense]") {
 
 TEST_CASE("a preset sets options, and flags override it", "[apps][condense]") {
   const Workspace workspace;
-  const auto result = workspace.retort({"condense", "--preset", "dm/cifar10-ipc1", "--dataset",
-                                        "shapes", "--threads", "1", "--iterations", "1", "--net",
-                                        "ConvNet-2-w8", "--run-dir", "run"});
-  INFO(result.err);
-  REQUIRE(result.exit_code == 0);
+  const auto result = workspace.succeed({"condense", "--preset", "dm/cifar10-ipc1", "--dataset",
+                                         "shapes", "--threads", "1", "--iterations", "1", "--net",
+                                         "ConvNet-2-w8", "--run-dir", "run"});
   const std::string config = read_text(workspace.path("run/config.cfg"));
   CHECK_THAT(config, Contains("method = dm\n") && Contains("dataset = shapes\n") &&
                          Contains("iterations = 1\n") && Contains("net = ConvNet-2-w8\n"));
@@ -244,9 +229,7 @@ TEST_CASE("a preset sets options, and flags override it", "[apps][condense]") {
 
 TEST_CASE("a dry run predicts and leaves nothing", "[apps][condense]") {
   const Workspace workspace;
-  const auto result = workspace.retort(small_dm({"--dry-run", "--iterations", "50", "--json"}));
-  INFO(result.err);
-  REQUIRE(result.exit_code == 0);
+  const auto result = workspace.succeed(small_dm({"--dry-run", "--iterations", "50", "--json"}));
   const auto document = nlohmann::json::parse(result.out);
   CHECK(document["iterations"] == 50);
   CHECK(document["total_seconds"].get<double>() > 0);
@@ -256,22 +239,18 @@ TEST_CASE("a dry run predicts and leaves nothing", "[apps][condense]") {
 TEST_CASE("what follows from the images per class is settled before a run, and recorded",
           "[apps][condense]") {
   const Workspace workspace;
-  const auto dc = [](const std::vector<std::string>& more) {
+  const auto dc = [](const Words& more) {
     std::vector<std::string> args{"condense", "--method",  "dc",    "--dataset",    "shapes",
                                   "--ipc",    "2",         "--net", "ConvNet-2-w8", "--batch-real",
                                   "4",        "--threads", "1"};
     args.insert(args.end(), more.begin(), more.end());
     return args;
   };
-  const auto planned = workspace.retort(dc({"--dry-run", "--json"}));
-  INFO(planned.err);
-  REQUIRE(planned.exit_code == 0);
+  const auto planned = workspace.succeed(dc({"--dry-run", "--json"}));
   CHECK(nlohmann::json::parse(planned.out)["iterations"] == 2000);
   CHECK_THAT(planned.err, Contains("taking net-period 2 and net-epochs 50"));
   const auto result =
-      workspace.retort(dc({"--iterations", "2", "--inner-loop", "3", "--run-dir", "run"}));
-  INFO(result.err);
-  REQUIRE(result.exit_code == 0);
+      workspace.succeed(dc({"--iterations", "2", "--inner-loop", "3", "--run-dir", "run"}));
   CHECK_THAT(read_text(workspace.path("run/config.cfg")),
              Contains("net-period = 2\n") && Contains("net-epochs = 3\n"));
 }
@@ -285,9 +264,7 @@ TEST_CASE("the document says whose loops computed the gradients that are matched
                               "--batch-real", "8", "--kernels", policy, "--json"});
       const Words fewer = method == "idc" ? Words{"--net-steps", "1"} : Words{"--net-epochs", "1"};
       words.insert(words.end(), fewer.begin(), fewer.end());
-      const auto result = workspace.retort(words);
-      INFO(result.err);
-      REQUIRE(result.exit_code == 0);
+      const auto result = workspace.succeed(words);
       return nlohmann::json::parse(result.out)["kernels"];
     };
     INFO(method);
@@ -304,10 +281,8 @@ TEST_CASE("the document says whose loops computed the gradients that are matched
 TEST_CASE("a time budget ends a run properly, and config.cfg holds the iterations reached",
           "[apps][condense]") {
   const Workspace workspace;
-  const auto result = workspace.retort(
+  const auto result = workspace.succeed(
       small_dm({"--iterations", "1000000", "--time-budget", "0.5s", "--run-dir", "run", "--json"}));
-  INFO(result.err);
-  REQUIRE(result.exit_code == 0);
   const auto reached = nlohmann::json::parse(result.out)["iterations"].get<std::int64_t>();
   CHECK(reached > 0);
   CHECK(reached < 1000000);
@@ -329,16 +304,10 @@ TEST_CASE("a run ended by its time budget goes on when given more, to the same b
           "[apps][condense]") {
   const Workspace workspace;
   const Words plan = small_dm({"--iterations", "400"});
-  const auto with = [&](const Words& more) {
-    Words words = plan;
-    words.insert(words.end(), more.begin(), more.end());
-    return words;
-  };
+  const auto with = [&](const Words& more) { return joined(plan, more); };
   REQUIRE(workspace.retort(with({"--run-dir", "whole"})).exit_code == 0);
-  const auto cut = workspace.retort(
+  const auto cut = workspace.succeed(
       with({"--time-budget", "0.02s", "--run-dir", "run", "--out", "copy.h5", "--json"}));
-  INFO(cut.err);
-  REQUIRE(cut.exit_code == 0);
   CHECK(nlohmann::json::parse(cut.out)["iterations"] < 400);
   CHECK_THAT(cut.err, Contains("--resume with a larger --time-budget goes on"));
   CHECK_THAT(workspace.retort({"info", "run"}).out,
@@ -346,10 +315,8 @@ TEST_CASE("a run ended by its time budget goes on when given more, to the same b
   const auto alone = workspace.retort({"condense", "--resume", "--run-dir", "run", "--json"});
   INFO(alone.err);
   CHECK(nlohmann::json::parse(alone.out)["already_finished"] == true);
-  const auto resumed = workspace.retort(
+  const auto resumed = workspace.succeed(
       {"condense", "--resume", "--run-dir", "run", "--time-budget", "0", "--json"});
-  INFO(resumed.err);
-  REQUIRE(resumed.exit_code == 0);
   const auto document = nlohmann::json::parse(resumed.out);
   CHECK(document["iterations"] == 400);
   CHECK(document["out"] == workspace.path("copy.h5").string());
@@ -379,9 +346,7 @@ TEST_CASE("an interrupted run saves, ends with code 130 and goes on", "[apps][co
       workspace.retort(small_dm({"--iterations", "3", "--run-dir", "run", "--resume"}));
   CHECK(other.exit_code == 2);
   CHECK_THAT(other.err, Contains("other options"));
-  const auto resumed = workspace.retort({"condense", "--resume", "--run-dir", "run"});
-  INFO(resumed.err);
-  REQUIRE(resumed.exit_code == 0);
+  const auto resumed = workspace.succeed({"condense", "--resume", "--run-dir", "run"});
   CHECK_THAT(resumed.err, Contains("resumed at iteration"));
   CHECK(storage::read_set(workspace.path("run/set.h5")).provenance.iterations == 2000);
 }
@@ -389,10 +354,8 @@ TEST_CASE("an interrupted run saves, ends with code 130 and goes on", "[apps][co
 TEST_CASE("checks during a run use images the method does not see", "[apps][condense]") {
   const Workspace workspace;
   const std::string protocol = tiny_protocol(workspace);
-  const auto result = workspace.retort(small_dm(
+  const auto result = workspace.succeed(small_dm(
       {"--iterations", "2", "--eval-every", "1", "--eval-protocol", protocol, "--run-dir", "run"}));
-  INFO(result.err);
-  REQUIRE(result.exit_code == 0);
   CHECK_THAT(result.err, Contains("10 % of the training images"));
   CHECK_THAT(read_text(workspace.path("run/evaluations.csv")), Contains("held-out"));
 }
@@ -401,10 +364,8 @@ TEST_CASE("what may be a slip of the hand is allowed and said", "[apps][condense
   const Workspace workspace;
   const std::string protocol = tiny_protocol(workspace);
   const auto result =
-      workspace.retort(small_dm({"--iterations", "2", "--eval-every", "3", "--eval-protocol",
-                                 protocol, "--run-dir", "typo", "--resume"}));
-  INFO(result.err);
-  REQUIRE(result.exit_code == 0);
+      workspace.succeed(small_dm({"--iterations", "2", "--eval-every", "3", "--eval-protocol",
+                                  protocol, "--run-dir", "typo", "--resume"}));
   CHECK_THAT(result.err, Contains("there is no folder 'typo' yet, a new run starts"));
   CHECK_THAT(result.err, Contains("eval-every 3 is above the 2 iterations of the run: no check"));
   CHECK_FALSE(fs::exists(workspace.path("typo/evaluations.csv")));
@@ -415,11 +376,8 @@ TEST_CASE("checks on the test split hold no training images back and say what th
   const Workspace workspace;
   const std::string protocol = tiny_protocol(workspace);
   const auto run = [&](const std::string& folder, const Words& more) {
-    Words words = small_dm({"--iterations", "2", "--run-dir", folder});
-    words.insert(words.end(), more.begin(), more.end());
-    const auto result = workspace.retort(words);
-    INFO(result.err);
-    REQUIRE(result.exit_code == 0);
+    const auto result =
+        workspace.succeed(joined(small_dm({"--iterations", "2", "--run-dir", folder}), more));
     return result;
   };
   const Words checked{"--eval-every", "1", "--eval-protocol", protocol};
@@ -443,11 +401,8 @@ TEST_CASE("checks on the test split hold no training images back and say what th
 TEST_CASE("pictures of the way lie in the run folder", "[apps][condense]") {
   const Workspace workspace;
   const auto run = [&](const std::string& folder, const Words& more) {
-    Words words = small_dm({"--iterations", "20", "--run-dir", folder});
-    words.insert(words.end(), more.begin(), more.end());
-    const auto result = workspace.retort(words);
-    INFO(result.err);
-    REQUIRE(result.exit_code == 0);
+    const auto result =
+        workspace.succeed(joined(small_dm({"--iterations", "20", "--run-dir", folder}), more));
     Words pictures;
     for (const auto& name : contents(workspace.path(folder))) {
       const auto begin = name.find("grid-");

@@ -22,10 +22,8 @@ TEST_CASE("a set is evaluated beside its baselines", "[apps][evaluate]") {
   const Workspace& workspace = condensed_shapes();
   const std::string protocol = tiny_protocol(workspace);
   const auto result =
-      workspace.retort({"evaluate", "set.h5", "--protocol", protocol, "--seeds", "4,5",
-                        "--baselines", "random", "--threads", "1", "--out", "e.json", "--json"});
-  INFO(result.err);
-  REQUIRE(result.exit_code == 0);
+      workspace.succeed({"evaluate", "set.h5", "--protocol", protocol, "--seeds", "4,5",
+                         "--baselines", "random", "--threads", "1", "--out", "e.json", "--json"});
   CHECK(read_text(workspace.path("e.json")) == result.out);
   const auto document = nlohmann::json::parse(result.out);
   CHECK(document["schema"] == "retort.evaluation/1");
@@ -54,9 +52,7 @@ TEST_CASE("a baseline chosen by features is the set that condense chooses", "[ap
     words.insert(words.begin(), "evaluate");
     words.insert(words.end(), {"--protocol", protocol, "--json"});
     words.insert(words.end(), few.begin(), few.end());
-    const auto result = workspace.retort(words);
-    INFO(result.err);
-    REQUIRE(result.exit_code == 0);
+    const auto result = workspace.succeed(words);
     return nlohmann::json::parse(result.out);
   };
   const auto document = judge({"set.h5", "--baselines", "k-means,herding,k-center"});
@@ -67,9 +63,7 @@ TEST_CASE("a baseline chosen by features is the set that condense chooses", "[ap
     std::vector<std::string> words{"condense", "--method", names[i], "--dataset",     "shapes",
                                    "--ipc",    "2",        "--out",  names[i] + ".h5"};
     words.insert(words.end(), few.begin(), few.end());
-    const auto made = workspace.retort(words);
-    INFO(made.err);
-    REQUIRE(made.exit_code == 0);
+    const auto made = workspace.succeed(words);
     chosen.push_back(storage::read_set(workspace.path(names[i] + ".h5")).images);
     const auto own = judge({names[i] + ".h5"})["results"][0];
     const auto& baseline = document["baselines"][i];
@@ -85,10 +79,8 @@ TEST_CASE("a baseline chosen by features is the set that condense chooses", "[ap
 
 TEST_CASE("evaluating in a run folder leaves evaluation.json there", "[apps][evaluate]") {
   const Workspace& workspace = condensed_shapes();
-  const auto result = workspace.retort(
+  const auto result = workspace.succeed(
       {"evaluate", "run/set.h5", "--protocol", tiny_protocol(workspace), "--runs", "1"});
-  INFO(result.err);
-  REQUIRE(result.exit_code == 0);
   CHECK_THAT(result.out, Contains("tiny") && Contains("ConvNet-2-w8"));
   CHECK(fs::exists(workspace.path("run/evaluation.json")));
 }
@@ -143,10 +135,8 @@ TEST_CASE("a multi-formation set has stored and decoded images and packed baseli
   CHECK_THAT(workspace.retort({"show", "packed.h5"}).out,
              Contains("stored images:") && Contains("decoded images:"));
   const auto result =
-      workspace.retort({"evaluate", "packed.h5", "--protocol", tiny_protocol(workspace), "--runs",
-                        "1", "--baselines", "random-packed", "--json"});
-  INFO(result.err);
-  REQUIRE(result.exit_code == 0);
+      workspace.succeed({"evaluate", "packed.h5", "--protocol", tiny_protocol(workspace), "--runs",
+                         "1", "--baselines", "random-packed", "--json"});
   const auto document = nlohmann::json::parse(result.out);
   CHECK(document["decoded_images"] == 16);
   CHECK(document["baselines"][0]["method"] == "random packed 2x2");
@@ -202,9 +192,7 @@ TEST_CASE("an interrupted evaluation goes on from its finished networks to the s
   kept["runs"].insert(kept["runs"].begin(), {other, "nonsense", nlohmann::json::object()});
   write_text(part, kept.dump());
 
-  const ProcessResult resumed = workspace.retort(command("stopped.json"));
-  INFO(resumed.err);
-  REQUIRE(resumed.exit_code == 0);
+  const ProcessResult resumed = workspace.succeed(command("stopped.json"));
   CHECK_THAT(resumed.err, Contains("an interrupted evaluation left"));
   CHECK_FALSE(fs::exists(part));
   REQUIRE(workspace.retort(command("whole.json")).exit_code == 0);
@@ -249,10 +237,8 @@ TEST_CASE("the reference kernels compute when asked for, and the document says s
   const Workspace& workspace = condensed_shapes();
   const auto kernels = [&](const std::string& choice) {
     const auto result =
-        workspace.retort({"evaluate", "set.h5", "--protocol", tiny_protocol(workspace), "--runs",
-                          "1", "--threads", "1", "--json", "--kernels", choice});
-    INFO(result.err);
-    REQUIRE(result.exit_code == 0);
+        workspace.succeed({"evaluate", "set.h5", "--protocol", tiny_protocol(workspace), "--runs",
+                           "1", "--threads", "1", "--json", "--kernels", choice});
     return nlohmann::json::parse(result.out)["kernels"];
   };
   const auto reference = kernels("reference");
@@ -274,9 +260,7 @@ TEST_CASE("every command that reports has a document for programs", "[apps][json
   const Workspace& workspace = condensed_shapes();
   const auto document = [&](std::vector<std::string> words) {
     words.emplace_back("--json");
-    const auto result = workspace.retort(words);
-    INFO(result.err);
-    REQUIRE(result.exit_code == 0);
+    const auto result = workspace.succeed(words);
     return nlohmann::json::parse(result.out);
   };
   CHECK(document({"export", "set.h5", "--out", "json.pt"})["schema"] == "retort.export/1");

@@ -22,9 +22,7 @@ TEST_CASE("what is exported to a .pt file is imported as the same set", "[apps][
   REQUIRE(workspace.retort({"export", "set.h5", "--format", "pt", "--out", "set.pt"}).exit_code ==
           0);
   const auto result =
-      workspace.retort({"import", "set.pt", "--dataset", "shapes", "--out", "imported.h5"});
-  INFO(result.err);
-  REQUIRE(result.exit_code == 0);
+      workspace.succeed({"import", "set.pt", "--dataset", "shapes", "--out", "imported.h5"});
   const auto before = storage::read_set(workspace.path("set.h5"));
   const auto after = storage::read_set(workspace.path("imported.h5"));
   CHECK(at::equal(before.images, after.images));
@@ -45,12 +43,9 @@ TEST_CASE("a packed set is exported decoded, or as stored when asked", "[apps][e
   const data::LabelledImages decoded = synth::decode(set);
   REQUIRE(set.images.size(0) == 8);
   REQUIRE(decoded.images.size(0) == 32);
-  const auto exported = [&](const std::vector<std::string>& more, const std::string& report) {
-    std::vector<std::string> words{"export", "packed.h5", "--out", "packed.pt"};
-    words.insert(words.end(), more.begin(), more.end());
-    const auto result = workspace.retort(words);
-    INFO(result.err);
-    REQUIRE(result.exit_code == 0);
+  const auto exported = [&](const Words& more, const std::string& report) {
+    const auto result =
+        workspace.succeed(joined({"export", "packed.h5", "--out", "packed.pt"}, more));
     CHECK(result.out == "packed.pt: " + report + "\n");
     return storage::read_pt(workspace.path("packed.pt"));
   };
@@ -108,7 +103,7 @@ TEST_CASE("tensors of other programs are imported by layout and checked", "[apps
   REQUIRE(std::holds_alternative<data::SoftLabels>(set.labels));
   CHECK(at::equal(std::get<data::SoftLabels>(set.labels).values[3], soft[0]));
 
-  const auto check = [&](const std::vector<std::string>& words, int code, const std::string& text) {
+  const auto check = [&](const Words& words, int code, const std::string& text) {
     const auto result = run(words);
     INFO(result.err);
     CHECK(result.exit_code == code);
@@ -155,15 +150,13 @@ TEST_CASE("one of the sets in a result file of DC is imported by its number", "[
     }
   }
   const std::string file = (fs::path(RETORT_TEST_DATA) / "storage" / "dc.pt").string();
-  const auto run = [&](const std::vector<std::string>& more) {
-    std::vector<std::string> words{"import", file,   "--dataset", "folder",
-                                   "--data", "gray", "--out",     "set.h5"};
-    words.insert(words.end(), more.begin(), more.end());
-    return workspace.retort(words);
+  const auto run = [&](const Words& more) {
+    return workspace.retort(
+        joined({"import", file, "--dataset", "folder", "--data", "gray", "--out", "set.h5"}, more));
   };
   // What tests/data/storage/make_pt_fixtures.py wrote.
   const Tensor first = at::arange(18, at::kFloat).reshape({2, 1, 3, 3}) / 4;
-  const auto check = [&](const std::vector<std::string>& more, const Tensor& images) {
+  const auto check = [&](const Words& more, const Tensor& images) {
     const auto result = run(more);
     INFO(result.err);
     REQUIRE(result.exit_code == 0);
@@ -187,12 +180,9 @@ TEST_CASE("imported values in [0,1] are preprocessed, others are taken as they a
   const Tensor values = Rng(7).uniform_tensor({4, 1, 16, 16});
   storage::write_pt(workspace.path("unit.pt"),
                     {{"images", values}, {"labels", at::arange(4, at::kLong)}});
-  const auto imported = [&](const std::vector<std::string>& more) {
-    std::vector<std::string> words{"import", "unit.pt", "--dataset", "shapes", "--out", "unit.h5"};
-    words.insert(words.end(), more.begin(), more.end());
-    const auto result = workspace.retort(words);
-    INFO(result.err);
-    REQUIRE(result.exit_code == 0);
+  const auto imported = [&](const Words& more) {
+    const auto result = workspace.succeed(
+        joined({"import", "unit.pt", "--dataset", "shapes", "--out", "unit.h5"}, more));
     return storage::read_set(workspace.path("unit.h5"));
   };
   CHECK(at::equal(imported({}).images, values));
@@ -211,18 +201,14 @@ TEST_CASE("imported values in [0,1] are preprocessed, others are taken as they a
 
 TEST_CASE("whitening and a learned step size survive export and import", "[apps][exchange]") {
   const Workspace workspace;
-  const auto made = workspace.retort({"condense", "--method", "random", "--dataset", "shapes",
-                                      "--zca", "--run-dir", "run", "--out", "zca.h5"});
-  INFO(made.err);
-  REQUIRE(made.exit_code == 0);
+  const auto made = workspace.succeed({"condense", "--method", "random", "--dataset", "shapes",
+                                       "--zca", "--run-dir", "run", "--out", "zca.h5"});
   auto before = storage::read_set(workspace.path("zca.h5"));
   before.learned_lr = 0.0375;
   storage::write_set(workspace.path("zca.h5"), before);
   REQUIRE(workspace.retort({"export", "zca.h5", "--out", "zca.pt"}).exit_code == 0);
   const auto imported =
-      workspace.retort({"import", "zca.pt", "--dataset", "shapes", "--out", "again.h5"});
-  INFO(imported.err);
-  REQUIRE(imported.exit_code == 0);
+      workspace.succeed({"import", "zca.pt", "--dataset", "shapes", "--out", "again.h5"});
   const auto after = storage::read_set(workspace.path("again.h5"));
   REQUIRE(after.preprocessing.kind() == data::Preprocessing::Kind::Zca);
   const data::ZcaMatrices& theirs = before.preprocessing.zca_matrices();
@@ -275,7 +261,7 @@ TEST_CASE("an output replaces only its like, or with --force", "[apps][exchange]
   for (const auto& [command, kind] : commands) {
     INFO(command.front() << ", " << kind);
     const std::string name = kind == "picture" ? "out.png" : "out";
-    const auto run = [&](const std::vector<std::string>& more) {
+    const auto run = [&](const Words& more) {
       std::vector<std::string> words = command;
       words.insert(words.end(), {"--out", name});
       words.insert(words.end(), more.begin(), more.end());
@@ -298,17 +284,13 @@ TEST_CASE("an output replaces only its like, or with --force", "[apps][exchange]
 TEST_CASE("export takes its format from the ending and refuses a contradiction",
           "[apps][exchange]") {
   const Workspace& workspace = condensed_shapes();
-  const auto check = [&](const std::vector<std::string>& more, const std::string& text) {
-    std::vector<std::string> words{"export", "set.h5"};
-    words.insert(words.end(), more.begin(), more.end());
-    const ProcessResult result = workspace.retort(words);
+  const auto check = [&](const Words& more, const std::string& text) {
+    const ProcessResult result = workspace.retort(joined({"export", "set.h5"}, more));
     INFO(result.err);
     CHECK(result.exit_code == 2);
     CHECK_THAT(result.err, Contains(text));
   };
-  const auto made = workspace.retort({"export", "set.h5", "--out", "ending.npz", "--json"});
-  INFO(made.err);
-  REQUIRE(made.exit_code == 0);
+  const auto made = workspace.succeed({"export", "set.h5", "--out", "ending.npz", "--json"});
   CHECK(nlohmann::json::parse(made.out)["format"] == "npz");
   CHECK(workspace.retort({"export", "set.h5", "--out", "ending.pth"}).exit_code == 0);
   check({"--out", "ending"}, "the ending of 'ending' says no format");

@@ -20,8 +20,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-using Words = std::vector<std::string>;
-
 // 20x12 pixels, all (200, 30, 60), lossless WebP, made by Pillow.
 constexpr std::string_view kWebp{
     "RIFF\x1e\0\0\0WEBPVP8L\x11\0\0\0"
@@ -44,50 +42,25 @@ void write_pictures(const fs::path& root) {
   write_text(root / "cat" / "5.webp", kWebp);
 }
 
-/// Runs the program, which must succeed.
-ProcessResult succeed(const Workspace& workspace, const Words& words) {
-  const ProcessResult result = workspace.retort(words);
-  INFO(result.err);
-  REQUIRE(result.exit_code == 0);
-  return result;
-}
-
 /// Distribution matching of 2x2 canvases for three iterations.
 void condense(const Workspace& workspace, const std::string& run, const Words& more) {
-  Words words{"condense",
-              "--method",
-              "dm",
-              "--dataset",
-              "folder",
-              "--data",
-              "pictures",
-              "--ipc",
-              "1",
-              "--factor",
-              "2",
-              "--net",
-              "ConvNet-2-w8",
-              "--threads",
-              "1",
-              "--iterations",
-              "3",
-              "--run-dir",
-              run};
-  words.insert(words.end(), more.begin(), more.end());
-  succeed(workspace, words);
+  workspace.succeed(joined({"condense", "--method", "dm", "--dataset", "folder", "--data",
+                            "pictures", "--ipc", "1", "--factor", "2", "--net", "ConvNet-2-w8",
+                            "--threads", "1", "--iterations", "3", "--run-dir", run},
+                           more));
 }
 
 /// `--json` of an evaluation with one small network.
 nlohmann::json evaluate(const Workspace& workspace, const std::string& set) {
-  const auto result = succeed(workspace, {"evaluate", set, "--protocol", tiny_protocol(workspace),
-                                          "--runs", "1", "--threads", "1", "--json"});
+  const auto result = workspace.succeed({"evaluate", set, "--protocol", tiny_protocol(workspace),
+                                         "--runs", "1", "--threads", "1", "--json"});
   return nlohmann::json::parse(result.out);
 }
 
 /// Exports the set as pictures and expects four of this size in the folders of both classes.
 void check_exported(const Workspace& workspace, const std::string& set, const std::string& folder,
                     std::int64_t height, std::int64_t width) {
-  const auto result = succeed(workspace, {"export", set, "--format", "png", "--out", folder});
+  const auto result = workspace.succeed({"export", set, "--format", "png", "--out", folder});
   CHECK(result.out == folder + ": 8 decoded images\n");
   for (const char* name : {"000-bird", "001-cat"}) {
     std::int64_t count = 0;
@@ -126,7 +99,7 @@ TEST_CASE("own pictures that are not square are condensed, judged, drawn and exp
   }
   CHECK(tested == std::vector<std::int64_t>{2, 1});
 
-  succeed(workspace, {"show", "run/set.h5", "--out", "grid.png", "--real", "2"});
+  workspace.succeed({"show", "run/set.h5", "--out", "grid.png", "--real", "2"});
   const Tensor grid = vision::read_image(workspace.path("grid.png"));
   // Threefold: 36 high and 60 wide. Canvases above, below them four decoded images a class; then an
   // empty column, and two real ones.
@@ -143,7 +116,7 @@ TEST_CASE("own pictures are made square when asked, and again for what is done w
   CHECK(storage::read_set(workspace.path("run/set.h5")).images.sizes() ==
         at::IntArrayRef{2, 3, 16, 16});
   CHECK(evaluate(workspace, "run/set.h5")["decoded_images"] == 8);
-  succeed(workspace, {"show", "run/set.h5", "--out", "grid.png", "--real", "2"});
+  workspace.succeed({"show", "run/set.h5", "--out", "grid.png", "--real", "2"});
   check_exported(workspace, "run/set.h5", "out", 16, 16);
   const auto other = workspace.retort({"evaluate", "run/set.h5", "--image-size", "12"});
   CHECK(other.exit_code == 2);
@@ -182,10 +155,8 @@ TEST_CASE("a relative path of the data is recorded so that it leads there from a
       vision::write_image(pictures / name / "1.png", at::full({1, 16, 16}, 99, at::kByte));
     }
   }
-  const auto result = workspace.retort({"condense", "--method", "random", "--dataset", "folder",
-                                        "--data", "work/../pictures", "--run-dir", "run"});
-  INFO(result.err);
-  REQUIRE(result.exit_code == 0);
+  const auto result = workspace.succeed({"condense", "--method", "random", "--dataset", "folder",
+                                         "--data", "work/../pictures", "--run-dir", "run"});
   const std::string absolute = workspace.path("pictures").string();
   CHECK(storage::read_set(workspace.path("run/set.h5")).provenance.data_path == absolute);
   CHECK_THAT(read_text(workspace.path("run/config.cfg")), Contains("data = " + absolute + "\n"));

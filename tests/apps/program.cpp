@@ -10,15 +10,19 @@
 #include "lib/core/files.h"
 #include "lib/core/log.h"
 #include "lib/core/parallel.h"
+#include "tests/support/catch.h"
 
 namespace retort::testing {
 
+Words joined(Words words, const Words& more) {
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
 Workspace::Workspace() : folder_("retort-apps") {}
 
-Process Workspace::start(const std::vector<std::string>& words) const {
-  std::vector<std::string> command{RETORT_PROGRAM};
-  command.insert(command.end(), words.begin(), words.end());
-  return Process(command, folder_.path(),
+Process Workspace::start(const Words& words) const {
+  return Process(joined({RETORT_PROGRAM}, words), folder_.path(),
                  {"XDG_CACHE_HOME=" + path("cache").string(), "RETORT_DATA="});
 }
 
@@ -70,7 +74,14 @@ class Redirection {
 
 }  // namespace
 
-ProcessResult Workspace::retort(const std::vector<std::string>& words) const {
+ProcessResult Workspace::succeed(const Words& words) const {
+  ProcessResult result = retort(words);
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  return result;
+}
+
+ProcessResult Workspace::retort(const Words& words) const {
   Redirection redirection(folder_.path());
   const StopFlag stop;
   cli::Program program{redirection.terminal(), stop};

@@ -9,15 +9,22 @@
 
 namespace retort::testing {
 
+using Words = std::vector<std::string>;
+
+/// `words`, then `more`.
+Words joined(Words words, const Words& more);
+
 /// A folder to work in, and the program in it. Starting a LibTorch process takes half a second, so
 /// most commands run inside the test's own.
 class Workspace {
  public:
   Workspace();
   /// Runs `retort words...` to its end: everything but main itself.
-  ProcessResult retort(const std::vector<std::string>& words) const;
+  ProcessResult retort(const Words& words) const;
+  /// The same of a command that has to end with exit code 0.
+  ProcessResult succeed(const Words& words) const;
   /// The real program under way.
-  Process start(const std::vector<std::string>& words) const;
+  Process start(const Words& words) const;
   std::filesystem::path path(const std::string& name) const { return folder_.path() / name; }
 
  private:

@@ -50,7 +50,7 @@ TEST_CASE("the real program keeps results on stdout, the rest on stderr, and its
 
 TEST_CASE("a wrong command line ends with code 2 and a suggestion", "[apps]") {
   const Workspace workspace;
-  const auto check = [&](const std::vector<std::string>& words, const std::string& text) {
+  const auto check = [&](const Words& words, const std::string& text) {
     const auto result = workspace.retort(words);
     INFO(result.err);
     CHECK(result.exit_code == 2);
@@ -110,10 +110,8 @@ TEST_CASE("every list has a line for what the tests rely on", "[apps]") {
 
 TEST_CASE("presets are listed with predicted times on request", "[apps]") {
   const Workspace workspace;
-  const auto seconds_of_all = [&](const std::vector<std::string>& words) {
-    const auto result = workspace.retort(words);
-    INFO(result.err);
-    REQUIRE(result.exit_code == 0);
+  const auto seconds_of_all = [&](const Words& words) {
+    const auto result = workspace.succeed(words);
     std::vector<nlohmann::json> seconds;
     for (const auto& entry : nlohmann::json::parse(result.out)["entries"]) {
       seconds.push_back(entry.at("predicted_seconds"));
@@ -201,11 +199,9 @@ TEST_CASE("a run folder is explained, and its damaged files are named", "[apps]"
 
 TEST_CASE("a set made from a subset is announced as such", "[apps]") {
   const Workspace workspace;
-  const auto made = workspace.retort({"condense", "--method", "random", "--dataset", "shapes",
-                                      "--images-per-class", "20", "--threads", "1", "--out",
-                                      "set.h5", "--quiet"});
-  INFO(made.err);
-  REQUIRE(made.exit_code == 0);
+  const auto made = workspace.succeed({"condense", "--method", "random", "--dataset", "shapes",
+                                       "--images-per-class", "20", "--threads", "1", "--out",
+                                       "set.h5", "--quiet"});
   CHECK_THAT(workspace.retort({"info", "set.h5"}).out,
              Contains("condensed from ") &&
                  Contains("a subset, 20 training images per class, not from the whole"));

@@ -2,7 +2,6 @@
 
 #include <torch/csrc/autograd/autograd.h>
 
-#include "lib/core/parallel.h"
 #include "tests/kernels/kernel_test.h"
 
 using namespace retort;
@@ -174,11 +173,7 @@ TEST_CASE("the 3x3 convolution's bits do not depend on which thread runs it", "[
       return result;
     };
     const Tensors here = run();
-    std::vector<Tensors> elsewhere(3);
-    parallel_tasks(3, [&](std::int64_t task) { elsewhere[std::size_t(task)] = run(); });
-    for (const Tensors& other : elsewhere) {
-      for (std::size_t i = 0; i < here.size(); ++i) CHECK(at::equal(here[i], other[i]));
-    }
+    check_same_bits_in_tasks(run, here);
     for (const int threads : {2, 3}) {
       INFO(threads << " threads");
       const WithThreads many(threads);

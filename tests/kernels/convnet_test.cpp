@@ -1,7 +1,6 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "lib/core/error.h"
-#include "lib/core/parallel.h"
 #include "lib/kernels/convnet_forward.h"
 #include "lib/kernels/convnet_mixed.h"
 #include "tests/kernels/convnet_cases.h"
@@ -206,11 +205,7 @@ TEST_CASE("fused features are the same bits on any thread and for any cut of the
     return result;
   };
   const Tensors here = run();
-  std::vector<Tensors> elsewhere(3);
-  parallel_tasks(3, [&](std::int64_t task) { elsewhere[std::size_t(task)] = run(); });
-  for (const Tensors& other : elsewhere) {
-    for (std::size_t i = 0; i < here.size(); ++i) CHECK(at::equal(here[i], other[i]));
-  }
+  check_same_bits_in_tasks(run, here);
   const at::NoGradGuard no_grad;
   const Tensor one = convnet_features(x.narrow(0, 7, 1), parameters, c.shape);
   CHECK(at::equal(one[0], here.back()[7]));

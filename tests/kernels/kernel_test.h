@@ -53,6 +53,19 @@ inline Tensor norm_relu_pool_reference(const Tensor& x, const Tensor& weight, co
   return at::avg_pool2d(at::relu(at::group_norm(x, x.size(1), weight, bias, eps)), 2);
 }
 
+/// Whether `run` gives the bits of `here` in three tasks at once, which is how methods run classes.
+inline void check_same_bits_in_tasks(const std::function<Tensors()>& run, const Tensors& here) {
+  std::vector<Tensors> elsewhere(3);
+  parallel_tasks(3, [&](std::int64_t task) { elsewhere[std::size_t(task)] = run(); });
+  for (const Tensors& other : elsewhere) {
+    REQUIRE(other.size() == here.size());
+    for (std::size_t i = 0; i < here.size(); ++i) {
+      INFO("tensor " << i);
+      CHECK(at::equal(here[i], other[i]));
+    }
+  }
+}
+
 inline Tensor leaf(const Tensor& values) { return values.detach().clone().requires_grad_(); }
 
 }  // namespace retort::testing
