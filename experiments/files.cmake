@@ -1,6 +1,6 @@
 # Protocols and presets that are compiled into the program; one line per file.
 set(RETORT_PROTOCOL_FILES
-  dc.cfg dsa.cfg dm.cfg fyi.cfg datadam.cfg idc.cfg dsa-300.cfg quick.cfg
+  dc.cfg dsa.cfg dm.cfg fyi.cfg datadam.cfg idc.cfg mtt.cfg datm.cfg ast.cfg dsa-300.cfg quick.cfg
 )
 set(RETORT_PRESET_FILES
   demo/fashion-mnist-ipc10.cfg

@@ -88,12 +88,7 @@ class Evaluation {
   Evaluation(const data::ImageDataset& dataset, eval::EvaluationReport& report,
              const std::vector<std::string>& nets, FinishedNetworks& finished,
              cli::Program& program)
-      : dataset_(dataset),
-        evaluator_(dataset, report.protocol),
-        report_(report),
-        nets_(nets),
-        finished_(finished),
-        program_(program) {}
+      : dataset_(dataset), report_(report), nets_(nets), finished_(finished), program_(program) {}
 
   eval::SubjectResult subject(const std::string& name, const data::SyntheticSet& set,
                               const storage::StoredBytes& bytes) const {
@@ -103,11 +98,13 @@ class Evaluation {
     result.image_bytes = bytes.images;
     result.label_bytes = bytes.labels;
     result.decoded_images = training.images.size(0);
-    result.sgd_steps = report_.protocol.sgd_steps(result.decoded_images);
+    const eval::Protocol protocol = report_.protocol.for_set(set);
+    result.lr = protocol.lr;
+    result.sgd_steps = protocol.sgd_steps(result.decoded_images);
     cli::expect_polling();
     for (const auto& net : nets_) {
       log::info(str("training ", net, " on ", name));
-      result.networks.push_back(train_and_test(training, net));
+      result.networks.push_back(train_and_test(training, protocol, net));
       program_.terminal.finish();
     }
     return result;
@@ -115,11 +112,12 @@ class Evaluation {
 
  private:
   eval::NetworkResult train_and_test(const data::LabelledImages& training,
-                                     const std::string& net) const {
-    const auto keeper = finished_.keeper(evaluation_key(training, dataset_, report_.protocol, net));
+                                     const eval::Protocol& protocol, const std::string& net) const {
+    const auto keeper = finished_.keeper(evaluation_key(training, dataset_, protocol, net));
+    const eval::Evaluator evaluator(dataset_, protocol);
     try {
-      return evaluator_.evaluate(training, net, report_.seeds, program_.terminal, &program_.stop,
-                                 keeper.get());
+      return evaluator.evaluate(training, net, report_.seeds, program_.terminal, &program_.stop,
+                                keeper.get());
     } catch (const Interrupted& e) {
       if (finished_.path().empty()) {
         throw Interrupted(str(e.what(),
@@ -132,7 +130,6 @@ class Evaluation {
   }
 
   const data::ImageDataset& dataset_;
-  eval::Evaluator evaluator_;
   const eval::EvaluationReport& report_;
   const std::vector<std::string>& nets_;
   FinishedNetworks& finished_;
@@ -179,9 +176,9 @@ void write_report(const eval::EvaluationReport& report, const fs::path& out,
   cli::print(json ? document_text(document) : eval::to_table(report));
 }
 
-/// The protocols so far train at steps of their own.
+/// Most protocols train at steps of their own.
 void warn_of_learned_lr(const data::SyntheticSet& set, const eval::Protocol& protocol) {
-  if (!set.learned_lr) return;
+  if (!set.learned_lr || protocol.step_size == "learned") return;
   log::warn(str("the set has learned a step size, ", config::number_text(*set.learned_lr),
                 ", which protocol '", protocol.name,
                 "' does not use: networks train at the protocol's own and may fall short of what "

@@ -16,6 +16,11 @@ void Protocol::describe(config::OptionTable& table) {
   table.add("drop-epochs", drop_epochs, "steps: the step size drops after these, counted from 1",
             at_least(std::int64_t{1}));
   table.add("drop-factor", drop_factor, "factor of every drop", positive());
+  table.add("drop-momentum", drop_momentum, "of SGD after a drop; -1: as before",
+            in_range(-1.0, 1.0));
+  table.add("step-size", step_size,
+            "learned: the one the set has learned, where it has one; protocol: lr",
+            one_of({"protocol", "learned"}));
   table.add("lr", lr, "step size at the start", positive());
   table.add("momentum", momentum, "of SGD", in_range(0.0, 1.0));
   table.add("weight-decay", weight_decay, "on all parameters", non_negative());
@@ -59,16 +64,24 @@ train::TrainOptions Protocol::train_options(bool mirror_changes_class) const {
                         join(drop_epochs));
     }
     options = train::dc_schedule(std::move(options), epochs);
-    for (auto& drop : options.drops) drop.factor = drop_factor;
-    return options;
   }
   for (const std::int64_t epoch : drop_epochs) {
     if (epoch < 1 || epoch > epochs) {
       throw ConfigError(str("drop-epochs: expected 1 .. ", epochs, ", found ", epoch));
     }
-    options.drops.push_back({.after_epoch = epoch - 1, .factor = drop_factor});
+    options.drops.push_back({.after_epoch = epoch - 1});
+  }
+  for (auto& drop : options.drops) {
+    drop.factor = drop_factor;
+    if (drop_momentum >= 0) drop.momentum = drop_momentum;
   }
   return options;
+}
+
+Protocol Protocol::for_set(const data::SyntheticSet& set) const {
+  Protocol protocol = *this;
+  if (step_size == "learned" && set.learned_lr) protocol.lr = *set.learned_lr;
+  return protocol;
 }
 
 std::int64_t Protocol::sgd_steps(std::int64_t images) const {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "lib/config/options.h"
+#include "lib/data/synthetic_set.h"
 #include "lib/nn/network.h"
 #include "lib/train/supervised.h"
 
@@ -18,6 +19,8 @@ struct Protocol {
   std::string schedule = "dc";            ///< "dc": E+1 epochs, one x0.1 drop; "steps": exactly E
   std::vector<std::int64_t> drop_epochs;  ///< "steps": the step size drops after these (from 1)
   double drop_factor = 0.1;
+  double drop_momentum = -1;           ///< of SGD after the drop; negative: as before
+  std::string step_size = "protocol";  ///< "learned": the set's own where it has one, else lr
   double lr = 0.01;
   double momentum = 0.9;
   double weight_decay = 5e-4;
@@ -38,6 +41,8 @@ struct Protocol {
   /// @param mirror_changes_class of the dataset: digits get their own augmentation
   /// @throws ConfigError for an unknown augmentation or drop epochs outside the training
   train::TrainOptions train_options(bool mirror_changes_class) const;
+  /// The protocol with the step size that networks on `set` are trained with.
+  Protocol for_set(const data::SyntheticSet& set) const;
   /// Optimiser steps for `images` decoded images.
   std::int64_t sgd_steps(std::int64_t images) const;
 };

@@ -50,9 +50,16 @@ json subset_json(const EvaluationReport& report) {
 
 using Row = std::vector<std::string>;
 
-Row header(bool with_best) {
+/// Columns that not every table has.
+struct Columns {
+  bool best = false;
+  bool step_size = false;
+};
+
+Row header(const Columns& columns) {
   Row row{"trained on", "network", "accuracy %"};
-  if (with_best) row.emplace_back("best* %");
+  if (columns.best) row.emplace_back("best* %");
+  if (columns.step_size) row.emplace_back("step size");
   for (const char* title : {"images", "bytes", "label bytes", "SGD steps", "seconds"}) {
     row.emplace_back(title);
   }
@@ -65,11 +72,12 @@ std::string accuracy_text(const NetworkResult& result) {
   return result.runs.size() == 1 ? mean : mean + " ± " + fixed(result.std, 2);
 }
 
-std::vector<Row> subject_rows(const SubjectResult& subject, bool with_best) {
+std::vector<Row> subject_rows(const SubjectResult& subject, const Columns& columns) {
   std::vector<Row> rows;
   for (const auto& result : subject.networks) {
     Row row{subject.name, result.network, accuracy_text(result)};
-    if (with_best) row.push_back(result.best_mean ? fixed(*result.best_mean, 2) : "-");
+    if (columns.best) row.push_back(result.best_mean ? fixed(*result.best_mean, 2) : "-");
+    if (columns.step_size) row.push_back(str(subject.lr));
     row.push_back(std::to_string(subject.decoded_images));
     row.push_back(bytes_text(double(subject.image_bytes)));
     row.push_back(bytes_text(double(subject.label_bytes)));
@@ -116,7 +124,8 @@ json to_json(const EvaluationReport& report) {
               {"baselines", json::array()},
               {"bytes", bytes_json(report.subject)},
               {"decoded_images", report.subject.decoded_images},
-              {"sgd_steps", report.subject.sgd_steps}};
+              {"sgd_steps", report.subject.sgd_steps},
+              {"lr", report.subject.lr}};
   for (const auto& result : report.subject.networks) {
     out["results"].push_back(network_json(result, report.tested_on));
   }
@@ -127,6 +136,7 @@ json to_json(const EvaluationReport& report) {
       entry["bytes"] = bytes_json(baseline);
       entry["decoded_images"] = baseline.decoded_images;
       entry["sgd_steps"] = baseline.sgd_steps;
+      entry["lr"] = baseline.lr;
       out["baselines"].push_back(std::move(entry));
     }
   }
@@ -134,10 +144,11 @@ json to_json(const EvaluationReport& report) {
 }
 
 std::string to_table(const EvaluationReport& report) {
-  const bool with_best = any_best(report);
-  std::vector<Row> rows{header(with_best)};
+  const Columns shown{.best = any_best(report),
+                      .step_size = report.protocol.step_size == "learned"};
+  std::vector<Row> rows{header(shown)};
   const auto append = [&](const SubjectResult& subject) {
-    for (auto& row : subject_rows(subject, with_best)) rows.push_back(std::move(row));
+    for (auto& row : subject_rows(subject, shown)) rows.push_back(std::move(row));
   };
   append(report.subject);
   for (const auto& baseline : report.baselines) append(baseline);
@@ -154,7 +165,7 @@ std::string to_table(const EvaluationReport& report) {
   }
   out += "\n";
   out += columns(rows, {.numbers_from = 2});  // the names of set and network to the left
-  if (with_best) {
+  if (shown.best) {
     out += str("* selected on the ", report.tested_on == "test" ? "test images" : report.tested_on,
                " over several tests: optimistic\n");
   }

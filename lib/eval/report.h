@@ -18,6 +18,7 @@ struct SubjectResult {
   std::uint64_t label_bytes = 0;
   std::int64_t decoded_images = 0;
   std::int64_t sgd_steps = 0;
+  double lr = 0;  ///< what its networks were trained with at the start
 };
 
 struct EvaluationReport {

@@ -319,6 +319,7 @@ std::int64_t train(const nn::Network& network, nn::NetworkState& state, const Tr
       if (drop.after_epoch != epoch) continue;
       lr *= drop.factor;
       if (drop.reset_optimizer) sgd.reset();
+      if (drop.momentum) sgd.set_momentum(*drop.momentum);
     }
     if (after_epoch && !after_epoch(report)) return (epoch + 1) * steps_per_epoch;
   }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "lib/augment/augment.h"
@@ -51,7 +52,8 @@ class DatasetData : public TrainingData {
 struct LrDrop {
   std::int64_t after_epoch = 0;
   double factor = 0.1;
-  bool reset_optimizer = false;  ///< the DC family builds a new optimiser: momentum starts at zero
+  bool reset_optimizer = false;  ///< the DC family builds a new optimiser: velocity starts at zero
+  std::optional<double> momentum = {};  ///< from there on, if it changes
 };
 
 struct TrainOptions {
@@ -80,6 +82,7 @@ class Sgd {
   /// Updates `parameters` in place.
   void step(Tensors& parameters, const Tensors& gradients, double lr);
   void reset() { velocity_.clear(); }
+  void set_momentum(double momentum) { momentum_ = momentum; }
   const Tensors& velocity() const { return velocity_; }
   void set_velocity(Tensors velocity) { velocity_ = std::move(velocity); }
 

@@ -224,6 +224,14 @@ TEST_CASE("whitening and a learned step size survive export and import", "[apps]
   INFO(judged.err);
   CHECK(judged.exit_code == 0);
   CHECK_THAT(judged.err, Contains("warning: the set has learned a step size, 0.0375"));
+  const std::string own = workspace.path("own.cfg").string();
+  write_text(own, read_text(tiny_protocol(workspace)) + "step-size = learned\n");
+  const auto at_its_own = workspace.succeed({"evaluate", "again.h5", "--protocol", own, "--runs",
+                                             "1", "--json", "--baselines", "random"});
+  CHECK(at_its_own.err.find("warning") == std::string::npos);
+  const auto document = nlohmann::json::parse(at_its_own.out);
+  CHECK(document["lr"] == 0.0375);
+  CHECK(document["baselines"][0]["lr"] == 0.01);
   const auto refused = workspace.retort({"evaluate", "zca.h5", "--zca=false"});
   CHECK(refused.exit_code == 2);
   CHECK_THAT(refused.err, Contains("--zca=false does not fit the set") && Contains("zca eps 0.1"));

@@ -120,6 +120,19 @@ TEST_CASE("one network has no spread", "[eval][json][table]") {
   CHECK(eval::to_json(report)["results"][0]["accuracy"]["std"] == 0.0);
 }
 
+TEST_CASE("step sizes stand in the table where each set has its own", "[eval][json][table]") {
+  auto report = example();
+  report.subject.lr = 0.0125;
+  report.baselines[0].lr = 0.01;
+  CHECK_THAT(eval::to_table(report), !Catch::Matchers::Contains("step size"));
+  report.protocol.step_size = "learned";
+  CHECK_THAT(eval::to_table(report), Catch::Matchers::Contains("accuracy %  step size") &&
+                                         Catch::Matchers::Contains("  0.0125  ") &&
+                                         Catch::Matchers::Contains("    0.01  "));
+  CHECK(eval::to_json(report)["lr"] == 0.0125);
+  CHECK(eval::to_json(report)["baselines"][0]["lr"] == 0.01);
+}
+
 TEST_CASE("a set condensed from a subset is announced as such", "[eval][json][table]") {
   auto report = example();
   CHECK(eval::to_json(report)["subset_per_class"].is_null());

@@ -66,6 +66,9 @@ TEST_CASE("every protocol trains as long, in such batches and as many networks a
       {"fyi", 1001, 501, 256, 1001, 5, 6, "ConvNet-3"},
       {"datadam", 1801, 901, 64, 3602, 10, 6, "ConvNet-3-BN"},
       {"idc", 1000, 665, 64, 2000, 3, 5, "ConvNet-3"},
+      {"mtt", 1001, 501, 256, 1001, 5, 6, "ConvNet-3"},
+      {"datm", 1001, 501, 128, 1001, 5, 6, "ConvNet-3"},
+      {"ast", 1001, 501, 256, 1001, 5, 6, "ConvNet-3"},
       {"dsa-300", 301, 151, 256, 301, 5, 6, "ConvNet-3"},
       {"quick", 101, 51, 256, 101, 1, 6, "ConvNet-3"},
   };
@@ -82,11 +85,11 @@ TEST_CASE("every protocol trains as long, in such batches and as many networks a
     CHECK(options.augmentation.operations.size() == row.operations);
     REQUIRE_FALSE(options.drops.empty());
     CHECK(options.drops[0].after_epoch == row.last_full);
-    CHECK(options.drops[0].factor == (row.name == "idc" ? 0.2 : 0.1));
+    CHECK(options.drops[0].factor == (row.name == "idc" ? 0.2 : row.name == "ast" ? 0.5 : 0.1));
     CHECK(options.drops[0].reset_optimizer == (row.name != "idc"));
     CHECK(options.lr == 0.01);
     CHECK(options.momentum == 0.9);
-    CHECK(options.weight_decay == 5e-4);
+    CHECK(options.weight_decay == (row.name == "ast" ? 1e-3 : 5e-4));
     CHECK(options.shuffle);
     CHECK_FALSE(options.mirrored);
     CHECK(options.cutmix_probability == (row.name == "idc" ? 0.5 : 0));
@@ -134,6 +137,24 @@ TEST_CASE("the protocols hold the papers' numbers", "[experiments][protocol]") {
   CHECK(steps.drops[1].after_epoch == 832);
   CHECK(steps.drops[0].factor == 0.2);
   CHECK_FALSE(steps.drops[0].reset_optimizer);
+}
+
+TEST_CASE("trajectory matching is judged at the step size its sets have learned",
+          "[experiments][protocol]") {
+  data::SyntheticSet plain;
+  data::SyntheticSet learned;
+  learned.learned_lr = 0.025;
+  for (const auto* name : {"mtt", "datm", "ast"}) {
+    INFO(name);
+    const auto protocol = load_protocol(name);
+    CHECK(protocol.for_set(learned).train_options(false).lr == 0.025);
+    CHECK(protocol.for_set(plain).train_options(false).lr == 0.01);
+    CHECK(protocol.train_options(false).augmentation.align_corners);
+    CHECK(protocol.test_every == (protocol.name == "ast" ? 20 : 0));
+    const auto drop = protocol.train_options(false).drops.at(0);
+    CHECK(drop.momentum == (protocol.name == "ast" ? std::optional(0.8) : std::nullopt));
+  }
+  CHECK(load_protocol("dsa-300").for_set(learned).lr == 0.01);
 }
 
 TEST_CASE("a ConvNet without a depth is as deep as the images ask, any other network as named",

@@ -102,10 +102,11 @@ TEST_CASE("SGD follows PyTorch's formula on numbers worked out by hand", "[train
   CHECK(no_momentum.velocity().empty());
 }
 
-TEST_CASE("training equals a loop written out: partial batches, drop, new optimiser",
+TEST_CASE("training equals a loop written out: partial batches, drop, new optimiser and momentum",
           "[train][loop]") {
   auto s = small_setup(5);
   train::TrainOptions options = train::dc_schedule({.lr = 0.05, .batch_size = 2}, 4);
+  options.drops[0].momentum = 0.8;
   options.shuffle = false;
   auto trained = s.state.detached_clone();
   double last_loss = 0;
@@ -121,6 +122,7 @@ TEST_CASE("training equals a loop written out: partial batches, drop, new optimi
   double loss = 0;
   for (int epoch = 0; epoch < 5; ++epoch) {
     const double lr = epoch <= 3 ? 0.05 : 0.005;
+    const double momentum = epoch <= 3 ? 0.9 : 0.8;
     if (epoch == 4) velocity.clear();
     loss = 0;
     for (const auto& [begin, end] : {std::pair{0, 2}, std::pair{2, 4}, std::pair{4, 5}}) {
@@ -134,7 +136,7 @@ TEST_CASE("training equals a loop written out: partial batches, drop, new optimi
         if (first)
           velocity.push_back(decayed);
         else
-          velocity[i] = 0.9 * velocity[i] + decayed;
+          velocity[i] = momentum * velocity[i] + decayed;
         w = w - lr * velocity[i];
       }
     }
