@@ -1,9 +1,11 @@
 #include "apps/cli/command.h"
 
 #include <iostream>
+#include <thread>
 
 #include "apps/cli/help.h"
 #include "lib/core/error.h"
+#include "lib/core/log.h"
 #include "lib/core/parallel.h"
 #include "lib/core/str.h"
 #include "retort_version.h"
@@ -25,6 +27,11 @@ void CommonOptions::describe(config::OptionTable& table) {
 
 void CommonOptions::apply(Program& program) {
   OutputOptions::apply(program);
+  const std::int64_t processors = std::thread::hardware_concurrency();
+  if (threads > processors && processors > 0) {
+    log::warn(str("--threads ", threads, ": there are ", processors,
+                  " processors here, more threads wait for each other"));
+  }
   set_thread_count(int(threads));
   threads = thread_count();
 }

@@ -7,7 +7,6 @@
 
 #include "lib/core/files.h"
 #include "lib/core/hash.h"
-#include "lib/kernels/loops/loops.h"
 #include "lib/storage/set_file.h"
 #include "lib/storage/state_file.h"
 #include "tests/apps/program.h"
@@ -249,10 +248,8 @@ TEST_CASE("the reference kernels compute when asked for, and the document says s
   CHECK(reference["convnet_fallback"] > 0);
   const auto fast = kernels("fast");
   CHECK(fast["policy"] == "fast");
-  if (kernels::available_loops().count > 0) {
-    CHECK(fast["convnet_fast"] > 0);
-    CHECK(fast["convnet_fallback"] == 0);
-  }
+  CHECK(fast["convnet_fast"] > 0);
+  CHECK(fast["convnet_fallback"] == 0);
   CHECK(workspace.retort({"evaluate", "set.h5", "--kernels", "quick"}).exit_code == 2);
 }
 

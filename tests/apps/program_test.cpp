@@ -79,6 +79,13 @@ TEST_CASE("a wrong command line ends with code 2 and a suggestion", "[apps]") {
   check({"export", "set.h5", "--format", "jpg", "--out", "x"}, "pt | npz | png");
 }
 
+TEST_CASE("more threads than processors are warned of", "[apps]") {
+  const Workspace workspace;
+  const auto result = workspace.succeed({"condense", "--method", "random", "--dataset", "shapes",
+                                         "--threads", "1024", "--run-dir", "run"});
+  CHECK_THAT(result.err, Contains("warning: --threads 1024: there are "));
+}
+
 TEST_CASE("a bad file ends with code 1 and its name", "[apps]") {
   const Workspace workspace;
   write_text(workspace.path("text.h5"), "this is no HDF5 file");
