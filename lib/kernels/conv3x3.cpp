@@ -2,17 +2,13 @@
 
 #include <algorithm>
 
-#include <torch/csrc/autograd/custom_function.h>
-
 #include "lib/kernels/common.h"
 #include "lib/kernels/direct.h"
 #include "lib/kernels/loops/loops.h"
+#include "lib/kernels/node.h"
 
 namespace retort::kernels {
 namespace {
-
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
 
 std::int64_t tiles(std::int64_t height, std::int64_t width) {
   return (height + 3) / 4 * ((width + 3) / 4);
@@ -173,80 +169,70 @@ Tensor planes(const Tensor& t) { return t.detach().contiguous(); }
 // bilinear, and the gradients of each are the other two: with a cotangent c of the result,
 //   C(x, w):  D(c, w), K(c, x)     D(gy, w):  C(c, w), K(gy, c)     K(gy, x):  C(x, c), D(gy, c)
 // So every order of differentiation runs on the same three kernels.
+Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, std::int64_t padding);
 Tensor data_gradient(const Tensor& gy, const Tensor& weight, std::int64_t padding);
 Tensor weight_gradient(const Tensor& gy, const Tensor& x, std::int64_t padding);
 
-struct Convolution : torch::autograd::Function<Convolution> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight,
-                        const Tensor& bias, std::int64_t padding) {
-    ctx->save_for_backward({x, weight});
-    ctx->saved_data["padding"] = padding;
-    return x.size(1) <= kMostDirectChannels
-               ? direct_forward(planes(x), planes(weight), bias, padding)
-               : winograd(planes(x), planes(weight), bias, false);
-  }
-
-  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
-    const Tensor& gy = gradients[0];
-    const std::int64_t padding = ctx->saved_data["padding"].toInt();
-    const variable_list saved = ctx->get_saved_variables();
-    variable_list result(4);
-    if (ctx->needs_input_grad(0)) result[0] = data_gradient(gy, saved[1], padding);
-    if (ctx->needs_input_grad(1)) result[1] = weight_gradient(gy, saved[0], padding);
-    if (ctx->needs_input_grad(2)) result[2] = gy.sum({0, 2, 3});
-    return result;
-  }
-};
-
 Tensor convolution(const Tensor& x, const Tensor& weight, std::int64_t padding) {
-  return Convolution::apply(x, weight, at::zeros({weight.size(0)}), padding);
+  return convolution(x, weight, at::zeros({weight.size(0)}), padding);
 }
 
-struct DataGradient : torch::autograd::Function<DataGradient> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& gy, const Tensor& weight,
-                        std::int64_t padding) {
-    ctx->save_for_backward({gy, weight});
-    ctx->saved_data["padding"] = padding;
-    return weight.size(1) <= kMostDirectChannels
-               ? direct_data_gradient(planes(gy), planes(weight), padding)
-               : winograd(planes(gy), planes(weight), {}, true);
-  }
-
-  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
-    const std::int64_t padding = ctx->saved_data["padding"].toInt();
-    const variable_list saved = ctx->get_saved_variables();
-    variable_list result(3);
-    if (ctx->needs_input_grad(0)) result[0] = convolution(gradients[0], saved[1], padding);
-    if (ctx->needs_input_grad(1)) result[1] = weight_gradient(saved[0], gradients[0], padding);
-    return result;
-  }
-};
-
-struct WeightGradient : torch::autograd::Function<WeightGradient> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& gy, const Tensor& x,
-                        std::int64_t padding) {
-    ctx->save_for_backward({gy, x});
-    ctx->saved_data["padding"] = padding;
-    return x.size(1) <= kMostDirectChannels ? direct_weight_gradient(planes(gy), planes(x), padding)
-                                            : winograd_weight_gradient(planes(x), planes(gy));
-  }
-
-  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
-    const std::int64_t padding = ctx->saved_data["padding"].toInt();
-    const variable_list saved = ctx->get_saved_variables();
-    variable_list result(3);
-    if (ctx->needs_input_grad(0)) result[0] = convolution(saved[1], gradients[0], padding);
-    if (ctx->needs_input_grad(1)) result[1] = data_gradient(saved[0], gradients[0], padding);
-    return result;
-  }
-};
+Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                   std::int64_t padding) {
+  const auto forward = [&] {
+    const Tensor y = x.size(1) <= kMostDirectChannels
+                         ? direct_forward(planes(x), planes(weight), bias, padding)
+                         : winograd(planes(x), planes(weight), bias, false);
+    return Recorded{{y}, {x, weight}, [padding](const BackwardPass& pass) {
+                      const Tensor& gy = pass.gradients[0];
+                      Tensors result(3);
+                      if (pass.needed[0]) result[0] = data_gradient(gy, pass.saved[1], padding);
+                      if (pass.needed[1]) result[1] = weight_gradient(gy, pass.saved[0], padding);
+                      if (pass.needed[2]) result[2] = gy.sum({0, 2, 3});
+                      return result;
+                    }};
+  };
+  return record({x, weight, bias}, forward)[0];
+}
 
 Tensor data_gradient(const Tensor& gy, const Tensor& weight, std::int64_t padding) {
-  return DataGradient::apply(gy, weight, padding);
+  const auto forward = [&] {
+    const Tensor gx = weight.size(1) <= kMostDirectChannels
+                          ? direct_data_gradient(planes(gy), planes(weight), padding)
+                          : winograd(planes(gy), planes(weight), {}, true);
+    return Recorded{{gx}, {gy, weight}, [padding](const BackwardPass& pass) {
+                      const Tensor& cotangent = pass.gradients[0];
+                      Tensors result(2);
+                      if (pass.needed[0]) {
+                        result[0] = convolution(cotangent, pass.saved[1], padding);
+                      }
+                      if (pass.needed[1]) {
+                        result[1] = weight_gradient(pass.saved[0], cotangent, padding);
+                      }
+                      return result;
+                    }};
+  };
+  return record({gy, weight}, forward)[0];
 }
 
 Tensor weight_gradient(const Tensor& gy, const Tensor& x, std::int64_t padding) {
-  return WeightGradient::apply(gy, x, padding);
+  const auto forward = [&] {
+    const Tensor gw = x.size(1) <= kMostDirectChannels
+                          ? direct_weight_gradient(planes(gy), planes(x), padding)
+                          : winograd_weight_gradient(planes(x), planes(gy));
+    return Recorded{{gw}, {gy, x}, [padding](const BackwardPass& pass) {
+                      const Tensor& cotangent = pass.gradients[0];
+                      Tensors result(2);
+                      if (pass.needed[0]) {
+                        result[0] = convolution(pass.saved[1], cotangent, padding);
+                      }
+                      if (pass.needed[1]) {
+                        result[1] = data_gradient(pass.saved[0], cotangent, padding);
+                      }
+                      return result;
+                    }};
+  };
+  return record({gy, x}, forward)[0];
 }
 
 }  // namespace
@@ -274,8 +260,7 @@ Tensor conv3x3(const Tensor& x, const Tensor& weight, const Tensor& bias, std::i
   }
   count(&Counters::conv_fast);
   // A Function takes no undefined tensors.
-  return Convolution::apply(x, weight, bias.defined() ? bias : at::zeros({weight.size(0)}),
-                            padding);
+  return convolution(x, weight, bias.defined() ? bias : at::zeros({weight.size(0)}), padding);
 }
 
 Tensor conv3x3_reference(const Tensor& x, const Tensor& weight, const Tensor& bias,

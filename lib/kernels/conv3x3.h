@@ -8,9 +8,9 @@
 
 namespace retort::kernels {
 
-/// Whether the fast path serves this input: the policy says fast, a processor with AVX2, float32 on
-/// the CPU, a 3x3 weight, and padding of channels and maps to whole blocks does not double the
-/// work. Paddings other than 1 only with at most 4 input channels. Any strides.
+/// Whether the fast path serves this input: the policy says fast, float32 on the CPU, a 3x3 weight,
+/// and padding of channels and maps to whole blocks does not double the work. Paddings other than 1
+/// only with at most 4 input channels. Any strides.
 bool serves_conv3x3(const Tensor& x, const Tensor& weight, std::int64_t padding = 1);
 
 /// conv2d(x, weight, bias, stride 1, padding). Goes to LibTorch's where the fast path does not

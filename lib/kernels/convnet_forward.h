@@ -17,9 +17,8 @@ struct ConvNetShape {
   double eps = 1e-5;
 };
 
-/// Whether the fused path serves this input: the policy says fast, a processor with AVX2, float32
-/// on the CPU, and maps that do not vanish. A first convolution of more than 4 channels must have
-/// padding 1.
+/// Whether the fused path serves this input: the policy says fast, float32 on the CPU, and maps
+/// that do not vanish. A first convolution of more than 4 channels must have padding 1.
 bool serves_convnet_features(const Tensor& x, std::span<const Tensor> parameters,
                              const ConvNetShape& shape);
 

@@ -4,13 +4,10 @@
 #include <type_traits>
 #include <utility>
 
-#include "lib/kernels/held.h"
+#include "lib/kernels/node.h"
 
 namespace retort::kernels {
 namespace {
-
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
 
 /// A kernel and the one that computes its transpose.
 template <class Parameters>
@@ -31,22 +28,20 @@ struct Map {
 };
 
 template <class Parameters>
-struct Apply : torch::autograd::Function<Apply<Parameters>> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Map<Parameters>& map) {
-    hold(ctx, map);
-    return map.kernel(x.detach().contiguous(), map.parameters);
-  }
-
-  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
-    const auto& map = held<Map<Parameters>>(ctx);
-    return {Apply::apply(gradients[0], map.transposed()), Tensor()};
-  }
-};
+Tensor applied(const Tensor& x, const Map<Parameters>& map) {
+  const auto forward = [&] {
+    return Recorded{
+        {map.kernel(x.detach().contiguous(), map.parameters)}, {}, [map](const BackwardPass& pass) {
+          return Tensors{applied(pass.gradients[0], map.transposed())};
+        }};
+  };
+  return record({x}, forward)[0];
+}
 
 template <class Parameters>
 Tensor applied(const Tensor& x, typename Map<Parameters>::Kernel kernel,
                typename Map<Parameters>::Kernel transpose, std::vector<Parameters> parameters) {
-  return Apply<Parameters>::apply(x, Map<Parameters>{kernel, transpose, std::move(parameters)});
+  return applied(x, Map<Parameters>{kernel, transpose, std::move(parameters)});
 }
 
 }  // namespace

@@ -2,58 +2,44 @@
 
 #include "lib/kernels/common.h"
 #include "lib/kernels/device_backend.h"
-#include "lib/kernels/held.h"
+#include "lib/kernels/node.h"
 
 namespace retort::kernels {
 namespace {
 
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
+Tensors reference_gradients(const Tensors& saved, const Tensor& gy, double eps) {
+  return differentiable_gradients(
+      [eps](const Tensors& in) { return block_reference(in[0], in[1], in[2], eps); },
+      Tensors(saved.begin(), saved.begin() + 3), gy);
+}
 
-struct Block : torch::autograd::Function<Block> {
-  using Gradient = decltype(CudaBackend::norm_relu_pool_gradient);
+Tensors fused_gradients(const CudaBackend& backend, const Tensors& saved, const Tensor& gy) {
+  const Tensors in = contiguous({saved[0], saved[1], saved[2], gy});
+  const auto found =
+      backend.norm_relu_pool_gradient(in[0], in[1], in[2], {Tensor(), saved[3], saved[4]}, in[3]);
+  return {found.x, found.weight, found.bias};
+}
 
-  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight,
-                        const Tensor& bias, double eps, const CudaBackend* backend) {
-    const Tensors in = contiguous({x, weight, bias});
-    const NormReluPoolOutput output = backend->norm_relu_pool(in[0], in[1], in[2], eps);
-    ctx->save_for_backward({x, weight, bias, output.mean, output.rstd});
-    ctx->saved_data["eps"] = eps;
-    hold<Gradient>(ctx, backend->norm_relu_pool_gradient);
-    return output.y;
-  }
-
-  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
-    const variable_list saved = ctx->get_saved_variables();
-    variable_list result = at::GradMode::is_enabled()
-                               ? differentiable(saved, gradients[0], ctx->saved_data["eps"])
-                               : fused(ctx, saved, gradients[0]);
-    result.resize(5);  // nothing for eps and backend
-    return result;
-  }
-
- private:
-  static variable_list differentiable(const variable_list& saved, const Tensor& gy,
-                                      const c10::IValue& eps) {
-    return differentiable_gradients(
-        [&eps](const Tensors& in) { return block_reference(in[0], in[1], in[2], eps.toDouble()); },
-        Tensors(saved.begin(), saved.begin() + 3), gy);
-  }
-
-  static variable_list fused(AutogradContext* ctx, const variable_list& saved, const Tensor& gy) {
-    const Tensors in = contiguous({saved[0], saved[1], saved[2], gy});
-    const auto found =
-        held<Gradient>(ctx)(in[0], in[1], in[2], {Tensor(), saved[3], saved[4]}, in[3]);
-    return {found.x, found.weight, found.bias};
-  }
-};
+Recorded block(const CudaBackend& backend, const Tensor& x, const Tensor& weight,
+               const Tensor& bias, double eps) {
+  const Tensors in = contiguous({x, weight, bias});
+  const NormReluPoolOutput output = backend.norm_relu_pool(in[0], in[1], in[2], eps);
+  return {{output.y},
+          {x, weight, bias, output.mean, output.rstd},
+          [backend, eps](const BackwardPass& pass) {
+            return at::GradMode::is_enabled()
+                       ? reference_gradients(pass.saved, pass.gradients[0], eps)
+                       : fused_gradients(backend, pass.saved, pass.gradients[0]);
+          }};
+}
 
 }  // namespace
 
 Tensor device_block(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
   if (!is_for_device(x)) return {};
   const CudaBackend* const backend = device_backend_for(DeviceTask::Block, {x, weight, bias});
-  return backend != nullptr ? Block::apply(x, weight, bias, eps, backend) : Tensor();
+  if (backend == nullptr) return {};
+  return record({x, weight, bias}, [&] { return block(*backend, x, weight, bias, eps); })[0];
 }
 
 Tensor block_reference(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {

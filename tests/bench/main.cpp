@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <benchmark/benchmark.h>
 
@@ -14,6 +15,7 @@
 #include "lib/core/error.h"
 #include "lib/core/memory.h"
 #include "lib/core/str.h"
+#include "lib/kernels/loops/loops.h"
 #include "tests/bench/program.h"
 
 namespace {
@@ -24,6 +26,7 @@ struct Arguments {
   bool small = false;
   std::vector<int> cores = {1, 2};
   std::optional<int> rounds;
+  std::string loops;
 };
 
 /// The number behind `name` if `text` is "--name=number".
@@ -48,13 +51,27 @@ Arguments parse(int argc, char** argv) {
       arguments.cores = {*cores};
     } else if (const auto rounds = number_of(text, "--rounds=")) {
       arguments.rounds = *rounds;
+    } else if (text.starts_with("--loops=")) {
+      arguments.loops = text.substr(text.find('=') + 1);
     } else {
       throw ConfigError(str("unknown argument '", text,
-                            "'. Known: --small, --cores=N, --rounds=N, and Google Benchmark's "
+                            "'. Known: --small, --cores=N, --rounds=N, --loops=NAME, and Google "
+                            "Benchmark's "
                             "own (--benchmark_filter=..., --benchmark_out=...)"));
     }
   }
   return arguments;
+}
+
+/// Ours runs on these instead of the processor's best.
+void use_loops(const std::string& name) {
+  std::vector<std::string> known;
+  const kernels::AvailableLoops available = kernels::available_loops();
+  for (int i = 0; i < available.count; ++i) {
+    known.emplace_back(available.loops[i]->name);
+    if (known.back() == name) return kernels::use_loops(available.loops[i]);
+  }
+  throw ConfigError(str("--loops takes one of ", join(known), ", found '", name, "'"));
 }
 
 void warn_if_busy() {
@@ -69,11 +86,13 @@ void warn_if_busy() {
 
 int run(const Arguments& arguments) {
   if (!arguments.small) warn_if_busy();
+  if (!arguments.loops.empty()) use_loops(arguments.loops);
   bench::Sizes sizes = arguments.small ? bench::small_sizes() : bench::Sizes{};
   if (arguments.rounds) sizes.rounds = *arguments.rounds;
   bench::Program program(sizes, /*judge_memory=*/!arguments.small);
   program.register_lines(arguments.cores);
   benchmark::AddCustomContext("processor", processor_name());
+  benchmark::AddCustomContext("loops", kernels::best_loops()->name);
   benchmark::AddCustomContext("sizes",
                               arguments.small ? "small: times mean nothing" : "production");
   benchmark::RunSpecifiedBenchmarks();

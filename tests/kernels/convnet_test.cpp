@@ -215,10 +215,6 @@ TEST_CASE("fused features are the same bits on any thread and for any cut of the
 
 TEST_CASE("bf16 features stay close to the float32 ones, and their class means closer",
           "[kernels][convnet][mixed]") {
-  if (kernels::available_loops().count == 0) {
-    WARN("SKIPPED: no AVX2");
-    return;
-  }
   const at::NoGradGuard no_grad;
   const ConvNetCase c{{40, 3, 16, 16}, 64, {2, 1}};
   const Tensors parameters = convnet_parameters(c);

@@ -11,7 +11,7 @@
 
 namespace retort::testing {
 
-/// While it lives, the kernels run on these loops; nullptr: on none, as without AVX2.
+/// While it lives, the kernels run on these loops; nullptr: on none.
 class WithLoops {
  public:
   explicit WithLoops(const kernels::Loops* loops) { kernels::use_loops(loops); }
@@ -29,10 +29,10 @@ class WithThreads {
   WithThreads& operator=(const WithThreads&) = delete;
 };
 
-/// Runs `body` once per instruction set of the processor, counters at zero each time.
+/// Runs `body` once per instruction set of the processor, the portable one first, counters at zero
+/// each time.
 inline void for_each_instruction_set(const std::function<void()>& body) {
   const kernels::AvailableLoops available = kernels::available_loops();
-  if (available.count == 0) WARN("SKIPPED: no AVX2, only the fallback can be tested");
   for (int i = 0; i < available.count; ++i) {
     INFO("instruction set " << available.loops[i]->name);
     const WithLoops loops(available.loops[i]);

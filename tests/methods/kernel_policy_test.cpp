@@ -2,7 +2,6 @@
 
 #include <ATen/Context.h>
 
-#include "lib/kernels/loops/loops.h"
 #include "lib/kernels/policy.h"
 #include "tests/methods/small.h"
 #include "tests/support/catch.h"
@@ -50,18 +49,11 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-bool have_kernels() {
-  if (kernels::available_loops().count > 0) return true;
-  WARN("SKIPPED: no AVX2, our kernels do not run here");
-  return false;
-}
-
 }  // namespace
 
 // Later the first ReLU that falls on its other side sets two trajectories apart for good.
 TEST_CASE("10 iterations on our kernels end where the reference does, but by rounding",
           "[methods][kernels]") {
-  if (!have_kernels()) return;
   for (const std::string method : {"dm", "gm"}) {
     INFO(method);
     const Trajectory ten{method, "ConvNet-3-w32", "10", 5};
@@ -83,7 +75,6 @@ TEST_CASE("10 iterations on our kernels end where the reference does, but by rou
 // another order.
 TEST_CASE("100 iterations on our kernels stay as close to the reference as another summation order",
           "[.closeness]") {
-  if (!have_kernels()) return;
   for (const std::string method : {"dm", "gm"}) {
     std::vector<double> reordered;
     std::vector<double> ours;

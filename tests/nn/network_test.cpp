@@ -11,7 +11,6 @@
 
 #include "lib/core/error.h"
 #include "lib/kernels/convnet_forward.h"
-#include "lib/kernels/loops/loops.h"
 #include "lib/kernels/policy.h"
 #include "tests/support/catch.h"
 #include "tests/support/distribution.h"
@@ -313,9 +312,8 @@ TEST_CASE("gradients of a loss are counted by the path that computes them", "[nn
   };
   CHECK(count(kernels::Policy::Reference).gradient_fallback == 1);
   CHECK(count(kernels::Policy::Reference).gradient_fast == 0);
-  const std::int64_t fast = kernels::available_loops().count > 0 ? 1 : 0;
-  CHECK(count(kernels::Policy::Fast).gradient_fast == fast);
-  CHECK(count(kernels::Policy::Fast).gradient_fallback == 1 - fast);
+  CHECK(count(kernels::Policy::Fast).gradient_fast == 1);
+  CHECK(count(kernels::Policy::Fast).gradient_fallback == 0);
 }
 
 TEST_CASE("the fast kernels leave attention and BatchNorm as they are", "[nn]") {
@@ -333,7 +331,7 @@ TEST_CASE("the fast kernels leave attention and BatchNorm as they are", "[nn]") 
     kernels::reset_counters();
     const auto out = network->forward(state, x, {.mode = mode, .attention_power = power});
     const kernels::Counters counters = kernels::counters();
-    // False under the reference's policy, and on a processor without AVX2.
+    // False under the reference's policy.
     const std::int64_t fast =
         kernels::serves_convnet_features(x, state.parameters, {.depth = 2}) ? 1 : 0;
     CHECK(counters.attention_fast == (power > 0 ? fast : 0));
@@ -377,7 +375,7 @@ TEST_CASE("the fast kernels serve a ConvNet's loss gradients and their gradient 
     const Tensor x = images(3, shape).to(dtype).requires_grad_();
     kernels::reset_counters();
     Tensors result = network->loss_gradients(state, x, targets.to(dtype));
-    // False in float64, and on a processor without AVX2.
+    // False in float64.
     const bool served = kernels::serves_convnet_features(x, state.parameters, blocks);
     CHECK(kernels::counters().gradient_fast == (served ? 1 : 0));
     Tensor loss = at::zeros({}, dtype);

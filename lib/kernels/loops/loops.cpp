@@ -7,7 +7,7 @@ namespace {
 
 const Loops* best_of_processor() {
   const AvailableLoops available = available_loops();
-  return available.count > 0 ? available.loops[available.count - 1] : nullptr;
+  return available.loops[available.count - 1];
 }
 
 std::atomic<const Loops*>& chosen() {
@@ -18,7 +18,7 @@ std::atomic<const Loops*>& chosen() {
 }  // namespace
 
 AvailableLoops available_loops() {
-  AvailableLoops available{{nullptr, nullptr}, 0};
+  AvailableLoops available{{&loops_portable(), nullptr, nullptr}, 1};
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {

@@ -128,12 +128,14 @@ struct Loops {
                                     const float* shift, const float* slope, float* gz);
 };
 
+/// The same source for whatever the compiler takes for granted: on any processor.
+const Loops& loops_portable();
 #if defined(__x86_64__)
-const Loops& loops_avx2();
+const Loops& loops_avx2();  // with FMA
 const Loops& loops_avx512();
 #endif
 
-/// The best the processor runs, or what `use_loops` said; nullptr if it has not even AVX2 with FMA.
+/// The best the processor runs, or what `use_loops` said; nullptr: none, LibTorch computes.
 const Loops* best_loops();
 /// For tests, which run every instruction set the processor has, and none: nullptr. Not between a
 /// forward pass and its gradient.
@@ -142,7 +144,7 @@ void use_loops(const Loops* loops);
 void use_best_loops();
 /// All that the processor runs, worst first.
 struct AvailableLoops {
-  const Loops* loops[2];
+  const Loops* loops[3];
   int count;
 };
 AvailableLoops available_loops();

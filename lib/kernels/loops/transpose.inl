@@ -27,8 +27,10 @@ RETORT_INLINE void transpose_square(const float* in, Index in_stride, float* out
   for (int i = 0; i < kLanes; ++i) r[i] = load(in + i * in_stride);
   exchange<1>(r);
   exchange<2>(r);
+#if RETORT_LANES >= 8
   exchange<4>(r);
-#if RETORT_LANES == 16
+#endif
+#if RETORT_LANES >= 16
   exchange<8>(r);
 #endif
 #pragma GCC unroll 16
