@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "lib/kernels/convnet_group_norm.h"
+
 namespace retort::kernels {
 
 FixedStatistics fixed_statistics(std::span<const Tensor> buffers, double eps) {
@@ -50,6 +52,18 @@ Affine AttentionPlan::affine(const Block& block, const float* mean, const float*
   return {mean, scale, block.norm_bias.const_data_ptr<float>()};
 }
 
+void AttentionPlan::own_statistics(const Block& block, const float* map, float* mean,
+                                   float* rstd) const {
+  loops_.image_statistics(map, block.map, mean, rstd);
+  if (block.shares_statistics()) {
+    share_statistics(block, shape_.eps, mean, rstd);
+    return;
+  }
+  for (std::int64_t c = 0; c < block.map.channels; ++c) {
+    rstd[c] = 1 / std::sqrt(rstd[c] / float(block.map.pixels()) + float(shape_.eps));
+  }
+}
+
 void AttentionPlan::norm_relu_pool(std::size_t b, std::int64_t image, const float* map,
                                    SavedBlock* saved, float* out) const {
   const Block& block = blocks_[b];
@@ -63,10 +77,7 @@ void AttentionPlan::norm_relu_pool(std::size_t b, std::int64_t image, const floa
   } else {
     float* const own_mean = saved ? at_image(saved->mean, image) : scale + channels;
     float* const own_rstd = saved ? at_image(saved->rstd, image) : scale + 2 * channels;
-    loops_.image_statistics(map, block.map, own_mean, own_rstd);
-    for (std::int64_t c = 0; c < channels; ++c) {
-      own_rstd[c] = 1 / std::sqrt(own_rstd[c] / float(block.map.pixels()) + float(shape_.eps));
-    }
+    own_statistics(block, map, own_mean, own_rstd);
     mean = own_mean;
     rstd = own_rstd;
   }
@@ -93,6 +104,14 @@ void AttentionPlan::norm_gradient(std::size_t b, std::int64_t image, const Saved
   for (std::int64_t c = 0; c < channels; ++c) {
     sums[c] += sum_gd[c] * rstd[c];
     sums[channels + c] += sum_g[c];
+  }
+  if (block.shares_statistics()) {
+    share_gradient_sums(block, rstd, sum_g, sum_gd);
+    loops_.affine_relu_pool_group_gradient(map, block.map, known, power_, gout, gattention, sum_g,
+                                           sum_gd, gmap, sums + 2 * channels);
+    return;
+  }
+  for (std::int64_t c = 0; c < channels; ++c) {
     shift[c] = sum_g[c] * per_pixel;
     slope[c] = sum_gd[c] * rstd[c] * rstd[c] * per_pixel;
   }
@@ -101,9 +120,21 @@ void AttentionPlan::norm_gradient(std::size_t b, std::int64_t image, const Saved
 }
 
 Tensor AttentionPlan::bias_gradient(std::size_t b, const Tensor& sums) const {
-  if (!fixed_) return ConvNetPlan::bias_gradient(b, sums);
   const Block& block = blocks_[b];
-  return (sums[1] * fixed_->rstd[b] * block.norm_weight).narrow(0, 0, block.out_channels).clone();
+  if (!fixed_ && !block.shares_statistics()) return ConvNetPlan::bias_gradient(b, sums);
+  const Tensor gradient = fixed_ ? sums[1] * fixed_->rstd[b] * block.norm_weight : sums[2];
+  return gradient.narrow(0, 0, block.out_channels).clone();
+}
+
+std::unique_ptr<ConvNetPlan> own_statistics_plan(const Tensor& x, const Tensors& parameters,
+                                                 const ConvNetShape& shape) {
+  for (std::size_t b = 0; b < std::size_t(shape.depth); ++b) {
+    const std::int64_t channels = parameters[kPerBlock * b].size(0);
+    if (shape.groups_of(channels) < channels) {
+      return std::make_unique<AttentionPlan>(x, parameters, shape, /*power=*/0);
+    }
+  }
+  return std::make_unique<ConvNetPlan>(x, parameters, shape);
 }
 
 }  // namespace retort::kernels

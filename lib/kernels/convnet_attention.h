@@ -1,8 +1,9 @@
 #pragma once
-// ConvNets in cache-sized groups with attention sums, or with statistics that are given; not for
-// use outside this folder.
+// ConvNets in cache-sized groups with attention sums, or with statistics that channels share or
+// that are given; not for use outside this folder.
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <span>
 #include <utility>
@@ -24,8 +25,9 @@ struct FixedStatistics {
 /// @param buffers kBuffersPerBlock per block, which are copied
 FixedStatistics fixed_statistics(std::span<const Tensor> buffers, double eps);
 
-/// ConvNetPlan with two things more: the attention of every block, and norms whose statistics are
-/// given (BatchNorm in evaluation) instead of each image's own.
+/// ConvNetPlan with three things more: the attention of every block, norms whose statistics the
+/// channels of a group share (GroupNorm, by the shape), and norms whose statistics are given
+/// (BatchNorm in evaluation) instead of each image's own.
 class AttentionPlan : public ConvNetPlan {
  public:
   /// @param power 1, 2, 4, or 0 for no attention
@@ -52,6 +54,8 @@ class AttentionPlan : public ConvNetPlan {
   int power_;
 
  private:
+  /// Mean and 1/deviation of an image's own channels or groups.
+  void own_statistics(const Block& block, const float* map, float* mean, float* rstd) const;
   /// @param scale [channels], written
   Affine affine(const Block& block, const float* mean, const float* rstd, float* scale) const;
 
@@ -59,5 +63,9 @@ class AttentionPlan : public ConvNetPlan {
   Tensors attention_;
   Tensors gattention_;
 };
+
+/// For norms by each image's own statistics, without attention.
+std::unique_ptr<ConvNetPlan> own_statistics_plan(const Tensor& x, const Tensors& parameters,
+                                                 const ConvNetShape& shape);
 
 }  // namespace retort::kernels

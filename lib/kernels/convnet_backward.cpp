@@ -18,7 +18,7 @@ struct ConvNetPlan::Pass {
   Tensor ginput;           // undefined if not wanted
   Tensors adjoint;         // per block: weights for the data gradient; undefined if not needed
   Tensors weight;          // per block [ranges, transformed]; undefined if not wanted
-  Tensors norm;            // per block [ranges, 2, channels]
+  Tensors norm;            // per block [ranges, 2 or 3, channels]
   Tensor plain_weight;     // first block's, to recompute its map
 };
 
@@ -40,7 +40,8 @@ ConvNetPlan::Pass ConvNetPlan::start_pass(const WantedGradients& wanted) const {
   for (std::size_t b = pass.lowest; b < blocks_.size(); ++b) {
     const Block& block = blocks_[b];
     const bool direct = b == 0 && direct_;
-    pass.norm[b] = at::zeros({ranges, 2, block.map.channels}, options);
+    const std::int64_t sums = block.shares_statistics() ? 3 : 2;
+    pass.norm[b] = at::zeros({ranges, sums, block.map.channels}, options);
     if (wanted.parameters[4 * b]) {
       const std::int64_t rows =
           direct ? direct_->taps() : kWinogradPositions * padded_channels(block.in_channels);

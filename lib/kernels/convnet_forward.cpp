@@ -7,8 +7,9 @@
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 #include "lib/kernels/common.h"
+#include "lib/kernels/convnet_attention.h"
 #include "lib/kernels/convnet_mixed.h"
-#include "lib/kernels/convnet_plan.h"
+#include "lib/kernels/held.h"
 
 namespace retort::kernels {
 namespace {
@@ -18,31 +19,26 @@ using torch::autograd::variable_list;
 
 struct ConvNetFeatures : torch::autograd::Function<ConvNetFeatures> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x, at::TensorList parameters,
-                        std::int64_t depth, std::int64_t first_padding, double eps) {
-    const ConvNetShape shape{depth, first_padding, eps};
+                        const ConvNetShape& shape) {
     bool weights = false;
     for (std::size_t i = 0; i < parameters.size(); i += kPerBlock) {
       weights = weights || parameters[i].requires_grad();
     }
-    const ConvNetPlan plan(x.detach().contiguous(), contiguous(parameters), shape);
+    const auto plan = own_statistics_plan(x.detach().contiguous(), contiguous(parameters), shape);
     std::vector<SavedBlock> blocks;
-    const Tensor features = plan.forward(&blocks, weights);
+    const Tensor features = plan->forward(&blocks, weights);
     variable_list saved = {x};
     saved.insert(saved.end(), parameters.begin(), parameters.end());
     for (const SavedBlock& block : blocks) {
       saved.insert(saved.end(), {block.input, block.map, block.mean, block.rstd});
     }
     ctx->save_for_backward(std::move(saved));
-    ctx->saved_data["depth"] = depth;
-    ctx->saved_data["first_padding"] = first_padding;
-    ctx->saved_data["eps"] = eps;
+    hold(ctx, shape);
     return features;
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
-    const ConvNetShape shape{ctx->saved_data["depth"].toInt(),
-                             ctx->saved_data["first_padding"].toInt(),
-                             ctx->saved_data["eps"].toDouble()};
+    const auto& shape = held<ConvNetShape>(ctx);
     const std::size_t count = kPerBlock * std::size_t(shape.depth);
     const Tensor& gy = gradients[0];
     const variable_list saved = ctx->get_saved_variables();
@@ -57,7 +53,7 @@ struct ConvNetFeatures : torch::autograd::Function<ConvNetFeatures> {
     } else {
       result = fused_backward(ctx, shape, saved, gy);
     }
-    result.resize(count + 4);  // nothing for depth, padding and eps
+    result.resize(count + 2);  // nothing for the shape
     return result;
   }
 
@@ -77,8 +73,9 @@ struct ConvNetFeatures : torch::autograd::Function<ConvNetFeatures> {
       blocks.push_back({saved[i], saved[i + 1], saved[i + 2], saved[i + 3]});
     }
     const Tensors parameters(saved.begin() + 1, saved.begin() + std::ptrdiff_t(count) + 1);
-    const ConvNetPlan plan(saved[0].detach().contiguous(), contiguous(parameters), shape);
-    ConvNetGradients found = plan.backward(blocks, gy.contiguous(), wanted);
+    const auto plan =
+        own_statistics_plan(saved[0].detach().contiguous(), contiguous(parameters), shape);
+    ConvNetGradients found = plan->backward(blocks, gy.contiguous(), wanted);
     variable_list result = {std::move(found.input)};
     result.insert(result.end(), found.parameters.begin(), found.parameters.end());
     return result;
@@ -106,7 +103,8 @@ bool serves_convnet_features(const Tensor& x, std::span<const Tensor> parameters
   std::int64_t channels = x.size(1);
   std::int64_t height = x.size(2) + 2 * shape.first_padding - 2;
   std::int64_t width = x.size(3) + 2 * shape.first_padding - 2;
-  if (shape.first_padding < 0 || (channels > kMostDirectChannels && shape.first_padding != 1)) {
+  if (shape.norm_groups < 0 || shape.first_padding < 0 ||
+      (channels > kMostDirectChannels && shape.first_padding != 1)) {
     return false;
   }
   for (std::size_t b = 0; b < std::size_t(shape.depth); ++b) {
@@ -114,7 +112,7 @@ bool serves_convnet_features(const Tensor& x, std::span<const Tensor> parameters
     if (height < 2 || width < 2 || !p[0].defined() || p[0].dim() != 4) return false;
     const std::int64_t out = p[0].size(0);
     if (out < 1 || !matches(p[0], {out, channels, 3, 3}) || !matches(p[1], {out}) ||
-        !matches(p[2], {out}) || !matches(p[3], {out})) {
+        !matches(p[2], {out}) || !matches(p[3], {out}) || out % shape.groups_of(out) != 0) {
       return false;
     }
     channels = out;
@@ -138,8 +136,7 @@ Tensor convnet_features(const Tensor& x, std::span<const Tensor> all_parameters,
       (x.requires_grad() || std::any_of(parameters.begin(), parameters.end(),
                                         [](const Tensor& p) { return p.requires_grad(); }));
   if (record) {
-    return ConvNetFeatures::apply(x, at::TensorList(parameters), shape.depth, shape.first_padding,
-                                  shape.eps);
+    return ConvNetFeatures::apply(x, at::TensorList(parameters), shape);
   }
   const Tensor images = x.detach().contiguous();
   if (precision() == Precision::Mixed && processor_gains_by_mixed() &&
@@ -147,7 +144,7 @@ Tensor convnet_features(const Tensor& x, std::span<const Tensor> all_parameters,
     count(&Counters::convnet_mixed);
     return convnet_features_mixed(images, parameters, shape);
   }
-  return ConvNetPlan(images, contiguous(parameters), shape).forward(nullptr, false);
+  return own_statistics_plan(images, contiguous(parameters), shape)->forward(nullptr, false);
 }
 
 Tensor convnet_features_reference(const Tensor& x, std::span<const Tensor> parameters,
@@ -157,7 +154,7 @@ Tensor convnet_features_reference(const Tensor& x, std::span<const Tensor> param
   for (std::size_t b = 0; b < std::size_t(shape.depth); ++b) {
     const auto p = parameters.subspan(kPerBlock * b, kPerBlock);
     map = at::conv2d(map, p[0], p[1], 1, b == 0 ? shape.first_padding : 1);
-    map = at::group_norm(map, map.size(1), p[2], p[3], shape.eps);
+    map = at::group_norm(map, shape.groups_of(map.size(1)), p[2], p[3], shape.eps);
     map = at::avg_pool2d(at::relu(map), 2);
   }
   return map.flatten(1);

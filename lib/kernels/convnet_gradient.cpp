@@ -33,7 +33,7 @@ ConvNetRun run_of(const ConvNetShape& shape, std::span<const Tensor> buffers) {
 
 std::unique_ptr<ConvNetPlan> make_plan(const Tensor& x, const Tensors& blocks, const Call& call) {
   const Tensor images = x.detach().contiguous();
-  if (call.buffers.empty()) return std::make_unique<ConvNetPlan>(images, blocks, call.shape);
+  if (call.buffers.empty()) return own_statistics_plan(images, blocks, call.shape);
   return std::make_unique<AttentionPlan>(images, blocks, call.shape, /*power=*/0,
                                          fixed_statistics(call.buffers, call.shape.eps));
 }

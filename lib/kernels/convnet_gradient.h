@@ -26,8 +26,9 @@ bool serves_convnet_loss_gradients(const Tensor& x, std::span<const Tensor> para
 /// @param x           [N,C,H,W]
 /// @param targets     [N,K], dtype of x; rows need not sum to one
 /// @param parameters  4 per block, then the classifier's 2
-/// @param buffers     none: InstanceNorm; else running mean and variance [O] of every block, which
-///                    are read only: BatchNorm in evaluation
+/// @param buffers     none: InstanceNorm, or GroupNorm where the shape has groups; else running
+///                    mean and variance [O] of every block, which are read only: BatchNorm in
+///                    evaluation
 /// @return as many tensors, shaped like the parameters; under InstanceNorm a convolution's bias has
 /// gradient zero
 Tensors convnet_loss_gradients(const Tensor& x, const Tensor& targets,

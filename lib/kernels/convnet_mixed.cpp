@@ -44,6 +44,7 @@ Tensor norm_relu_pool(const Tensor& map, const Block& block, double eps) {
 }  // namespace
 
 bool serves_convnet_mixed(std::span<const Tensor> parameters, const ConvNetShape& shape) {
+  if (shape.norm_groups != 0) return false;
   for (std::int64_t b = 0; b < shape.depth; ++b) {
     if (parameters[std::size_t(4 * b)].size(0) % kChannelStep != 0) return false;
   }

@@ -17,7 +17,7 @@ namespace retort::kernels {
 Tensor convnet_features_mixed(const Tensor& x, std::span<const Tensor> parameters,
                               const ConvNetShape& shape);
 
-/// Whether every block's channels suit convnet_features_mixed.
+/// Whether every block's norm and channels suit convnet_features_mixed: InstanceNorm only.
 bool serves_convnet_mixed(std::span<const Tensor> parameters, const ConvNetShape& shape);
 
 }  // namespace retort::kernels

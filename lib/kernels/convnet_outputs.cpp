@@ -12,6 +12,7 @@
 #include "lib/kernels/common.h"
 #include "lib/kernels/convnet_attention.h"
 #include "lib/kernels/convnet_batch_norm.h"
+#include "lib/kernels/held.h"
 
 namespace retort::kernels {
 namespace {
@@ -101,22 +102,14 @@ struct ConvNetFunction : torch::autograd::Function<ConvNetFunction> {
     }
     ctx->save_for_backward(std::move(saved));
     ctx->set_materialize_grads(false);
-    ctx->saved_data["depth"] = call.run.shape.depth;
-    ctx->saved_data["first_padding"] = call.run.shape.first_padding;
-    ctx->saved_data["eps"] = call.run.shape.eps;
-    ctx->saved_data["norm"] = std::int64_t(call.run.norm);
-    ctx->saved_data["power"] = call.run.attention_power;
+    hold(ctx, call.run);
     c10::List<std::vector<std::int64_t>> shapes;
     for (const Tensor& output : outputs) shapes.push_back(output.sizes().vec());
     ctx->saved_data["shapes"] = std::move(shapes);
   }
 
   static Call saved_call(AutogradContext* ctx, const variable_list& saved) {
-    Call call;
-    call.run.shape = {ctx->saved_data["depth"].toInt(), ctx->saved_data["first_padding"].toInt(),
-                      ctx->saved_data["eps"].toDouble()};
-    call.run.norm = ConvNetNorm(ctx->saved_data["norm"].toInt());
-    call.run.attention_power = ctx->saved_data["power"].toDouble();
+    Call call{held<ConvNetRun>(ctx), {}};
     if (call.run.norm == ConvNetNorm::BatchEval) {
       const auto first = saved.begin() + 1 + std::ptrdiff_t(kPerBlock * call.depth());
       call.buffers.assign(first, first + std::ptrdiff_t(kBuffersPerBlock * call.depth()));
@@ -179,6 +172,10 @@ void expect_inputs(std::span<const Tensor> parameters, std::span<const Tensor> b
                           kPerBlock * depth, " parameters, ", needed,
                           " buffers and at least one block, found ", parameters.size(), " and ",
                           buffers.size()));
+  }
+  if (has_batch_norm(run) && run.shape.norm_groups != 0) {
+    throw ConfigError(
+        str("ConvNet outputs: BatchNorm has no groups of channels, found ", run.shape.norm_groups));
   }
 }
 
@@ -248,7 +245,7 @@ ConvNetOutputs convnet_outputs_reference(const Tensor& x, std::span<const Tensor
           buffers.empty() ? buffers : buffers.subspan(kBuffersPerBlock * b, kBuffersPerBlock);
       map = batch_norm(map, p, own, run);
     } else {
-      map = at::group_norm(map, map.size(1), p[2], p[3], run.shape.eps);
+      map = at::group_norm(map, run.shape.groups_of(map.size(1)), p[2], p[3], run.shape.eps);
     }
     map = at::relu(map);
     if (run.attention_power != 0) {

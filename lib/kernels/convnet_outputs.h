@@ -1,6 +1,6 @@
 #pragma once
-// A whole ConvNet with ReLU and average pooling, with InstanceNorm or BatchNorm, from images to
-// features and to the attention of every block.
+// A whole ConvNet with ReLU and average pooling, with InstanceNorm, GroupNorm or BatchNorm, from
+// images to features and to the attention of every block.
 
 #include <span>
 
@@ -10,7 +10,7 @@
 namespace retort::kernels {
 
 enum class ConvNetNorm {
-  Instance,
+  Instance,    ///< by each image's own; also GroupNorm, where the shape has groups
   BatchTrain,  ///< by the batch's statistics, and the running ones move towards them
   BatchEval,   ///< by the running statistics
 };
@@ -32,14 +32,15 @@ struct ConvNetOutputs {
 bool serves_convnet_outputs(const Tensor& x, std::span<const Tensor> parameters,
                             std::span<const Tensor> buffers, const ConvNetRun& run);
 
-/// Goes to the reference where the fast path does not serve. InstanceNorm and BatchNorm in
-/// evaluation go block by block through images that stay in cache, and no map leaves a block
+/// Goes to the reference where the fast path does not serve. InstanceNorm, GroupNorm and BatchNorm
+/// in evaluation go block by block through images that stay in cache, and no map leaves a block
 /// unless a gradient will need it; BatchNorm in training goes layer by layer. Differentiable in x
 /// and every parameter, once; under create_graph the gradient is the reference's.
 /// In training the results have the same bits on any number of threads.
 /// @param x           [N,C,H,W]
 /// @param parameters  as for convnet_features
 /// @param buffers     BatchNorm only: running mean and variance [O] of every block
+/// @throws ConfigError for BatchNorm with groups
 ConvNetOutputs convnet_outputs(const Tensor& x, std::span<const Tensor> parameters,
                                std::span<const Tensor> buffers, const ConvNetRun& run);
 

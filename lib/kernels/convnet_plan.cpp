@@ -28,6 +28,7 @@ ConvNetPlan::ConvNetPlan(const Tensor& x, const Tensors& parameters, const ConvN
     const std::int64_t grow = b == 0 ? 2 * shape.first_padding - 2 : 0;
     block.map = {1, in.height + grow, in.width + grow, channels};
     block.out = {1, block.map.height / 2, block.map.width / 2, channels};
+    block.norm_group = block.out_channels / shape.groups_of(block.out_channels);
     block.bias = padded_vector(p[1], channels);
     block.norm_weight = padded_vector(p[2], channels);
     block.norm_bias = padded_vector(p[3], channels);

@@ -33,6 +33,7 @@ struct ConvNetGradients {
   Tensors parameters;  ///< 4 per block; undefined where not wanted
 };
 
+/// InstanceNorm; what derives from it takes other norms.
 class ConvNetPlan {
  public:
   struct Block {
@@ -42,7 +43,9 @@ class ConvNetPlan {
     MapShape out;                         // after pooling
     Tensor bias, norm_weight, norm_bias;  // padded
     std::int64_t step = 1;                // images per convolution call: fills the tile blocks
+    std::int64_t norm_group = 1;          // channels that share the norm's statistics
 
+    bool shares_statistics() const { return norm_group > 1; }
     MapShape in() const { return {1, map.height, map.width, padded_channels(in_channels)}; }
   };
 
@@ -96,11 +99,12 @@ class ConvNetPlan {
   void backward_block(std::size_t block, std::int64_t first, std::int64_t count,
                       const SavedBlock& saved, const float* gout, Pass& pass, std::int64_t range,
                       float* gin) const;
-  /// @param sums [2][channels]: gradients of the norm's weight and bias, added to
+  /// @param sums [2][channels]: gradients of the norm's weight and bias, added to; where the norm's
+  /// statistics are shared [3][channels], the last of the convolution's bias
   virtual void norm_gradient(std::size_t block, std::int64_t image, const SavedBlock& saved,
                              const float* map, const float* gout, float* gmap, float* sums) const;
-  /// Of the convolution: zero, since the norm takes the mean out.  @param sums as above, of all
-  /// images
+  /// Of the convolution: zero, since the norm takes every channel's mean out.  @param sums as
+  /// above, of all images
   virtual Tensor bias_gradient(std::size_t block, const Tensor& sums) const;
   /// A weight gradient as the loops sum it up, to [O,I,3,3].
   Tensor finished_weight(std::size_t block, const Tensor& sums) const;

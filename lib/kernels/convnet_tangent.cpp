@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lib/kernels/common.h"
+#include "lib/kernels/convnet_group_norm.h"
 
 namespace retort::kernels {
 namespace {
@@ -39,8 +40,8 @@ ConvNetTangent::ConvNetTangent(const ConvNetPlan& plan, const std::vector<SavedB
                          {},
                          {},
                          {}};
-    tangent.mean = at::empty({x.size(0), channels}, options);
-    tangent.rstd = at::empty({x.size(0), channels}, options);
+    tangent.mean = at::zeros({x.size(0), channels}, options);
+    tangent.rstd = at::zeros({x.size(0), channels}, options);
     if (b == 0 && plan.first_is_direct()) {
       first_.emplace(loops_, block.in_channels, x.size(2), x.size(3), plan.first_padding(),
                      2 * channels);
@@ -100,7 +101,7 @@ NormTangent ConvNetTangent::norm_input(std::size_t b, std::int64_t image) const 
                  .tbias = data(tangent.norm_bias),
                  .mean = at_image(saved_[b].mean, image),
                  .rstd = at_image(saved_[b].rstd, image),
-                 .fixed = plan_.has_fixed_statistics()};
+                 .given = plan_.has_fixed_statistics() || block.shares_statistics()};
   if (direct(b)) {
     in.z = direct_map(image);
     in.tz = in.z + channels;
@@ -170,10 +171,34 @@ void ConvNetTangent::forward_block(std::size_t b, std::int64_t first, std::int64
         scratch(Slot::Convolve, loops_.convolve_scratch(shape.channels, block.map.channels)));
   }
   for (std::int64_t i = 0; i < count; ++i) {
-    loops_.norm_relu_pool_tangent(norm_input(b, first + i), out + i * 2 * block.out.image_size(),
-                                  at_image(blocks_[b].mean, first + i),
-                                  at_image(blocks_[b].rstd, first + i));
+    const NormTangent norm = norm_input(b, first + i);
+    float* const tmean = at_image(blocks_[b].mean, first + i);
+    float* const trstd = at_image(blocks_[b].rstd, first + i);
+    if (block.shares_statistics()) {
+      loops_.norm_tangent_statistics(norm, tmean, trstd);
+      share_means(block, tmean);
+      share_means(block, trstd);
+    }
+    loops_.norm_relu_pool_tangent(norm, out + i * 2 * block.out.image_size(), tmean, trstd);
   }
+}
+
+// What Loops::norm_relu_pool_gradient_tangent takes where the statistics' part in it is given.
+const float* ConvNetTangent::gradient_means(std::size_t b, std::int64_t image,
+                                            const NormTangent& norm, const float* gy,
+                                            const float* tgy) const {
+  if (!norm.given) return nullptr;
+  const ConvNetPlan::Block& block = plan_.blocks()[b];
+  const std::int64_t channels = block.map.channels;
+  float* const means = scratch(Slot::Statistics, kTangentMeans * channels);
+  if (!block.shares_statistics()) {
+    std::fill_n(means, kTangentMeans * channels, 0.0F);
+    return means;
+  }
+  loops_.norm_gradient_tangent_means(norm, at_image(blocks_[b].mean, image),
+                                     at_image(blocks_[b].rstd, image), gy, tgy, means);
+  for (std::int64_t k = 0; k < kTangentMeans; ++k) share_means(block, means + k * channels);
+  return means;
 }
 
 Tensor ConvNetTangent::backward(const Tensor& tgy) const {
@@ -211,10 +236,12 @@ void ConvNetTangent::backward_group(std::int64_t first, std::int64_t count, cons
       const std::int64_t images = std::min(step, count - i);
       for (std::int64_t k = 0; k < images; ++k) {
         const std::int64_t image = first + i + k;
+        const NormTangent norm = norm_input(b, image);
+        const float* const gout = at_image(saved_[b].gout, image);
+        const float* const tangent = tgout + (i + k) * block.out.image_size();
         loops_.norm_relu_pool_gradient_tangent(
-            norm_input(b, image), at_image(blocks_[b].mean, image),
-            at_image(blocks_[b].rstd, image), at_image(saved_[b].gout, image),
-            tgout + (i + k) * block.out.image_size(), gmap + k * 2 * block.map.image_size());
+            norm, at_image(blocks_[b].mean, image), at_image(blocks_[b].rstd, image), gout, tangent,
+            gradient_means(b, image, norm, gout, tangent), gmap + k * 2 * block.map.image_size());
       }
       if (direct(b)) {
         first_->input_gradient(gmap, data(first_adjoint_), at_image(result, first + i));

@@ -47,6 +47,8 @@ class ConvNetTangent {
                      const Tensor& features) const;
   void forward_block(std::size_t block, std::int64_t first, std::int64_t count, const float* in,
                      const Tensor& weight, float* out) const;
+  const float* gradient_means(std::size_t block, std::int64_t image, const NormTangent& norm,
+                              const float* gy, const float* tgy) const;
   void backward_group(std::int64_t first, std::int64_t count, const Tensors& adjoints,
                       const Tensor& tgy, const Tensor& result) const;
 

@@ -18,7 +18,8 @@ struct ConvNetCase {
 };
 
 inline std::ostream& operator<<(std::ostream& out, const ConvNetCase& c) {
-  return out << at::IntArrayRef(c.image) << " width " << c.width << " depth " << c.shape.depth;
+  return out << at::IntArrayRef(c.image) << " width " << c.width << " depth " << c.shape.depth
+             << " groups " << c.shape.norm_groups;
 }
 
 /// Odd and even sides and channel counts, and the sizes of production. In float64 no ReLU of these
@@ -46,16 +47,44 @@ inline const std::vector<ConvNetCase>& convnet_cases() {
 inline const ConvNetCase kOddBatch{{25, 3, 32, 32}, 128, {3, 1}};
 inline const ConvNetCase kNarrowOddBatch{{25, 3, 16, 16}, 32, {3, 1}};
 
+/// The same with GroupNorm.
+inline ConvNetCase with_groups(ConvNetCase c, std::int64_t groups) {
+  c.shape.norm_groups = groups;
+  return c;
+}
+
+/// With GroupNorm as a network would have it: in four groups, or in one where four do not divide.
+inline ConvNetCase with_groups(const ConvNetCase& c) {
+  return with_groups(c, c.width % 4 == 0 ? 4 : 1);
+}
+
+/// The case under GroupNorm from one group to one per channel; one of production's size as a
+/// network would have it.
+inline std::vector<ConvNetCase> under_group_norm(const ConvNetCase& c) {
+  if (c.width == 128) return {with_groups(c)};
+  std::vector<ConvNetCase> all;
+  for (const std::int64_t groups : {std::int64_t{1}, std::int64_t{2}, std::int64_t{4}, c.width}) {
+    if (c.width % groups == 0) all.push_back(with_groups(c, groups));
+  }
+  return all;
+}
+
+/// Whether the norm takes the mean out of every channel: a bias before it then has no influence.
+inline bool takes_channel_means(const kernels::ConvNetShape& shape, std::int64_t channels) {
+  return shape.groups_of(channels) == channels;
+}
+
 /// Pixels of the map that a block normalises; with block = depth, of a channel of the features.
 inline std::int64_t map_pixels(const ConvNetCase& c, std::int64_t block) {
   const std::int64_t grow = 2 * c.shape.first_padding - 2;
   return ((c.image[2] + grow) >> block) * ((c.image[3] + grow) >> block);
 }
 
-/// Whether the last instance norm has four values, among which differences cancel: it amplifies
+/// Whether the last norm has at most four values, among which differences cancel: it amplifies
 /// rounding.
 inline bool ends_in_norm_of_four(const ConvNetCase& c) {
-  return map_pixels(c, c.shape.depth - 1) <= 4;
+  const std::int64_t channels = c.width / c.shape.groups_of(c.width);
+  return map_pixels(c, c.shape.depth - 1) * channels <= 4;
 }
 
 /// Leaves: four per block, as convnet_features takes them.

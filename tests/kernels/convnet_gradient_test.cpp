@@ -14,12 +14,21 @@ using kernels::convnet_loss_gradients_reference;
 
 namespace {
 
-enum class Statistics { Own, Given };  // InstanceNorm; BatchNorm in evaluation
+enum class Statistics { Own, Given };  // InstanceNorm or GroupNorm; BatchNorm in evaluation
 
-constexpr Statistics kStatistics[] = {Statistics::Own, Statistics::Given};
+/// A case and the norm it has.
+struct Setting {
+  ConvNetCase c;
+  Statistics statistics = Statistics::Own;
+};
 
-const char* name_of(Statistics statistics) {
-  return statistics == Statistics::Own ? "instance norm" : "batch norm";
+std::ostream& operator<<(std::ostream& out, const Setting& s) {
+  return out << s.c << (s.statistics == Statistics::Own ? "" : ", batch norm");
+}
+
+/// Under every norm once.
+std::vector<Setting> under_norms(const ConvNetCase& c) {
+  return {{c}, {with_groups(c)}, {c, Statistics::Given}};
 }
 
 /// Running mean and variance of every block, far from the 0 and 1 they start from; or none.
@@ -53,15 +62,16 @@ struct Problem {
   };
 
   kernels::ConvNetShape shape;
-  Statistics statistics;
+  bool biases_hidden;  // of the convolutions, whose means the norm takes out
   Tensors parameters, buffers, directions;
   Tensor x, targets;
 
-  explicit Problem(const ConvNetCase& c, Statistics of = Statistics::Own)
+  explicit Problem(const Setting& s) : Problem(s.c, s.statistics) {}
+  explicit Problem(const ConvNetCase& c, Statistics statistics = Statistics::Own)
       : shape(c.shape),
-        statistics(of),
+        biases_hidden(statistics == Statistics::Own && takes_channel_means(c.shape, c.width)),
         parameters(parameters_with_classifier(c)),
-        buffers(make_buffers(c, of)),
+        buffers(make_buffers(c, statistics)),
         directions(make_directions(parameters)),
         x(normal("x", c.image)),
         targets(make_targets(c)) {}
@@ -88,14 +98,12 @@ struct Problem {
   }
 };
 
-void check_orders(const Problem::Orders& found, const Problem::Orders& wanted,
-                  Statistics statistics) {
+void check_orders(const Problem& p, const Problem::Orders& found, const Problem::Orders& wanted) {
   REQUIRE(found.first.size() == wanted.first.size());
   for (std::size_t i = 0; i < found.first.size(); ++i) {
     INFO("gradient " << i);
     REQUIRE(found.first[i].sizes() == wanted.first[i].sizes());
-    // The bias of a convolution whose mean the norm takes out.
-    if (statistics == Statistics::Own && i % 4 == 1 && i < found.first.size() - 2) {
+    if (p.biases_hidden && i % 4 == 1 && i < found.first.size() - 2) {
       CHECK(found.first[i].abs().max().item<float>() == 0);
     } else {
       CHECK(distance(found.first[i], wanted.first[i]) < 1e-5);
@@ -107,23 +115,32 @@ void check_orders(const Problem::Orders& found, const Problem::Orders& wanted,
   }
 }
 
+void check_against_float64(const Setting& s) {
+  if (s.statistics == Statistics::Own && ends_in_norm_of_four(s.c)) return;  // a test of its own
+  INFO(s);
+  const Problem p(s);
+  const Problem::Orders wanted = p.reference();
+  for_each_instruction_set([&] {
+    check_orders(p, p.fast(), wanted);
+    CHECK(kernels::counters().gradient_fast == 1);
+    CHECK(kernels::counters().gradient_fallback == 0);
+    CHECK(kernels::counters().second_order == 0);
+  });
+}
+
 }  // namespace
 
 TEST_CASE("fused loss gradients and their own gradient equal the float64 reference",
           "[kernels][convnet][second-order]") {
-  for (const Statistics statistics : kStatistics) {
-    for (const ConvNetCase& c : convnet_cases()) {
-      if (statistics == Statistics::Own && ends_in_norm_of_four(c)) continue;  // the next test's
-      INFO(c << ", " << name_of(statistics));
-      const Problem p(c, statistics);
-      const Problem::Orders wanted = p.reference();
-      for_each_instruction_set([&] {
-        check_orders(p.fast(), wanted, statistics);
-        CHECK(kernels::counters().gradient_fast == 1);
-        CHECK(kernels::counters().gradient_fallback == 0);
-        CHECK(kernels::counters().second_order == 0);
-      });
-    }
+  for (const ConvNetCase& c : convnet_cases()) {
+    for (const Setting& s : {Setting{c}, Setting{c, Statistics::Given}}) check_against_float64(s);
+  }
+}
+
+TEST_CASE("fused loss gradients and their own gradient under GroupNorm equal the float64 reference",
+          "[kernels][convnet][second-order][group-norm]") {
+  for (const ConvNetCase& c : convnet_cases()) {
+    for (const ConvNetCase& grouped : under_group_norm(c)) check_against_float64({grouped});
   }
 }
 
@@ -150,17 +167,19 @@ TEST_CASE("the reference of loss gradients agrees with finite differences to sec
     for (const Tensor& g : tensors) flat.push_back(g.reshape(-1));
     return at::cat(flat);
   };
-  for (const Statistics statistics : kStatistics) {
-    INFO(name_of(statistics));
-    const Tensors buffers = to_double(make_buffers(c, statistics));
+  std::vector<Setting> settings = under_norms(c);
+  settings.push_back({with_groups(c, 2)});
+  for (const Setting& s : settings) {
+    INFO(s);
+    const Tensors buffers = to_double(make_buffers(s.c, s.statistics));
     const auto of_images = [&](const Tensor& in) {
-      return joined(convnet_loss_gradients_reference(in, t, p, c.shape, buffers));
+      return joined(convnet_loss_gradients_reference(in, t, p, s.c.shape, buffers));
     };
     CHECK(direction_error(of_images, x) < 1e-6);
     CHECK(second_direction_error(of_images, x) < 1e-6);
     CHECK(direction_error(
               [&](const Tensor& in) {
-                return joined(convnet_loss_gradients_reference(x, in, p, c.shape, buffers));
+                return joined(convnet_loss_gradients_reference(x, in, p, s.c.shape, buffers));
               },
               t) < 1e-6);
   }
@@ -190,14 +209,14 @@ TEST_CASE("loss gradients keep the running statistics, and their own gradient th
 
 TEST_CASE("loss gradients do not depend on the number of threads but by rounding",
           "[kernels][convnet][second-order]") {
-  for (const Statistics statistics : kStatistics) {
-    INFO(name_of(statistics));
-    const Problem p(kNarrowOddBatch, statistics);
+  for (const Setting& s : under_norms(kNarrowOddBatch)) {
+    INFO(s);
+    const Problem p(s);
     const Problem::Orders wanted = p.reference();
     const Problem::Orders here = p.fast();
     CHECK(at::equal(p.fast().second[0], here.second[0]));
     const auto check = [&](const Problem::Orders& there) {
-      check_orders(there, wanted, statistics);
+      check_orders(p, there, wanted);
       for (std::size_t i = 0; i < 2; ++i) CHECK(distance(there.second[i], here.second[i]) < 1e-6);
     };
     // Tasks are what gradient matching runs its classes in: the same bits in any.
@@ -268,13 +287,15 @@ TEST_CASE("loss gradients of the fast path can be differentiated twice, by the r
   const Tensor x = leaf(normal("x", c.image));
   const Tensor xd = leaf(x.to(at::kDouble));
   const Tensor t = make_targets(c);
-  for (const Statistics statistics : kStatistics) {
-    INFO(name_of(statistics));
-    const Tensors buffers = make_buffers(c, statistics);
+  std::vector<Setting> settings = under_norms(c);
+  settings.push_back({with_groups(c, 2)});
+  for (const Setting& s : settings) {
+    INFO(s);
+    const Tensors buffers = make_buffers(s.c, s.statistics);
     kernels::reset_counters();
-    const Tensor found = second(x, convnet_loss_gradients(x, t, p, c.shape, buffers));
+    const Tensor found = second(x, convnet_loss_gradients(x, t, p, s.c.shape, buffers));
     const Tensor wanted =
-        second(xd, convnet_loss_gradients_reference(xd, t.to(at::kDouble), to_double(p), c.shape,
+        second(xd, convnet_loss_gradients_reference(xd, t.to(at::kDouble), to_double(p), s.c.shape,
                                                     to_double(buffers)));
     CHECK(kernels::counters().second_order == 1);
     CHECK(distance(found, wanted) < 1e-5);

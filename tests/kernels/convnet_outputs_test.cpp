@@ -13,19 +13,30 @@ using namespace retort;
 using namespace retort::testing;
 using kernels::convnet_outputs;
 using kernels::convnet_outputs_reference;
-using kernels::ConvNetNorm;
 using kernels::ConvNetOutputs;
 using kernels::ConvNetRun;
 
 namespace {
 
-constexpr ConvNetNorm kNorms[] = {ConvNetNorm::Instance, ConvNetNorm::BatchTrain,
-                                  ConvNetNorm::BatchEval};
+enum class Norm { Instance, Group, BatchTrain, BatchEval };
+
+constexpr Norm kNorms[] = {Norm::Instance, Norm::Group, Norm::BatchTrain, Norm::BatchEval};
+
+ConvNetRun run_of(const ConvNetCase& c, Norm norm, double power) {
+  return {.shape = (norm == Norm::Group ? with_groups(c) : c).shape,
+          .norm = norm == Norm::BatchTrain  ? kernels::ConvNetNorm::BatchTrain
+                  : norm == Norm::BatchEval ? kernels::ConvNetNorm::BatchEval
+                                            : kernels::ConvNetNorm::Instance,
+          .attention_power = power};
+}
+
+bool has_batch_norm(const ConvNetRun& run) { return run.norm != kernels::ConvNetNorm::Instance; }
 
 std::string name_of(const ConvNetRun& run) {
-  const char* const norm = run.norm == ConvNetNorm::Instance     ? "instance"
-                           : run.norm == ConvNetNorm::BatchTrain ? "training"
-                                                                 : "evaluation";
+  const char* const norm = run.norm == kernels::ConvNetNorm::BatchTrain  ? "training"
+                           : run.norm == kernels::ConvNetNorm::BatchEval ? "evaluation"
+                           : run.shape.norm_groups > 0                   ? "groups"
+                                                                         : "instance";
   return std::string(norm) + ", power " + std::to_string(int(run.attention_power));
 }
 
@@ -58,15 +69,18 @@ Tensors cotangents(const Tensors& outputs) {
 /// One case under one norm and power, in both arithmetics.
 struct Problem {
   ConvNetRun run;
+  bool biases_hidden;  // of the convolutions, whose means the norm takes out
   Tensors parameters;
   Tensor x;
   Tensors buffers;
 
-  Problem(const ConvNetCase& c, ConvNetNorm norm, double power)
-      : run{.shape = c.shape, .norm = norm, .attention_power = power},
+  Problem(const ConvNetCase& c, Norm norm, double power)
+      : run(run_of(c, norm, power)),
+        biases_hidden(norm == Norm::BatchTrain ||
+                      (norm != Norm::BatchEval && takes_channel_means(run.shape, c.width))),
         parameters(convnet_parameters(c)),
         x(leaf(normal("x", c.image))),
-        buffers(norm == ConvNetNorm::Instance ? Tensors() : convnet_buffers(c)) {}
+        buffers(has_batch_norm(run) ? convnet_buffers(c) : Tensors()) {}
 
   ConvNetOutputs fast() const { return convnet_outputs(x, parameters, buffers, run); }
 };
@@ -104,8 +118,7 @@ void check_outcome(const Problem& p, const Outcome& found, const Outcome& wanted
   for (std::size_t i = 0; i < found.gradients.size(); ++i) {
     INFO("gradient " << i);
     REQUIRE(found.gradients[i].sizes() == wanted.gradients[i].sizes());
-    // The bias of a convolution whose mean the norm takes out.
-    if (i % 4 == 2 && p.run.norm != ConvNetNorm::BatchEval) {
+    if (i % 4 == 2 && p.biases_hidden) {
       CHECK(found.gradients[i].abs().max().item<float>() == 0);
       CHECK(wanted.gradients[i].abs().max().item<double>() < 1e-9);
     } else {
@@ -124,8 +137,10 @@ void check_against_float64(const Problem& p, double gradient_tolerance) {
     for (std::size_t i = 0; i < plain.size(); ++i) CHECK(at::equal(plain[i], found.outputs[i]));
     CHECK(kernels::counters().attention_fast == (p.run.attention_power > 0 ? 2 : 0));
     CHECK(kernels::counters().attention_fallback == 0);
-    CHECK(kernels::counters().batch_norm_fast == (p.run.norm != ConvNetNorm::Instance ? 2 : 0));
+    CHECK(kernels::counters().batch_norm_fast == (has_batch_norm(p.run) ? 2 : 0));
     CHECK(kernels::counters().batch_norm_fallback == 0);
+    const bool plain_features = p.run.attention_power == 0 && !has_batch_norm(p.run);
+    CHECK(kernels::counters().convnet_fast == (plain_features ? 2 : 0));
     CHECK(kernels::counters().second_order == 0);
   });
 }
@@ -135,17 +150,17 @@ void check_against_float64(const Problem& p, double gradient_tolerance) {
 TEST_CASE("a ConvNet's features, attention and gradients equal the float64 reference",
           "[kernels][outputs]") {
   for (const ConvNetCase& each : convnet_cases()) {
-    for (const ConvNetNorm norm : kNorms) {
+    for (const Norm norm : kNorms) {
       const bool large = each.width == 128;
       ConvNetCase c = each;
       // Training goes layer by layer and has no groups to cross; of the millions of activations of
       // more images one is at the ReLU's kink to the last digits, which costs all gradients 4e-3.
-      if (large && norm == ConvNetNorm::BatchTrain) {
+      if (large && norm == Norm::BatchTrain) {
         c.image[0] = std::min<std::int64_t>(c.image[0], 2);
       }
       INFO(c);
       // Measured 1.3e-5 behind a norm of four values, else at most 7e-6.
-      const bool amplified = norm == ConvNetNorm::Instance && ends_in_norm_of_four(c);
+      const bool amplified = norm == Norm::Instance && ends_in_norm_of_four(c);
       for (const double power : {0, 1, 2, 4}) {
         if (large && power != 1) continue;
         const Problem p(c, norm, power);
@@ -159,7 +174,7 @@ TEST_CASE("a ConvNet's features, attention and gradients equal the float64 refer
 TEST_CASE("the reference of a ConvNet's outputs agrees with finite differences",
           "[kernels][outputs]") {
   const ConvNetCase c{{3, 1, 6, 5}, 4, {2, 2}};
-  for (const ConvNetNorm norm : kNorms) {
+  for (const Norm norm : kNorms) {
     const Problem p(c, norm, 2);
     INFO(name_of(p.run));
     const Tensors d = in_double(p.parameters);
@@ -172,7 +187,7 @@ TEST_CASE("the reference of a ConvNet's outputs agrees with finite differences",
     };
     CHECK(direction_error([&](const Tensor& v) { return outputs(v, d); }, x) < 1e-6);
     for (std::size_t i = 0; i < d.size(); ++i) {
-      if (i % 4 == 1 && norm != ConvNetNorm::BatchEval) continue;  // zero
+      if (i % 4 == 1 && p.biases_hidden) continue;  // zero
       INFO("parameter " << i);
       const auto of_parameter = [&](const Tensor& v) {
         Tensors q = d;
@@ -197,7 +212,7 @@ TEST_CASE("attention is the sum over channels of the activation's power", "[kern
 TEST_CASE("asking for attention leaves a ConvNet's features as they are", "[kernels][outputs]") {
   for_each_instruction_set([] {
     const at::NoGradGuard no_grad;
-    for (const ConvNetNorm norm : kNorms) {
+    for (const Norm norm : kNorms) {
       const Problem without(kSmall, norm, 0);
       INFO(name_of(without.run));
       const Tensor features = without.fast().features;
@@ -211,7 +226,7 @@ TEST_CASE("asking for attention leaves a ConvNet's features as they are", "[kern
 TEST_CASE("training-mode BatchNorm moves the running statistics as LibTorch does, once a forward",
           "[kernels][outputs]") {
   for_each_instruction_set([] {
-    const Problem p(kSmall, ConvNetNorm::BatchTrain, 1);
+    const Problem p(kSmall, Norm::BatchTrain, 1);
     const Tensors expected = copies(p.buffers, at::kDouble);
     convnet_outputs_reference(p.x.to(at::kDouble), in_double(p.parameters), expected, p.run);
     const ConvNetOutputs outputs = p.fast();
@@ -230,7 +245,7 @@ TEST_CASE("training-mode BatchNorm moves the running statistics as LibTorch does
 TEST_CASE("BatchNorm in evaluation keeps the running statistics, and its gradient those it saw",
           "[kernels][outputs]") {
   for_each_instruction_set([] {
-    const Problem p(kSmall, ConvNetNorm::BatchEval, 1);
+    const Problem p(kSmall, Norm::BatchEval, 1);
     const Tensors before = copies(p.buffers);
     const Tensor gy = normal("gy", {3, 20 * 2 * 2});
     const auto gradient = [&](bool disturb) {
@@ -249,7 +264,7 @@ TEST_CASE("BatchNorm in evaluation keeps the running statistics, and its gradien
 TEST_CASE("gradients of single outputs, and of single inputs, are those of all at once",
           "[kernels][outputs]") {
   for_each_instruction_set([] {
-    for (const ConvNetNorm norm : kNorms) {
+    for (const Norm norm : kNorms) {
       const Problem p(convnet_cases()[0], norm, 2);
       INFO(name_of(p.run));
       const Tensors outputs = all_outputs(p.fast());
@@ -286,7 +301,7 @@ TEST_CASE("gradients of single outputs, and of single inputs, are those of all a
 
 TEST_CASE("a ConvNet's outputs accept strided images and summed cotangents", "[kernels][outputs]") {
   for_each_instruction_set([] {
-    for (const ConvNetNorm norm : kNorms) {
+    for (const Norm norm : kNorms) {
       const Problem p(convnet_cases()[1], norm, 1);
       INFO(name_of(p.run));
       const auto loss = [](const ConvNetOutputs& o) {
@@ -303,7 +318,7 @@ TEST_CASE("a ConvNet's outputs accept strided images and summed cotangents", "[k
 }
 
 TEST_CASE("second order through a ConvNet's outputs is the reference's", "[kernels][outputs]") {
-  for (const ConvNetNorm norm : kNorms) {
+  for (const Norm norm : kNorms) {
     const Problem p({{2, 1, 6, 6}, 16, {2, 2}}, norm, 2);
     INFO(name_of(p.run));
     const auto second = [&](const auto& function, const Tensor& x, const Tensors& parameters) {
@@ -331,7 +346,7 @@ TEST_CASE("what the fused outputs do not serve goes to the reference and is coun
           "[kernels][outputs]") {
   kernels::reset_counters();
   const at::NoGradGuard no_grad;
-  const Problem p(convnet_cases()[1], ConvNetNorm::BatchEval, 1);
+  const Problem p(convnet_cases()[1], Norm::BatchEval, 1);
   const Tensor expected =
       convnet_outputs_reference(p.x, p.parameters, p.buffers, p.run).attention[0];
   kernels::set_policy(kernels::Policy::Reference);
@@ -353,23 +368,30 @@ TEST_CASE("what the fused outputs do not serve goes to the reference and is coun
   CHECK(!kernels::serves_convnet_outputs(p.x, p.parameters, wide, p.run));
   CHECK_THROWS_WITH_TEXT(convnet_outputs(p.x, p.parameters, {}, p.run), ConfigError,
                          "a depth of 3 needs 12 parameters, 6 buffers");
+  ConvNetRun grouped = p.run;
+  grouped.shape.norm_groups = 4;
+  CHECK_THROWS_WITH_TEXT(convnet_outputs(p.x, p.parameters, p.buffers, grouped), ConfigError,
+                         "BatchNorm has no groups of channels, found 4");
 }
 
-TEST_CASE("InstanceNorm without attention goes the way of the plain features",
+TEST_CASE("InstanceNorm and GroupNorm without attention go the way of the plain features",
           "[kernels][outputs]") {
-  kernels::reset_counters();
   const at::NoGradGuard no_grad;
-  const Problem p(convnet_cases()[1], ConvNetNorm::Instance, 0);
-  CHECK(at::equal(p.fast().features, kernels::convnet_features(p.x, p.parameters, p.run.shape)));
-  CHECK(kernels::counters().convnet_fast + kernels::counters().convnet_fallback == 2);
-  CHECK(kernels::counters().attention_fast + kernels::counters().attention_fallback == 0);
+  for (const Norm norm : {Norm::Instance, Norm::Group}) {
+    kernels::reset_counters();
+    const Problem p(convnet_cases()[1], norm, 0);
+    INFO(name_of(p.run));
+    CHECK(at::equal(p.fast().features, kernels::convnet_features(p.x, p.parameters, p.run.shape)));
+    CHECK(kernels::counters().convnet_fast + kernels::counters().convnet_fallback == 2);
+    CHECK(kernels::counters().attention_fast + kernels::counters().attention_fallback == 0);
+  }
 }
 
 TEST_CASE("a mean large against the deviation does not cost the norms their digits",
           "[kernels][outputs]") {
   for_each_instruction_set([] {
     const at::NoGradGuard no_grad;
-    for (const ConvNetNorm norm : {ConvNetNorm::Instance, ConvNetNorm::BatchTrain}) {
+    for (const Norm norm : {Norm::Instance, Norm::Group, Norm::BatchTrain}) {
       for (const double power : {0, 1}) {
         Problem p({{2, 3, 16, 16}, 16, {1, 1}}, norm, power);
         INFO(name_of(p.run));
@@ -387,7 +409,7 @@ TEST_CASE("a mean large against the deviation does not cost the norms their digi
 TEST_CASE("a diverged network gives NaN features and attention, not zeros", "[kernels][outputs]") {
   for_each_instruction_set([] {
     const at::NoGradGuard no_grad;
-    for (const ConvNetNorm norm : kNorms) {
+    for (const Norm norm : kNorms) {
       Problem p(convnet_cases()[1], norm, 1);
       INFO(name_of(p.run));
       p.parameters[4] = p.parameters[4] * std::numeric_limits<float>::quiet_NaN();
@@ -399,7 +421,7 @@ TEST_CASE("a diverged network gives NaN features and attention, not zeros", "[ke
 }
 
 TEST_CASE("a ConvNet's outputs are the same bits on any number of threads", "[kernels][outputs]") {
-  for (const ConvNetNorm norm : kNorms) {
+  for (const Norm norm : kNorms) {
     for (const ConvNetCase& c : {convnet_cases()[4], convnet_cases()[0], kNarrowOddBatch}) {
       const Problem p(c, norm, 4);
       INFO(name_of(p.run) << ", " << c);
@@ -425,7 +447,7 @@ TEST_CASE("a ConvNet's outputs are the same bits on any number of threads", "[ke
         // Groups of images sum up parameter gradients by thread.
         const bool of_parameter = i >= 1 && i <= parameters;
         for (const Tensors& split : splits) {
-          if (norm == ConvNetNorm::BatchTrain || !of_parameter) {
+          if (norm == Norm::BatchTrain || !of_parameter) {
             CHECK(at::equal(here[i], split[i]));
           } else {
             CHECK_CLOSE(split[i], here[i], 1e-5);
@@ -438,7 +460,7 @@ TEST_CASE("a ConvNet's outputs are the same bits on any number of threads", "[ke
 
 TEST_CASE("a ConvNet's outputs for an odd batch on three threads equal the float64 reference",
           "[kernels][outputs]") {
-  for (const ConvNetNorm norm : kNorms) {
+  for (const Norm norm : kNorms) {
     const Problem p(kNarrowOddBatch, norm, 1);
     INFO(name_of(p.run));
     const Outcome wanted = float64_outcome(p);

@@ -95,20 +95,22 @@ TEST_CASE("without loops the 3x3 convolution is LibTorch's", "[kernels][conv][fa
 
 TEST_CASE("without loops a ConvNet's features are LibTorch's, whatever the precision",
           "[kernels][convnet][fallback]") {
+  const kernels::ConvNetShape shape = (GENERATE(false, true) ? with_groups(kCase) : kCase).shape;
+  INFO("groups " << shape.norm_groups);
   const Tensors inputs = with_input(leaf(normal("x", kCase.image)), convnet_parameters(kCase));
-  CHECK(kernels::serves_convnet_features(inputs[0], parameters_of(inputs), kCase.shape));
-  const Function features = [](const Tensors& in) {
-    return Tensors{kernels::convnet_features(in[0], parameters_of(in), kCase.shape)};
+  CHECK(kernels::serves_convnet_features(inputs[0], parameters_of(inputs), shape));
+  const Function features = [&shape](const Tensors& in) {
+    return Tensors{kernels::convnet_features(in[0], parameters_of(in), shape)};
   };
-  const Function reference = [](const Tensors& in) {
-    return Tensors{kernels::convnet_features_reference(in[0], parameters_of(in), kCase.shape)};
+  const Function reference = [&shape](const Tensors& in) {
+    return Tensors{kernels::convnet_features_reference(in[0], parameters_of(in), shape)};
   };
   check_fallback(features, reference, inputs, &Counters::convnet_fallback);
 
   const at::NoGradGuard no_grad;
   const WithLoops none(nullptr);
   kernels::reset_counters();
-  CHECK(!kernels::serves_convnet_features(inputs[0], parameters_of(inputs), kCase.shape));
+  CHECK(!kernels::serves_convnet_features(inputs[0], parameters_of(inputs), shape));
   kernels::set_precision(kernels::Precision::Mixed);
   const Tensor mixed = features(inputs)[0];
   kernels::set_precision(kernels::Precision::Fp32);

@@ -30,10 +30,13 @@ const Loops& RETORT_LOOPS() {
       norm_relu_pool_gradient,
       norm_relu_pool_tangent,
       norm_relu_pool_gradient_tangent,
+      norm_tangent_statistics,
+      norm_gradient_tangent_means,
       image_statistics,
       affine_relu_pool,
       affine_relu_pool_sums,
       affine_relu_pool_gradient,
+      affine_relu_pool_group_gradient,
   };
   return kTable;
 }

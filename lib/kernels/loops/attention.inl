@@ -184,6 +184,33 @@ static void affine_gradient_group(const GradientMaps& maps, Index first, const f
       []() __attribute__((always_inline)) {});
 }
 
+template <int kVecs, int kPower>
+static void shared_gradient_group(const GradientMaps& maps, Index first, const float* shift,
+                                  const float* slope, float* gz, float* sum_gz) {
+  Vec total[kVecs] = {};
+  Vec row[kVecs] = {};
+  visit_gradients<kVecs, kPower>(
+      maps, first,
+      [&](int v, Index here, Vec gradient, Vec deviation) __attribute__((always_inline)) {
+        const Index c = first + v * kLanes;
+        const Vec result = load(maps.affine.scale + c) * gradient - load(shift + c) -
+                           deviation * load(slope + c);
+        store(gz + here, result);
+        row[v] += result;
+      },
+      [&]() __attribute__((always_inline)) {
+#pragma GCC unroll 8
+        for (int v = 0; v < kVecs; ++v) {
+          total[v] += row[v];
+          row[v] = Vec{};
+        }
+      });
+  for (int v = 0; v < kVecs; ++v) {
+    const Index c = first + v * kLanes;
+    store(sum_gz + c, load(sum_gz + c) + total[v]);
+  }
+}
+
 template <int kPower>
 static void gradient_sums(const GradientMaps& maps, float* sum_g, float* sum_gd) {
   constexpr Index kGroup = RETORT_GROUP / 2;
@@ -206,6 +233,19 @@ static void affine_gradient(const GradientMaps& maps, const float* shift, const 
   }
   for (; c < maps.shape.channels; c += kLanes) {
     affine_gradient_group<1, kPower>(maps, c, shift, slope, gz);
+  }
+}
+
+template <int kPower>
+static void shared_gradient(const GradientMaps& maps, const float* shift, const float* slope,
+                            float* gz, float* sum_gz) {
+  constexpr Index kGroup = RETORT_GROUP / 2;
+  Index c = 0;
+  for (; c + kGroup * kLanes <= maps.shape.channels; c += kGroup * kLanes) {
+    shared_gradient_group<kGroup, kPower>(maps, c, shift, slope, gz, sum_gz);
+  }
+  for (; c < maps.shape.channels; c += kLanes) {
+    shared_gradient_group<1, kPower>(maps, c, shift, slope, gz, sum_gz);
   }
 }
 
@@ -238,5 +278,22 @@ static void affine_relu_pool_gradient(const float* z, const MapShape& shape, con
       return affine_gradient<4>(maps, shift, slope, gz);
     default:
       return affine_gradient<0>(maps, shift, slope, gz);
+  }
+}
+
+static void affine_relu_pool_group_gradient(const float* z, const MapShape& shape,
+                                            const Affine& affine, int power, const float* gy,
+                                            const float* gattention, const float* shift,
+                                            const float* slope, float* gz, float* sum_gz) {
+  const GradientMaps maps{z, shape, affine, gy, gattention};
+  switch (gattention ? power : 0) {
+    case 1:
+      return shared_gradient<1>(maps, shift, slope, gz, sum_gz);
+    case 2:
+      return shared_gradient<2>(maps, shift, slope, gz, sum_gz);
+    case 4:
+      return shared_gradient<4>(maps, shift, slope, gz, sum_gz);
+    default:
+      return shared_gradient<0>(maps, shift, slope, gz, sum_gz);
   }
 }

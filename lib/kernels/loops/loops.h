@@ -36,10 +36,15 @@ struct NormTangent {
   std::int64_t tz_stride;
   const float *weight, *bias, *tweight, *tbias;  ///< [channels]
   const float *mean, *rstd;                      ///< [channels]
-  /// The statistics are given (BatchNorm in evaluation) and do not answer to the map; else its own,
-  /// as norm_relu_pool wrote them.
-  bool fixed = false;
+  /// What the statistics make of the tangent is given: nothing where they do not answer to the map
+  /// (BatchNorm in evaluation), means over a group's channels where those share them. Else every
+  /// channel's statistics are its own, as norm_relu_pool wrote them.
+  bool given = false;
 };
+
+/// Means over pixels in the gradient of a NormTangent's norm, and their derivatives: rows of
+/// [channels].
+inline constexpr std::int64_t kTangentMeans = 4;
 
 /// A norm whose statistics are known: (z - mean) scale + bias, [channels] each.
 struct Affine {
@@ -99,14 +104,21 @@ struct Loops {
 
   /// norm_relu_pool of a map and its tangent.
   /// @param y [height/2][width/2][2 channels], of each pixel the value and then the tangent
-  /// @param tmean,trstd [channels], written
+  /// @param tmean,trstd [channels], written; read where they are given
   void (*norm_relu_pool_tangent)(const NormTangent& in, float* y, float* tmean, float* trstd);
   /// norm_relu_pool_gradient and its derivative along the same direction.
   /// @param gy,tgy [height/2][width/2][channels], cotangent of the value and its derivative
+  /// @param means [kTangentMeans][channels] where they are given; else not read
   /// @param gz [height][width][2 channels], of each pixel the gradient and then its derivative
   void (*norm_relu_pool_gradient_tangent)(const NormTangent& in, const float* tmean,
                                           const float* trstd, const float* gy, const float* tgy,
-                                          float* gz);
+                                          const float* means, float* gz);
+  // What the two compute of a channel alone, for a caller that makes a group's of it.
+  /// @param tmean,trstd [channels], written
+  void (*norm_tangent_statistics)(const NormTangent& in, float* tmean, float* trstd);
+  /// @param means [kTangentMeans][channels], written
+  void (*norm_gradient_tangent_means)(const NormTangent& in, const float* tmean, const float* trstd,
+                                      const float* gy, const float* tgy, float* means);
 
   // All of one image; `shape.count` is ignored.
   /// Mean, and sum of squared deviations from it.  @param mean,squares [channels], written
@@ -126,6 +138,12 @@ struct Loops {
   void (*affine_relu_pool_gradient)(const float* z, const MapShape& shape, const Affine& affine,
                                     int power, const float* gy, const float* gattention,
                                     const float* shift, const float* slope, float* gz);
+  /// The same for channels of different scales that share shift and slope:
+  /// gz = scale g - shift - slope (z - mean).  @param sum_gz [channels], sums over pixels added to
+  void (*affine_relu_pool_group_gradient)(const float* z, const MapShape& shape,
+                                          const Affine& affine, int power, const float* gy,
+                                          const float* gattention, const float* shift,
+                                          const float* slope, float* gz, float* sum_gz);
 };
 
 /// The same source for whatever the compiler takes for granted: on any processor.

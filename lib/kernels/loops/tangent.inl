@@ -5,7 +5,8 @@
 //   a. = weight. n + weight n. + bias.          y. = pool(a > 0 ? a. : 0)
 // where M is the mean over pixels; the gradient g before the ReLU, and g., come from those of y.
 //   h = weight g      gz = rstd (h - M[h] - n M[hn])      and gz. by the product rule
-// Of statistics that are given, mean., rstd. and all that M makes are zero.
+// Where they are given, mean., rstd. and all that M makes are the caller's: zero of statistics that
+// do not answer to the map, and where a group's channels share theirs, the means of the channels'.
 
 // What one register of channels needs at every pixel.
 struct TangentChannel {
@@ -35,11 +36,6 @@ RETORT_INLINE TangentPixel tangent_pixel(const NormTangent& in, Index pixel, Ind
 
 // mean. and rstd., by rows first.
 static void tangent_statistics(const NormTangent& in, Index c, float* tmean, float* trstd) {
-  if (in.fixed) {
-    store(tmean + c, Vec{});
-    store(trstd + c, Vec{});
-    return;
-  }
   const float per_pixel = 1 / float(in.height * in.width);
   const Vec mean = load(in.mean + c);
   const Vec rstd = load(in.rstd + c);
@@ -64,7 +60,7 @@ static void tangent_statistics(const NormTangent& in, Index c, float* tmean, flo
 static void norm_relu_pool_tangent(const NormTangent& in, float* y, float* tmean, float* trstd) {
   const Index offset[4] = {0, 1, in.width, in.width + 1};
   for (Index c = 0; c < in.channels; c += kLanes) {
-    tangent_statistics(in, c, tmean, trstd);
+    if (!in.given) tangent_statistics(in, c, tmean, trstd);
     const TangentChannel k = tangent_channel(in, c, tmean, trstd);
     for (Index i = 0; i < in.height / 2; ++i) {
       for (Index j = 0; j < in.width / 2; ++j) {
@@ -92,7 +88,6 @@ struct TangentMeans {
 
 RETORT_INLINE TangentMeans tangent_means(const NormTangent& in, Index c, const TangentChannel& k,
                                          const float* gy, const float* tgy) {
-  if (in.fixed) return {Vec{}, Vec{}, Vec{}, Vec{}};
   const float per_pixel = 1 / float(in.height * in.width);
   const Index offset[4] = {0, 1, in.width, in.width + 1};
   Vec sum_g = {}, sum_gn = {}, sum_tg = {}, sum_tgn = {};  // the last is of g. n + g n.
@@ -123,12 +118,18 @@ RETORT_INLINE TangentMeans tangent_means(const NormTangent& in, Index c, const T
           (k.tweight * sum_gn + k.weight * sum_tgn) * per_pixel};
 }
 
+RETORT_INLINE TangentMeans given_means(const float* means, Index channels) {
+  return {load(means), load(means + channels), load(means + 2 * channels),
+          load(means + 3 * channels)};
+}
+
 static void norm_relu_pool_gradient_tangent(const NormTangent& in, const float* tmean,
                                             const float* trstd, const float* gy, const float* tgy,
-                                            float* gz) {
+                                            const float* means, float* gz) {
   for (Index c = 0; c < in.channels; c += kLanes) {
     const TangentChannel k = tangent_channel(in, c, tmean, trstd);
-    const TangentMeans mean = tangent_means(in, c, k, gy, tgy);
+    const TangentMeans mean =
+        in.given ? given_means(means + c, in.channels) : tangent_means(in, c, k, gy, tgy);
     for (Index i = 0; i < in.height; ++i) {
       for (Index j = 0; j < in.width; ++j) {
         const bool whole = i / 2 < in.height / 2 && j / 2 < in.width / 2;
@@ -147,5 +148,22 @@ static void norm_relu_pool_gradient_tangent(const NormTangent& in, const float* 
                   k.rstd * (th - mean.tm - at.tn * mean.mn - at.n * mean.tmn));
       }
     }
+  }
+}
+
+static void norm_tangent_statistics(const NormTangent& in, float* tmean, float* trstd) {
+  for (Index c = 0; c < in.channels; c += kLanes) tangent_statistics(in, c, tmean, trstd);
+}
+
+static void norm_gradient_tangent_means(const NormTangent& in, const float* tmean,
+                                        const float* trstd, const float* gy, const float* tgy,
+                                        float* means) {
+  for (Index c = 0; c < in.channels; c += kLanes) {
+    const TangentChannel k = tangent_channel(in, c, tmean, trstd);
+    const TangentMeans mean = tangent_means(in, c, k, gy, tgy);
+    store(means + c, mean.m);
+    store(means + in.channels + c, mean.mn);
+    store(means + 2 * in.channels + c, mean.tm);
+    store(means + 3 * in.channels + c, mean.tmn);
   }
 }
