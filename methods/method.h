@@ -34,7 +34,7 @@ struct UpdateReport {
 /// Floating-point operations, 1 multiply-accumulate = 2, by the path that computes them: their
 /// rates differ several times.
 struct Flops {
-  double fused = 0;    ///< kernels for whole ConvNets, with InstanceNorm or BatchNorm
+  double fused = 0;    ///< kernels for whole ConvNets, with InstanceNorm, GroupNorm or BatchNorm
   double layered = 0;  ///< other ConvNets, or other powers of attention: layer by layer
   double plain = 0;    ///< LibTorch: second order, other architectures
 };

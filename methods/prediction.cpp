@@ -42,7 +42,7 @@ double fused_rate() {
   return rate;
 }
 double layered_rate() {
-  static const double rate = measure("ConvNet-3-GN", false);
+  static const double rate = measure("ConvNet-3-leakyrelu", false);
   return rate;
 }
 double plain_rate() {
@@ -62,9 +62,11 @@ Flops forward_flops(const nn::Network& network, double images, Pass pass) {
   const double flops = 2.0 * double(network.macs()) * images;
   std::string name = network.name();
   if (!name.starts_with("ConvNet")) return {.plain = flops};
-  const auto batch_norm = name.find("-BN");
-  if (batch_norm != std::string::npos) name.erase(batch_norm, 3);
-  // "ConvNet-3", "ConvNet-3-w64": the default norm, activation and pooling.
+  for (const char* norm : {"-BN", "-GN"}) {
+    const auto found = name.find(norm);
+    if (found != std::string::npos) name.erase(found, 3);
+  }
+  // "ConvNet-3", "ConvNet-3-w64": a fused norm, the default activation and pooling.
   const auto variant = name.find_first_not_of("-w0123456789", std::string("ConvNet").size());
   if (variant == std::string::npos && pass != Pass::Layered) return {.fused = flops};
   if (pass == Pass::SecondOrder) return {.plain = flops};

@@ -17,7 +17,7 @@ struct Prediction {
 enum class Pass {
   Fused,       ///< may take whatever is fastest
   Layered,     ///< needs what the kernels for whole ConvNets do not give
-  SecondOrder  ///< differentiates a gradient: fast for the default ConvNet, also with BatchNorm
+  SecondOrder  ///< differentiates a gradient: fast where Fused is
 };
 /// Forward passes of `images` images in `network`, filed under the path they take.
 Flops forward_flops(const nn::Network& network, double images, Pass pass = Pass::Fused);

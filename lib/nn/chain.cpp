@@ -21,14 +21,17 @@ std::optional<kernels::ConvNetShape> fused_shape(const ChainConfig& config, Imag
   const bool plain_blocks =
       std::all_of(config.blocks.begin(), config.blocks.end(),
                   [](const ChainBlock& b) { return b.kernel == 3 && b.padding == 1 && b.pool; });
-  const bool served_norm = config.norm == Norm::Instance || config.norm == Norm::Batch;
+  // The others have a weight per pixel, or none.
+  const bool served_norm =
+      config.norm == Norm::Instance || config.norm == Norm::Group || config.norm == Norm::Batch;
   if (config.blocks.empty() || !plain_blocks || !served_norm ||
       config.activation != Activation::Relu || config.pooling != Pooling::Average) {
     return std::nullopt;
   }
   return kernels::ConvNetShape{.depth = std::int64_t(config.blocks.size()),
                                .first_padding = input.channels == 1 ? 1 + kGrayPadding : 1,
-                               .eps = kNormEps};
+                               .eps = kNormEps,
+                               .norm_groups = config.norm == Norm::Group ? kNormGroups : 0};
 }
 
 class ChainNetwork : public Network {
@@ -64,7 +67,8 @@ class ChainNetwork : public Network {
                       const ForwardOptions& options) const;
 
   std::vector<Block> blocks_;
-  /// Set if one kernel can do all blocks at once: the default ConvNet, and the one with BatchNorm.
+  /// Set if one kernel can do all blocks at once: the default ConvNet, and those with GroupNorm and
+  /// BatchNorm.
   std::optional<kernels::ConvNetShape> fused_;
   Norm norm_;
   bool fast_convolutions_;
@@ -157,7 +161,7 @@ kernels::ConvNetRun ChainNetwork::fused_run(const ForwardOptions& options) const
 Tensor ChainNetwork::features(const NetworkState& state, const Tensor& x,
                               const ForwardOptions& options, ForwardResult& result) const {
   const bool fused = fused_.has_value() && !options.activation_maps && !options.second_order;
-  const bool features_only = norm_ == Norm::Instance && options.attention_power == 0;
+  const bool features_only = norm_ != Norm::Batch && options.attention_power == 0;
   if (fused && features_only && kernels::serves_convnet_features(x, state.parameters, *fused_)) {
     return kernels::convnet_features(x, state.parameters, *fused_);
   }

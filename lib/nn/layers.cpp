@@ -11,8 +11,6 @@
 namespace retort::nn {
 namespace {
 
-constexpr std::int64_t kGroups = 4;
-
 ConfigError too_small(const Plan& plan, const std::string& name, const std::string& needed,
                       const std::string& found) {
   return ConfigError(str("network '", plan.network, "': images of ", plan.input.channels, "x",
@@ -94,9 +92,9 @@ Normalization add_normalization(Plan& plan, const std::string& name, Norm norm) 
       add_scale_and_shift(plan, name, {channels, plan.map.height, plan.map.width});
       break;
     case Norm::Group:
-      if (channels % kGroups != 0) {
+      if (channels % kNormGroups != 0) {
         throw ConfigError(str("network '", plan.network, "': GroupNorm needs a channel count that ",
-                              kGroups, " divides, found ", channels, " at layer ", name));
+                              kNormGroups, " divides, found ", channels, " at layer ", name));
       }
       add_scale_and_shift(plan, name, {channels});
       break;
@@ -159,7 +157,7 @@ Tensor apply(const Normalization& layer, const NetworkState& state, const Tensor
       // One group per channel; several times faster forward than at::instance_norm in NCHW.
       return at::group_norm(x, x.size(1), weight, bias, kNormEps);
     case Norm::Group:
-      return at::group_norm(x, kGroups, weight, bias, kNormEps);
+      return at::group_norm(x, kNormGroups, weight, bias, kNormEps);
   }
   return x;
 }

@@ -14,6 +14,8 @@ namespace retort::nn {
 
 /// Added to the variance by every norm.
 constexpr double kNormEps = 1e-5;
+/// Of GroupNorm.
+constexpr std::int64_t kNormGroups = 4;
 /// Share of a batch's statistics in the running ones.
 constexpr double kBatchNormMomentum = 0.1;
 

@@ -316,9 +316,9 @@ TEST_CASE("gradients of a loss are counted by the path that computes them", "[nn
   CHECK(count(kernels::Policy::Fast).gradient_fallback == 0);
 }
 
-TEST_CASE("the fast kernels leave attention and BatchNorm as they are", "[nn]") {
+TEST_CASE("the fast kernels leave attention, GroupNorm and BatchNorm as they are", "[nn]") {
   const auto mode = GENERATE(nn::Mode::Train, nn::Mode::Eval);
-  const std::string name = GENERATE("ConvNet-2-w8", "ConvNet-2-BN-w8");
+  const std::string name = GENERATE("ConvNet-2-w8", "ConvNet-2-GN-w8", "ConvNet-2-BN-w8");
   const double power = GENERATE(0.0, 1.0, 4.0);
   INFO(name << (mode == nn::Mode::Train ? ", training" : ", evaluation") << ", power " << power);
   const auto network = nn::make_network(name, {3, 10, 9}, 4);
@@ -338,6 +338,9 @@ TEST_CASE("the fast kernels leave attention and BatchNorm as they are", "[nn]") 
     CHECK(counters.attention_fallback == (power > 0 ? 1 - fast : 0));
     CHECK(counters.batch_norm_fast == (network->has_batch_norm() ? fast : 0));
     CHECK(counters.batch_norm_fallback == (network->has_batch_norm() ? 1 - fast : 0));
+    const bool plain = power == 0 && !network->has_batch_norm();
+    CHECK(counters.convnet_fast == (plain ? fast : 0));
+    CHECK(counters.convnet_fallback == (plain ? 1 - fast : 0));
     Tensor loss = out.logits.square().sum();
     for (const Tensor& a : out.attention) loss = loss + a.square().mean();
     const Tensors parameters = {state.parameters[0], state.parameters[2], state.parameters[4], x};
@@ -359,7 +362,7 @@ TEST_CASE("the fast kernels leave attention and BatchNorm as they are", "[nn]") 
 TEST_CASE("the fast kernels serve a ConvNet's loss gradients and their gradient by the images",
           "[nn]") {
   const auto shape = GENERATE(ImageShape{3, 10, 13}, ImageShape{1, 9, 9});
-  const std::string name = GENERATE("ConvNet-2-w8", "ConvNet-2-BN-w8");
+  const std::string name = GENERATE("ConvNet-2-w8", "ConvNet-2-GN-w8", "ConvNet-2-BN-w8");
   INFO(name << ", " << shape.channels << " channels");
   const auto network = nn::make_network(name, shape, 4);
   const Tensor targets = Rng(6).uniform_tensor({3, 4}, 0, 1);
@@ -393,11 +396,27 @@ TEST_CASE("the fast kernels serve a ConvNet's loss gradients and their gradient 
   for (std::size_t i = 0; i < exact.size(); ++i) {
     INFO("tensor " << i);
     // A bias before an instance norm has no influence.
-    if (!network->has_batch_norm() && (i == 1 || i == 5)) {
+    if (name == "ConvNet-2-w8" && (i == 1 || i == 5)) {
       CHECK(found[i].abs().max().item<double>() < 1e-6);
     } else {
       CHECK_CLOSE(found[i], exact[i], 1e-5);
     }
+  }
+}
+
+TEST_CASE("LayerNorm and no norm go layer by layer", "[nn][kernels]") {
+  for (const std::string name : {"ConvNet-2-LN-w8", "ConvNet-2-NN-w8"}) {
+    INFO(name);
+    const auto network = nn::make_network(name, {3, 16, 16}, 4);
+    const auto state = network->initialize(Rng(1));
+    const Tensor x = images(2, {3, 16, 16}).to(at::kFloat);
+    kernels::reset_counters();
+    network->forward(state, x);
+    CHECK(kernels::counters().convnet_fast == 0);
+    CHECK(kernels::counters().convnet_fallback == 1);
+    network->loss_gradients(state, x, at::eye(4).slice(0, 0, 2));
+    CHECK(kernels::counters().gradient_fast == 0);
+    CHECK(kernels::counters().gradient_fallback == 1);
   }
 }
 
