@@ -31,6 +31,14 @@ class H5Writer {
   void tensor(const std::string& path, const Tensor& value);
   /// Stores int64 values as int32 (labels, class indices). @throws StorageError out of range
   void tensor_as_int32(const std::string& path, const Tensor& value);
+  /// What LibTorch has no full type for: seeds, offsets. uint64 [n].
+  void uint64s(const std::string& path, const std::vector<std::uint64_t>& values);
+  /// A dataset that need not fit into memory. `row` is asked for every row [shape.back()] of this
+  /// type, in order, and none is kept. One chunk per row with Fletcher-32, allocated when it is
+  /// written; the first dimension may grow.
+  /// @param shape rank 2 or more, every size positive
+  void rows(const std::string& path, at::ScalarType type, const std::vector<std::int64_t>& shape,
+            const std::function<Tensor(std::int64_t index)>& row);
   void group(const std::string& path);                           ///< may be there already
   void text(const std::string& path, const std::string& value);  ///< rank-0 fixed-length UTF-8
   void texts(const std::string& path, const std::vector<std::string>& values);
@@ -48,6 +56,8 @@ class H5Writer {
   struct State;
   explicit H5Writer(std::unique_ptr<State> state);
   void write_manifest();
+  /// Tells bool and bfloat16 from the integers they are stored as.
+  void mark_element(const std::string& path, at::ScalarType type);
   std::unique_ptr<State> state_;
 };
 
@@ -70,6 +80,10 @@ class H5Reader {
   /// CPU tensor of the stored type (see H5Writer::tensor); uint16 comes as int32, uint32 and uint64
   /// as int64. @throws StorageError
   Tensor tensor(const std::string& path) const;
+  std::vector<std::uint64_t> uint64s(const std::string& path) const;  ///< of type uint64, rank 1
+  /// The entries at `index` of the first dimensions, of the shape that is left. The dataset stays
+  /// open with a cache of four chunks or more. Truth values come as uint8.
+  Tensor row(const std::string& path, const std::vector<std::int64_t>& index) const;
   std::vector<std::int64_t> dataset_shape(const std::string& path) const;
   std::uint64_t stored_bytes(const std::string& path) const;   ///< storage, checksums included
   std::uint64_t payload_bytes(const std::string& path) const;  ///< elements alone, as stored
@@ -86,13 +100,15 @@ class H5Reader {
   /// Any attribute as text: numbers in the shortest form that reads back, joined with spaces.
   std::string attribute_text(const std::string& path, const std::string& name) const;
 
-  /// SHA-256 of a dataset's bytes as stored: little-endian, row-major, texts padded.
+  /// SHA-256 of a dataset's bytes as stored: little-endian, row-major, texts padded. Holds some MB
+  /// of it at a time, or one entry of its first dimension.
   std::string sha256(const std::string& path) const;
   /// Compares every dataset, shape and attribute with /manifest. One line per difference, the
   /// absence of a manifest included; empty: all well.
   std::vector<std::string> verify() const;
-  /// The same, but what was added since and the manifest does not know is no difference.
-  std::vector<std::string> damage() const;
+  /// The same, but what was added since and the manifest does not know is no difference. The
+  /// contents of the datasets `unread` are left to whoever reads them.
+  std::vector<std::string> damage(const std::set<std::string>& unread = {}) const;
 
  private:
   struct State;
@@ -100,5 +116,8 @@ class H5Reader {
   std::set<std::string> structure() const;
   std::unique_ptr<State> state_;
 };
+
+/// @throws StorageError unless the root attributes say `schema`, version `major`.x
+void expect_schema(const H5Reader& file, const std::string& schema, std::int64_t major);
 
 }  // namespace retort::storage

@@ -85,6 +85,9 @@ Type memory_type(const ElementType& element);
 /// The stored type of an opened dataset or attribute, or nothing if it is not one of ours.
 std::optional<ElementType> recognise(hid_t type);
 
+/// Larger chunks are neither written nor read.
+inline constexpr std::uint64_t kMaxChunkBytes = 1 << 28;
+
 /// Attribute that tells bool and bfloat16 from plain integers.
 inline constexpr char kElementAttribute[] = "element";
 

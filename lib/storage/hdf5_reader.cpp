@@ -4,7 +4,6 @@
 #include <sstream>
 
 #include "lib/core/error.h"
-#include "lib/core/hash.h"
 #include "lib/core/str.h"
 #include "lib/storage/hdf5.h"
 #include "lib/storage/hdf5_internal.h"
@@ -96,6 +95,25 @@ Tensor H5Reader::tensor(const std::string& path) const {
     state_->refuse(path, "holds truth values other than 0 and 1");
   }
   return result.to(at::kBool);
+}
+
+std::vector<std::uint64_t> H5Reader::uint64s(const std::string& path) const {
+  const h5::Guard guard;
+  const State::Opened opened = state_->dataset(path);
+  if (opened.shape.size() != 1 || state_->element(path, opened).name != std::string("uint64")) {
+    state_->refuse(path, "must be a list of integers of type uint64");
+  }
+  std::vector<std::uint64_t> values(opened.count);
+  if (!values.empty()) {
+    check(H5Dread(opened.dataset, H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()),
+          state_->what(path));
+  }
+  return values;
+}
+
+Tensor H5Reader::row(const std::string& path, const std::vector<std::int64_t>& index) const {
+  const h5::Guard guard;
+  return state_->row(path, index);
 }
 
 std::vector<std::int64_t> H5Reader::dataset_shape(const std::string& path) const {
@@ -203,7 +221,7 @@ std::string H5Reader::attribute_text(const std::string& path, const std::string&
 
 std::string H5Reader::sha256(const std::string& path) const {
   const h5::Guard guard;
-  return sha256_hex(state_->raw_bytes(path));
+  return state_->sha256(path);
 }
 
 std::vector<std::string> H5Reader::verify() const {
@@ -217,7 +235,7 @@ std::vector<std::string> H5Reader::verify() const {
   return findings;
 }
 
-std::vector<std::string> H5Reader::damage() const {
+std::vector<std::string> H5Reader::damage(const std::set<std::string>& unread) const {
   const h5::Guard guard;
   if (!has("manifest/structure")) return {"/manifest is missing: nothing to compare with"};
   const std::vector<std::string> listed = texts("manifest/paths");
@@ -231,6 +249,7 @@ std::vector<std::string> H5Reader::damage() const {
     if (!actual.contains(line)) findings.push_back("the manifest has, the file lacks: " + line);
   }
   for (std::size_t i = 0; i < listed.size(); ++i) {
+    if (unread.contains(listed[i])) continue;
     if (!has(listed[i]) || is_group(listed[i])) continue;  // its line was reported above
     try {
       const std::string found = sha256(listed[i]);
@@ -262,6 +281,20 @@ std::set<std::string> H5Reader::structure() const {
     }
   }
   return lines;
+}
+
+void expect_schema(const H5Reader& file, const std::string& schema, std::int64_t major) {
+  const std::string source = str("'", file.path().string(), "'");
+  const std::string found =
+      file.has_attribute("", "schema") ? file.text_attribute("", "schema") : "none";
+  if (found != schema) {
+    throw StorageError(str(source, ": expected schema '", schema, "', found '", found, "'"));
+  }
+  const std::int64_t version = file.int_attribute("", "version_major");
+  if (version != major) {
+    throw StorageError(str(source, ": expected ", schema, " version ", major, ".x, found ", version,
+                           ".x; it needs a newer program"));
+  }
 }
 
 }  // namespace retort::storage

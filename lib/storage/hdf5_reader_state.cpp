@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "lib/core/error.h"
+#include "lib/core/hash.h"
 #include "lib/core/str.h"
 
 namespace retort::storage {
@@ -12,7 +13,9 @@ namespace {
 using h5::check;
 
 constexpr int kMaxRank = 8;
-constexpr std::uint64_t kMaxChunkBytes = 1 << 28;
+constexpr std::size_t kCachedChunks = 4;
+constexpr std::size_t kMinCacheBytes = 1 << 20;  // HDF5's default
+constexpr std::uint64_t kBlockBytes = 1 << 24;
 constexpr std::uint64_t kMaxAttributeBytes = 1 << 24;
 constexpr std::size_t kMaxDepth = 32;
 // Deflate cannot do better than this; a file that promises more is lying about its size.
@@ -130,10 +133,10 @@ void H5Reader::State::walk(const std::string& group, std::size_t depth, std::set
   }
 }
 
-H5Reader::State::Opened H5Reader::State::dataset(const std::string& object) const {
+H5Reader::State::Opened H5Reader::State::dataset(const std::string& object, hid_t access) const {
   if (!exists(object)) refuse(object, "is missing");
   if (is_group(object)) refuse(object, "must be a dataset, is a group");
-  h5::Dataset id(H5Dopen2(file, object.c_str(), H5P_DEFAULT), what(object));
+  h5::Dataset id(H5Dopen2(file, object.c_str(), access), what(object));
   h5::Type type(H5Dget_type(id), what(object));
   Opened opened{.dataset = std::move(id), .type = std::move(type), .shape = {}};
   const h5::Space space(H5Dget_space(opened.dataset), what(object));
@@ -195,8 +198,8 @@ void H5Reader::State::check_storage(const std::string& object, const Opened& ope
     std::uint64_t bytes = opened.item_bytes;
     for (int i = 0; i < rank; ++i) {
       if (__builtin_mul_overflow(bytes, std::uint64_t(chunk[std::size_t(i)]), &bytes) ||
-          bytes > kMaxChunkBytes) {
-        refuse(object, str("has chunks of more than ", kMaxChunkBytes, " bytes"));
+          bytes > h5::kMaxChunkBytes) {
+        refuse(object, str("has chunks of more than ", h5::kMaxChunkBytes, " bytes"));
       }
     }
   }
@@ -206,6 +209,82 @@ void H5Reader::State::check_storage(const std::string& object, const Opened& ope
     refuse(object,
            str("declares ", bytes, " bytes, stores ", stored, " in a file of ", file_bytes));
   }
+}
+
+const H5Reader::State::Opened& H5Reader::State::kept_open(const std::string& object) {
+  const auto found = kept.find(object);
+  if (found != kept.end()) return found->second;
+  // Whoever opens a dataset first decides on its cache: it must not be open yet.
+  const std::size_t bytes = std::max(kCachedChunks * chunk_bytes(object), kMinCacheBytes);
+  const h5::PropertyList access(H5Pcreate(H5P_DATASET_ACCESS), what(object));
+  // What was read as a whole is the first to leave.
+  check(H5Pset_chunk_cache(access, H5D_CHUNK_CACHE_NSLOTS_DEFAULT, bytes, 1), what(object));
+  return kept.emplace(object, dataset(object, access)).first->second;
+}
+
+std::size_t H5Reader::State::chunk_bytes(const std::string& object) const {
+  const Opened opened = dataset(object);
+  const h5::PropertyList creation(H5Dget_create_plist(opened.dataset), what(object));
+  if (H5Pget_layout(creation) != H5D_CHUNKED) return 0;
+  std::vector<hsize_t> chunk(opened.shape.size(), 1);
+  check(H5Pget_chunk(creation, int(chunk.size()), chunk.data()), what(object));
+  std::size_t bytes = opened.item_bytes;
+  for (const hsize_t size : chunk) bytes *= size;
+  return bytes;
+}
+
+void H5Reader::State::read_slab(const std::string& object, const Opened& opened, hid_t type,
+                                const Slab& slab, void* out) const {
+  const h5::Space stored(H5Dget_space(opened.dataset), what(object));
+  check(H5Sselect_hyperslab(stored, H5S_SELECT_SET, slab.start.data(), nullptr, slab.count.data(),
+                            nullptr),
+        what(object));
+  const hsize_t elements = hsize_t(check(H5Sget_select_npoints(stored), what(object)));
+  const h5::Space dense(H5Screate_simple(1, &elements, nullptr), what(object));
+  check(H5Dread(opened.dataset, type, dense, stored, H5P_DEFAULT, out), what(object));
+}
+
+Tensor H5Reader::State::row(const std::string& object, const std::vector<std::int64_t>& index) {
+  const Opened& opened = kept_open(object);
+  const h5::ElementType type = element(object, opened);
+  bool inside = index.size() < opened.shape.size();
+  for (std::size_t i = 0; inside && i < index.size(); ++i) {
+    inside = index[i] >= 0 && index[i] < opened.shape[i];
+  }
+  if (!inside) {
+    refuse(object, str("has shape [", join(opened.shape), "], no row [", join(index), "]"));
+  }
+  const std::vector<std::int64_t> shape(opened.shape.begin() + std::ptrdiff_t(index.size()),
+                                        opened.shape.end());
+  Slab slab{.start = {index.begin(), index.end()}, .count = {}};
+  slab.start.resize(opened.shape.size(), 0);
+  slab.count.assign(index.size(), 1);
+  slab.count.insert(slab.count.end(), shape.begin(), shape.end());
+  Tensor result = at::empty(shape, type.scalar);
+  if (result.numel() > 0) {
+    read_slab(object, opened, h5::memory_type(type), slab, result.data_ptr());
+  }
+  return result;
+}
+
+std::string H5Reader::State::sha256(const std::string& object) const {
+  const Opened opened = dataset(object);
+  if (opened.shape.empty() || opened.count == 0) return sha256_hex(raw_bytes(object));
+  const std::int64_t size = opened.shape.front();
+  const std::uint64_t row_bytes = opened.count / std::uint64_t(size) * opened.item_bytes;
+  const auto block = std::int64_t(std::max<std::uint64_t>(1, kBlockBytes / row_bytes));
+  Sha256 hash;
+  std::string bytes;
+  for (std::int64_t begin = 0; begin < size; begin += block) {
+    Slab slab{.start = std::vector<hsize_t>(opened.shape.size(), 0),
+              .count = {opened.shape.begin(), opened.shape.end()}};
+    slab.start.front() = hsize_t(begin);
+    slab.count.front() = hsize_t(std::min(block, size - begin));
+    bytes.resize(slab.count.front() * row_bytes);
+    read_slab(object, opened, opened.type, slab, bytes.data());
+    hash.update(bytes);
+  }
+  return hash.hex();
 }
 
 h5::ElementType H5Reader::State::element(const std::string& object, const Opened& opened) const {

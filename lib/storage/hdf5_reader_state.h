@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -34,6 +35,12 @@ struct H5Reader::State {
     std::size_t count() const { return length.value_or(1); }
   };
 
+  /// A box in a dataset: where it begins, how large it is.
+  struct Slab {
+    std::vector<hsize_t> start;
+    std::vector<hsize_t> count;
+  };
+
   struct Link {
     std::string name;
     H5L_type_t type;
@@ -55,10 +62,16 @@ struct H5Reader::State {
   void walk(const std::string& group, std::size_t depth, std::set<haddr_t>& seen,
             std::vector<std::string>& groups, std::vector<std::string>& datasets) const;
 
-  Opened dataset(const std::string& object) const;
+  Opened dataset(const std::string& object, hid_t access = H5P_DEFAULT) const;
   void check_storage(const std::string& object, const Opened& opened) const;
   h5::ElementType element(const std::string& object, const Opened& opened) const;
   std::string raw_bytes(const std::string& object) const;
+  const Opened& kept_open(const std::string& object);
+  std::size_t chunk_bytes(const std::string& object) const;
+  void read_slab(const std::string& object, const Opened& opened, hid_t type, const Slab& slab,
+                 void* out) const;
+  Tensor row(const std::string& object, const std::vector<std::int64_t>& index);
+  std::string sha256(const std::string& object) const;
   TextValues texts(const std::string& object) const;
 
   bool has_attribute(const std::string& object, const std::string& name) const;
@@ -71,6 +84,7 @@ struct H5Reader::State {
   std::filesystem::path path;
   h5::File file;
   std::uint64_t file_bytes;
+  std::map<std::string, Opened> kept;  ///< datasets that are read row by row
 };
 
 }  // namespace retort::storage

@@ -62,6 +62,40 @@ void check_text(const std::string& value, const std::string& what) {
   }
 }
 
+// How many rows [shape.back()] a dataset has.
+std::int64_t count_rows(const std::vector<std::int64_t>& shape, std::size_t item_bytes,
+                        const std::string& where) {
+  std::int64_t count = 1;
+  for (std::size_t i = 0; i + 1 < shape.size(); ++i) count *= shape[i];
+  if (shape.size() < 2 || count < 1 || shape.back() < 1) {
+    throw StorageError(str(where, ": rows need a shape of rank 2 or more and positive sizes, not [",
+                           join(shape), "]"));
+  }
+  const std::uint64_t row_bytes = std::uint64_t(shape.back()) * item_bytes;
+  if (row_bytes > h5::kMaxChunkBytes) {
+    throw StorageError(
+        str(where, ": a row may have ", h5::kMaxChunkBytes, " bytes, has ", row_bytes));
+  }
+  return count;
+}
+
+void check_row(const Tensor& row, at::ScalarType type, std::int64_t size,
+               const std::string& where) {
+  if (row.scalar_type() == type && row.dim() == 1 && row.numel() == size) return;
+  throw StorageError(str(where, ": expected shape [", size, "] of type ", c10::toString(type),
+                         ", found [", join(row.sizes()), "] of type ",
+                         c10::toString(row.scalar_type())));
+}
+
+// Where row `index` begins.
+std::vector<hsize_t> row_start(std::int64_t index, const std::vector<std::int64_t>& shape) {
+  std::vector<hsize_t> start(shape.size(), 0);
+  for (std::size_t d = shape.size() - 1; d-- > 0; index /= shape[d]) {
+    start[d] = hsize_t(index % shape[d]);
+  }
+  return start;
+}
+
 }  // namespace
 
 struct H5Writer::State {
@@ -74,8 +108,11 @@ struct H5Writer::State {
   void write_dataset(const std::string& path, hid_t type, const std::string& element,
                      std::size_t item_bytes, const std::vector<std::int64_t>& shape,
                      const void* bytes);
+  h5::Dataset create_rows(const std::string& path, hid_t type,
+                          const std::vector<std::int64_t>& shape);
   void write_attribute(const std::string& path, const std::string& attribute, hid_t type,
                        std::optional<hsize_t> length, const void* bytes, const std::string& text);
+  void record(const std::string& path, const std::string& digest, const std::string& line);
 
   std::filesystem::path temporary;
   std::string name;  // of the file as the user knows it
@@ -127,8 +164,34 @@ void H5Writer::State::write_dataset(const std::string& path, hid_t type, const s
 
   const std::string_view view(static_cast<const char*>(bytes), count * item_bytes);
   if (h5::outside_manifest(path)) return;
-  digests[path] = sha256_hex(view);
-  structure[path] = h5::dataset_line(path, element, shape);
+  record(path, sha256_hex(view), h5::dataset_line(path, element, shape));
+}
+
+void H5Writer::State::record(const std::string& path, const std::string& digest,
+                             const std::string& line) {
+  digests[path] = digest;
+  structure[path] = line;
+}
+
+h5::Dataset H5Writer::State::create_rows(const std::string& path, hid_t type,
+                                         const std::vector<std::int64_t>& shape) {
+  const std::string where = what(path);
+  const std::size_t slash = path.rfind('/');
+  if (slash != std::string::npos) ensure_group(path.substr(0, slash));
+  const auto creation = without_times(H5P_DATASET_CREATE, where);
+  const std::vector<hsize_t> dims(shape.begin(), shape.end());
+  std::vector<hsize_t> most = dims;
+  most.front() = H5S_UNLIMITED;
+  std::vector<hsize_t> chunk(dims.size(), 1);
+  chunk.back() = dims.back();
+  check(H5Pset_chunk(creation, int(chunk.size()), chunk.data()), where);
+  // A chunk is written as a whole or not at all: filling it before would write it twice.
+  check(H5Pset_alloc_time(creation, H5D_ALLOC_TIME_INCR), where);
+  check(H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER), where);
+  check(H5Pset_fletcher32(creation), where);
+  const h5::Space space(H5Screate_simple(int(dims.size()), dims.data(), most.data()), where);
+  return h5::Dataset(
+      H5Dcreate2(file, path.c_str(), type, space, H5P_DEFAULT, creation, H5P_DEFAULT), where);
 }
 
 void H5Writer::State::write_attribute(const std::string& path, const std::string& attribute,
@@ -195,8 +258,7 @@ void H5Writer::tensor(const std::string& path, const Tensor& value) {
   const auto element = h5::element_of(stored.scalar_type(), state_->what(path));
   state_->write_dataset(path, h5::file_type(element), element.name, element.file_bytes,
                         stored.sizes().vec(), stored.const_data_ptr());
-  if (stored.scalar_type() == at::kBool) attribute(path, h5::kElementAttribute, "bool");
-  if (stored.scalar_type() == at::kBFloat16) attribute(path, h5::kElementAttribute, "bfloat16");
+  mark_element(path, stored.scalar_type());
 }
 
 void H5Writer::tensor_as_int32(const std::string& path, const Tensor& value) {
@@ -210,6 +272,48 @@ void H5Writer::tensor_as_int32(const std::string& path, const Tensor& value) {
     }
   }
   tensor(path, value.to(at::kInt));
+}
+
+void H5Writer::uint64s(const std::string& path, const std::vector<std::uint64_t>& values) {
+  const h5::Guard guard;
+  state_->write_dataset(path, H5T_STD_U64LE, "uint64", sizeof(std::uint64_t),
+                        {std::int64_t(values.size())}, values.data());
+}
+
+void H5Writer::rows(const std::string& path, at::ScalarType type,
+                    const std::vector<std::int64_t>& shape,
+                    const std::function<Tensor(std::int64_t index)>& row) {
+  const h5::Guard guard;
+  const std::string where = state_->what(path);
+  const auto element = h5::element_of(type, where);
+  const std::int64_t count = count_rows(shape, element.file_bytes, where);
+  const h5::Type file_type = h5::file_type(element);
+  h5::Dataset dataset = state_->create_rows(path, file_type, shape);
+  const auto row_size = hsize_t(shape.back());
+  const h5::Space dense(H5Screate_simple(1, &row_size, nullptr), where);
+  const h5::Space stored(H5Dget_space(dataset), where);
+  std::vector<hsize_t> size(shape.size(), 1);
+  size.back() = row_size;
+  Sha256 hash;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const Tensor values = row(i).detach().to(at::kCPU).contiguous();
+    check_row(values, type, shape.back(), str(where, ": row ", i));
+    const std::vector<hsize_t> start = row_start(i, shape);
+    check(H5Sselect_hyperslab(stored, H5S_SELECT_SET, start.data(), nullptr, size.data(), nullptr),
+          where);
+    check(H5Dwrite(dataset, file_type, dense, stored, H5P_DEFAULT, values.const_data_ptr()), where);
+    hash.update({static_cast<const char*>(values.const_data_ptr()), values.nbytes()});
+  }
+  dataset.close(where);
+  if (!h5::outside_manifest(path)) {
+    state_->record(path, hash.hex(), h5::dataset_line(path, element.name, shape));
+  }
+  mark_element(path, type);
+}
+
+void H5Writer::mark_element(const std::string& path, at::ScalarType type) {
+  if (type == at::kBool) attribute(path, h5::kElementAttribute, "bool");
+  if (type == at::kBFloat16) attribute(path, h5::kElementAttribute, "bfloat16");
 }
 
 void H5Writer::group(const std::string& path) {

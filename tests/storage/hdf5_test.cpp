@@ -1,5 +1,6 @@
 #include "lib/storage/hdf5.h"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 
@@ -129,6 +130,104 @@ TEST_CASE("texts and attributes come back as written", "[storage][hdf5]") {
   CHECK(file.is_group("fresh"));
   CHECK_FALSE(file.is_group("meta/config"));
   CHECK(file.verify().empty());
+}
+
+TEST_CASE("rows are written one at a time and read one at a time", "[storage][hdf5]") {
+  const TemporaryFolder folder("hdf5-rows");
+  for (const auto type : {at::kFloat, at::kBFloat16, at::kByte}) {
+    INFO(c10::toString(type));
+    const Tensor values = at::arange(2 * 3 * 4 * 5, at::kFloat).to(type).view({2, 3, 4, 5});
+    std::vector<std::int64_t> asked;
+    H5Writer::create(folder / "a.h5", [&](H5Writer& file) {
+      file.rows("g/x", type, {2, 3, 4, 5}, [&](std::int64_t i) {
+        asked.push_back(i);
+        return values.view({24, 5})[i];
+      });
+    });
+    CHECK(asked.size() == 24);
+    CHECK(std::is_sorted(asked.begin(), asked.end()));
+    const H5Reader file(folder / "a.h5");
+    CHECK(file.verify().empty());
+    CHECK(same_bits(file.tensor("g/x"), values));
+    CHECK(same_bits(file.row("g/x", {1, 2, 3}), values[1][2][3]));
+    CHECK(same_bits(file.row("g/x", {0, 1}), values[0][1]));
+    CHECK(same_bits(file.row("g/x", {}), values));
+    CHECK_THROWS_WITH_TEXT(file.row("g/x", {0, 3}), StorageError,
+                           "'g/x': has shape [2, 3, 4, 5], no row [0, 3]");
+    CHECK_THROWS_WITH_TEXT(file.row("g/x", {-1}), StorageError, "no row [-1]");
+    CHECK_THROWS_WITH_TEXT(file.row("g/x", {0, 0, 0, 0}), StorageError, "no row [0, 0, 0, 0]");
+    CHECK_THROWS_WITH_TEXT(file.row("g/y", {0}), StorageError, "'g/y': is missing");
+  }
+}
+
+TEST_CASE("rows that do not fit their dataset are refused", "[storage][hdf5]") {
+  const TemporaryFolder folder("hdf5-wrong-rows");
+  const auto check = [&](const std::string& text, const std::vector<std::int64_t>& shape,
+                         const Tensor& row) {
+    CHECK_THROWS_WITH_TEXT(H5Writer::create(folder / "a.h5",
+                                            [&](H5Writer& file) {
+                                              file.rows("x", at::kFloat, shape,
+                                                        [&](std::int64_t) { return row; });
+                                            }),
+                           StorageError, text);
+    CHECK_FALSE(std::filesystem::exists(folder / "a.h5"));
+  };
+  check("'x': rows need a shape of rank 2 or more and positive sizes, not [3]", {3}, at::ones({3}));
+  check("not [0, 3]", {0, 3}, at::ones({3}));
+  check("row 0: expected shape [3] of type Float, found [4] of type Float", {2, 3}, at::ones({4}));
+  check("found [3] of type Double", {2, 3}, at::ones({3}, at::kDouble));
+  check("a row may have 268435456 bytes, has 268435460", {1, (1 << 26) + 1}, at::ones({3}));
+}
+
+TEST_CASE("a dataset of many blocks is hashed as a whole", "[storage][hdf5]") {
+  const TemporaryFolder folder("hdf5-blocks");
+  const Tensor values = at::arange(5'000'011, at::kFloat);
+  H5Writer::create(folder / "a.h5", [&](H5Writer& file) {
+    file.tensor("long", values);
+    file.tensor("tall", values.narrow(0, 0, 5'000'000).view({2500, 2000}));
+  });
+  const H5Reader file(folder / "a.h5");
+  const auto sha256 = [&](std::int64_t count) {
+    return sha256_hex({static_cast<const char*>(values.const_data_ptr()), std::size_t(count) * 4});
+  };
+  CHECK(file.sha256("long") == sha256(5'000'011));
+  CHECK(file.sha256("tall") == sha256(5'000'000));
+}
+
+TEST_CASE("unsigned integers of full width come back", "[storage][hdf5]") {
+  const TemporaryFolder folder("hdf5-uint64");
+  const std::vector<std::uint64_t> values = {0, 1, std::numeric_limits<std::uint64_t>::max()};
+  H5Writer::create(folder / "a.h5", [&](H5Writer& file) {
+    file.uint64s("seeds", values);
+    file.uint64s("none", {});
+    file.tensor("signed", at::ones({3}, at::kLong));
+  });
+  const H5Reader file(folder / "a.h5");
+  CHECK(file.uint64s("seeds") == values);
+  CHECK(file.uint64s("none").empty());
+  CHECK(file.verify().empty());
+  CHECK_THROWS_WITH_TEXT(file.uint64s("signed"), StorageError,
+                         "'signed': must be a list of integers of type uint64");
+  CHECK_THROWS_WITH_TEXT(file.tensor("seeds"), StorageError, "above 2^63 - 1");
+}
+
+TEST_CASE("the contents of datasets that somebody else checks are not compared",
+          "[storage][hdf5]") {
+  const TemporaryFolder folder("hdf5-unread");
+  H5Writer::create(folder / "a.h5", [](H5Writer& file) {
+    file.tensor("x", at::full({64}, 1.5));
+    file.tensor("y", at::full({64}, 2.5));
+  });
+  std::string bytes = testing::slurp(folder / "a.h5");
+  const Tensor values = at::full({64}, 1.5);
+  const std::string pattern(static_cast<const char*>(values.const_data_ptr()), values.nbytes());
+  const std::size_t position = bytes.find(pattern);
+  REQUIRE(position != std::string::npos);
+  bytes[position] = 1;
+  testing::spit(folder / "a.h5", bytes);
+  const H5Reader file(folder / "a.h5");
+  CHECK(file.damage({"x"}).empty());
+  CHECK(file.damage({"y"}).size() == 1);
 }
 
 TEST_CASE("the same content gives the same bytes", "[storage][hdf5]") {
