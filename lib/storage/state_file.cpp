@@ -18,6 +18,9 @@ std::vector<std::string> keys(const Map& map) {
   return names;
 }
 
+// In front of the names of objects in a group; "" is the root.
+std::string inside(const std::string& group) { return group.empty() ? "" : group + "/"; }
+
 std::string count_name(const std::string& name) { return name + "/count"; }
 
 template <class Map>
@@ -44,73 +47,75 @@ void StateWriter::integer(const std::string& name, std::int64_t value) { integer
 void StateWriter::number(const std::string& name, double value) { numbers_[name] = value; }
 void StateWriter::text(const std::string& name, const std::string& value) { texts_[name] = value; }
 
-// Names are data, not paths: "a" and "a/b" may both be there. Objects are therefore numbered.
 void StateWriter::save(const std::filesystem::path& path) const {
   H5Writer::create(path, [&](H5Writer& file) {
     file.attribute("", "schema", kSchema);
     file.attribute("", "version_major", kMajor);
     file.attribute("", "version_minor", kMinor);
-    file.texts("tensors/names", keys(tensors_));
-    std::int64_t index = 0;
-    for (const auto& entry : tensors_) file.tensor(str("tensors/", index++), entry.second);
-    file.texts("texts/names", keys(texts_));
-    index = 0;
-    for (const auto& entry : texts_) file.text(str("texts/", index++), entry.second);
-
-    std::vector<std::int64_t> integers;
-    for (const auto& entry : integers_) integers.push_back(entry.second);
-    file.texts("integers/names", keys(integers_));
-    file.tensor("integers/values", at::tensor(integers, at::kLong));
-    std::vector<double> numbers;
-    for (const auto& entry : numbers_) numbers.push_back(entry.second);
-    file.texts("numbers/names", keys(numbers_));
-    file.tensor("numbers/values", at::tensor(numbers, at::kDouble));
+    write(file, "");
   });
+}
+
+// Names are data, not paths: "a" and "a/b" may both be there. Objects are therefore numbered.
+void StateWriter::write(H5Writer& file, const std::string& group) const {
+  const std::string at_group = inside(group);
+  file.texts(at_group + "tensors/names", keys(tensors_));
+  std::int64_t index = 0;
+  for (const auto& entry : tensors_) file.tensor(str(at_group, "tensors/", index++), entry.second);
+  file.texts(at_group + "texts/names", keys(texts_));
+  index = 0;
+  for (const auto& entry : texts_) file.text(str(at_group, "texts/", index++), entry.second);
+
+  std::vector<std::int64_t> integers;
+  for (const auto& entry : integers_) integers.push_back(entry.second);
+  file.texts(at_group + "integers/names", keys(integers_));
+  file.tensor(at_group + "integers/values", at::tensor(integers, at::kLong));
+  std::vector<double> numbers;
+  for (const auto& entry : numbers_) numbers.push_back(entry.second);
+  file.texts(at_group + "numbers/names", keys(numbers_));
+  file.tensor(at_group + "numbers/values", at::tensor(numbers, at::kDouble));
+}
+
+StateWriter StateWriter::read(const H5Reader& file, const std::string& group) {
+  const std::string at_group = inside(group);
+  StateWriter state;
+  const auto tensor_names = file.texts(at_group + "tensors/names");
+  for (std::size_t i = 0; i < tensor_names.size(); ++i) {
+    state.tensors_[tensor_names[i]] = file.tensor(str(at_group, "tensors/", i));
+  }
+  const auto text_names = file.texts(at_group + "texts/names");
+  for (std::size_t i = 0; i < text_names.size(); ++i) {
+    state.texts_[text_names[i]] = file.text(str(at_group, "texts/", i));
+  }
+  const auto read_values = [&](const std::string& kind, at::ScalarType type) {
+    const Tensor values = file.tensor(kind + "/values");
+    const std::vector<std::string> names = file.texts(kind + "/names");
+    if (values.scalar_type() != type || values.dim() != 1 ||
+        values.numel() != std::int64_t(names.size())) {
+      throw StorageError(str("'", file.path().string(), "': ", kind, "/values: expected ",
+                             names.size(), " values, found ", values.numel(), " of type ",
+                             c10::toString(values.scalar_type())));
+    }
+    return std::pair(names, values);
+  };
+  const auto [integer_names, integers] = read_values(at_group + "integers", at::kLong);
+  for (std::size_t i = 0; i < integer_names.size(); ++i) {
+    state.integers_[integer_names[i]] = integers.const_data_ptr<std::int64_t>()[i];
+  }
+  const auto [number_names, numbers] = read_values(at_group + "numbers", at::kDouble);
+  for (std::size_t i = 0; i < number_names.size(); ++i) {
+    state.numbers_[number_names[i]] = numbers.const_data_ptr<double>()[i];
+  }
+  return state;
 }
 
 StateReader::StateReader(const std::filesystem::path& path)
     : source_(str("'", path.string(), "'")) {
   const H5Reader file(path);
-  const std::string schema =
-      file.has_attribute("", "schema") ? file.text_attribute("", "schema") : "none";
-  if (schema != kSchema) {
-    throw StorageError(str(source_, ": expected schema '", kSchema, "', found '", schema, "'"));
-  }
-  const std::int64_t major = file.int_attribute("", "version_major");
-  if (major != kMajor) {
-    throw StorageError(str(source_, ": expected ", kSchema, " version ", kMajor, ".x, found ",
-                           major, "; it needs a newer program"));
-  }
+  expect_schema(file, kSchema, kMajor);
   const std::vector<std::string> findings = file.damage();
   if (!findings.empty()) throw StorageError(str(source_, ": is damaged: ", findings.front()));
-
-  const auto tensor_names = file.texts("tensors/names");
-  for (std::size_t i = 0; i < tensor_names.size(); ++i) {
-    data_.tensors_[tensor_names[i]] = file.tensor(str("tensors/", i));
-  }
-  const auto text_names = file.texts("texts/names");
-  for (std::size_t i = 0; i < text_names.size(); ++i) {
-    data_.texts_[text_names[i]] = file.text(str("texts/", i));
-  }
-  const auto read_values = [&](const std::string& group, at::ScalarType type) {
-    const Tensor values = file.tensor(group + "/values");
-    const std::vector<std::string> names = file.texts(group + "/names");
-    if (values.scalar_type() != type || values.dim() != 1 ||
-        values.numel() != std::int64_t(names.size())) {
-      throw StorageError(str(source_, ": ", group, "/values: expected ", names.size(),
-                             " values, found ", values.numel(), " of type ",
-                             c10::toString(values.scalar_type())));
-    }
-    return std::pair(names, values);
-  };
-  const auto [integer_names, integers] = read_values("integers", at::kLong);
-  for (std::size_t i = 0; i < integer_names.size(); ++i) {
-    data_.integers_[integer_names[i]] = integers.const_data_ptr<std::int64_t>()[i];
-  }
-  const auto [number_names, numbers] = read_values("numbers", at::kDouble);
-  for (std::size_t i = 0; i < number_names.size(); ++i) {
-    data_.numbers_[number_names[i]] = numbers.const_data_ptr<double>()[i];
-  }
+  data_ = StateWriter::read(file, "");
 }
 
 StateReader::StateReader(const StateWriter& writer) : source_("state in memory"), data_(writer) {}

@@ -22,6 +22,9 @@ class StateWriter {
 
   /// HDF5, written aside and renamed.
   void save(const std::filesystem::path& path) const;
+  /// The same as a group of a file that holds more, and back.
+  void write(class H5Writer& file, const std::string& group) const;
+  static StateWriter read(const class H5Reader& file, const std::string& group);
 
  private:
   friend class StateReader;

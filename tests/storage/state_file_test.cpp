@@ -56,6 +56,18 @@ TEST_CASE("a state comes back to the bit, from a file and from memory", "[storag
   check_example(StateReader(example()));
 }
 
+TEST_CASE("a state comes back from a group of a file that holds more", "[storage][state]") {
+  const TemporaryFolder folder("state-group");
+  storage::H5Writer::create(folder / "a.h5", [](storage::H5Writer& file) {
+    file.tensor("tensors/0", at::zeros({1}));
+    example().write(file, "run/state");
+  });
+  const storage::H5Reader file(folder / "a.h5");
+  check_example(StateReader(storage::StateWriter::read(file, "run/state")));
+  CHECK_THROWS_WITH_TEXT(storage::StateWriter::read(file, "state"), StorageError,
+                         "a.h5': 'state/tensors/names': is missing");
+}
+
 TEST_CASE("a state is a copy: later changes of either side do not show", "[storage][state]") {
   Tensor weights = at::ones({3});
   StateWriter state;
