@@ -7,6 +7,7 @@
 #include "lib/core/error.h"
 #include "lib/core/shape.h"
 #include "lib/core/str.h"
+#include "lib/storage/expert_file.h"
 #include "lib/storage/hdf5.h"
 
 namespace retort::storage {
@@ -55,19 +56,6 @@ void check_classes(const Tensor& classes, std::int64_t num_classes, const std::s
           str(name, ": expected classes 0 .. ", num_classes - 1, ", found ", low, " .. ", high));
 }
 
-void check_preprocessing(const data::SyntheticSet& set, const std::string& source) {
-  const data::ImageShape shape = set.shape();
-  if (set.preprocessing.kind() == data::Preprocessing::Kind::MeanStd) {
-    const auto channels = std::int64_t(set.preprocessing.mean().size());
-    require(channels == shape.channels, source,
-            str("preprocessing is for ", channels, " channels, the images have ", shape.channels));
-    return;
-  }
-  const std::int64_t pixels = set.preprocessing.zca_matrices().mean.numel();
-  require(pixels == shape.numel(), source,
-          str("preprocessing is for ", pixels, " pixels, the images have ", shape.numel()));
-}
-
 // What must hold on both sides of a file.
 void check_set(const data::SyntheticSet& set, const std::string& source) {
   check_tensor(set.images, at::kFloat, 4, source, "images");
@@ -93,7 +81,7 @@ void check_set(const data::SyntheticSet& set, const std::string& source) {
           str("expected one label per image, found ", classes.numel(), " for ", count, " images"));
   require(classes.numel() >= count, source,
           str("expected a label for each of ", count, " images or more, found ", classes.numel()));
-  check_preprocessing(set, source);
+  expect_preprocessing_of(set.preprocessing, set.shape(), source);
 }
 
 void write_images(H5Writer& out, const data::SyntheticSet& set, const std::string& source) {
@@ -215,16 +203,6 @@ data::Labels read_labels(const H5Reader& in, const std::string& source) {
       .learned = in.int_attribute("labels/soft", "learned") != 0};
 }
 
-void check_schema(const H5Reader& in, const std::string& source) {
-  const std::string schema =
-      in.has_attribute("", "schema") ? in.text_attribute("", "schema") : "none";
-  require(schema == kSchema, source, str("expected schema '", kSchema, "', found '", schema, "'"));
-  const std::int64_t major = in.int_attribute("", "version_major");
-  require(major == kMajor, source,
-          str("expected ", kSchema, " version ", kMajor, ".x, found ", major,
-              ".x; it needs a newer program"));
-}
-
 data::SyntheticSet read_parts(const H5Reader& in, const std::string& source) {
   data::SyntheticSet set;
   set.preprocessing = read_preprocessing(in, "preprocessing");
@@ -256,6 +234,16 @@ void report_non_finite(const H5Reader& in, const std::string& path,
   const Tensor values = in.tensor(path);
   const auto bad = values.numel() - at::isfinite(values).sum().item<std::int64_t>();
   if (bad > 0) findings.push_back(str("/", path, ": ", bad, " values are not finite"));
+}
+
+// What the manifest knows as one dataset is named by expert and snapshot.
+void add_damaged_snapshots(const std::filesystem::path& path, std::vector<std::string>& findings) {
+  try {
+    const std::vector<std::string> found = damaged_snapshots(path);
+    findings.insert(findings.end(), found.begin(), found.end());
+  } catch (const StorageError& e) {
+    if (findings.empty()) findings.emplace_back(e.what());  // else the manifest has said it
+  }
 }
 
 std::uint64_t text_bytes(const std::vector<std::string>& values) {
@@ -318,6 +306,19 @@ data::Preprocessing read_preprocessing(const H5Reader& in, const std::string& gr
                                    .inverse = inverse});
 }
 
+void expect_preprocessing_of(const data::Preprocessing& preprocessing, data::ImageShape shape,
+                             const std::string& source) {
+  if (preprocessing.kind() == data::Preprocessing::Kind::MeanStd) {
+    const auto channels = std::int64_t(preprocessing.mean().size());
+    require(channels == shape.channels, source,
+            str("preprocessing is for ", channels, " channels, the images have ", shape.channels));
+    return;
+  }
+  const std::int64_t pixels = preprocessing.zca_matrices().mean.numel();
+  require(pixels == shape.numel(), source,
+          str("preprocessing is for ", pixels, " pixels, the images have ", shape.numel()));
+}
+
 void write_set(const std::filesystem::path& path, const data::SyntheticSet& set) {
   const std::string source = str("'", path.string(), "': cannot be written");
   check_set(set, source);
@@ -337,7 +338,7 @@ void write_set(const std::filesystem::path& path, const data::SyntheticSet& set)
 data::SyntheticSet read_set(const std::filesystem::path& path) {
   const std::string source = str("'", path.string(), "'");
   const H5Reader in(path);
-  check_schema(in, source);
+  expect_schema(in, kSchema, kMajor);
   const std::vector<std::string> findings = in.damage();
   require(findings.empty(), source, findings.empty() ? "" : "is damaged: " + findings.front());
   return read_parts(in, source);
@@ -345,7 +346,7 @@ data::SyntheticSet read_set(const std::filesystem::path& path) {
 
 StoredBytes stored_bytes(const std::filesystem::path& path) {
   const H5Reader in(path);
-  check_schema(in, str("'", path.string(), "'"));
+  expect_schema(in, kSchema, kMajor);
   StoredBytes bytes;
   for (const std::string& dataset : in.datasets()) {
     if (dataset.starts_with("manifest/") || dataset.starts_with("evaluations/")) continue;
@@ -380,11 +381,14 @@ std::vector<std::string> verify_file(const std::filesystem::path& path) {
   std::vector<std::string> findings;
   try {
     findings = in.verify();
+    if (in.has_attribute("", "schema") && in.text_attribute("", "schema") == kExpertSchema) {
+      add_damaged_snapshots(path, findings);
+    }
     if (!findings.empty() || file_schema(path) != kSchema) return findings;
     report_non_finite(in, "images/data", findings);
     report_non_finite(in, kCanvas, findings);
     report_non_finite(in, kSoftValues, findings);
-    check_schema(in, str("'", path.string(), "'"));
+    expect_schema(in, kSchema, kMajor);
     read_parts(in, str("'", path.string(), "'"));
   } catch (const Error& e) {
     findings.push_back(e.what());

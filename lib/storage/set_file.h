@@ -31,8 +31,9 @@ StoredBytes stored_bytes(const std::filesystem::path& path);
 StoredBytes stored_bytes(const data::SyntheticSet& set);
 
 /// Compares a file of any schema with its manifest (SHA-256 per dataset, shapes, attributes); of a
-/// set also reports pixels that are not finite and what `read_set` objects to. One line per
-/// finding; empty: all well. @throws StorageError if it is no HDF5 file at all
+/// set also reports pixels that are not finite and what `read_set` objects to, of experts what
+/// `damaged_snapshots` finds. One line per finding; empty: all well. @throws StorageError if it is
+/// no HDF5 file at all
 std::vector<std::string> verify_file(const std::filesystem::path& path);
 
 /// "retort.set", "retort.state", ... from the root attribute `schema`. @throws StorageError
@@ -42,5 +43,8 @@ std::string file_schema(const std::filesystem::path& path);
 void write_preprocessing(class H5Writer& out, const std::string& group,
                          const data::Preprocessing& preprocessing);
 data::Preprocessing read_preprocessing(const class H5Reader& in, const std::string& group);
+/// @throws StorageError beginning with `source` unless it preprocesses images of this shape
+void expect_preprocessing_of(const data::Preprocessing& preprocessing, data::ImageShape shape,
+                             const std::string& source);
 
 }  // namespace retort::storage

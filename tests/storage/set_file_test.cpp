@@ -85,14 +85,8 @@ bool same_bits(const Tensor& a, const Tensor& b) {
 std::string python_of(const std::string& readme, const std::filesystem::path& set) {
   const std::string text =
       testing::slurp(std::filesystem::path(RETORT_TEST_DATA) / "../.." / readme);
-  const std::string opening = "```python\n";
-  const std::size_t begin = text.find(opening);
-  REQUIRE(begin != std::string::npos);
-  std::string code = text.substr(begin + opening.size());
-  code.resize(code.find("```"));
-  const std::string name = "set.h5";
-  REQUIRE(code.find(name) != std::string::npos);
-  code.replace(code.find(name), name.size(), set.string());
+  std::string code = testing::python_lines(text, "set.h5", set.string());
+  REQUIRE_FALSE(code.empty());
   if (code.find("print(") == std::string::npos) {
     code += "print(images.shape, labels.tolist(), names, round(float(pixels.mean()), 4))\n";
   }

@@ -53,6 +53,21 @@ inline std::string find_python(const std::string& modules) {
   return "";
 }
 
+/// The lines of Python in a Markdown text that read the file `name`, with `path` in its place; ""
+/// if there are none.
+inline std::string python_lines(const std::string& markdown, const std::string& name,
+                                const std::string& path) {
+  const std::string opening = "```python\n";
+  for (std::size_t begin = markdown.find(opening); begin != std::string::npos;
+       begin = markdown.find(opening, begin)) {
+    begin += opening.size();
+    std::string code = markdown.substr(begin, markdown.find("```", begin) - begin);
+    const std::size_t quoted = code.find('"' + name + '"');
+    if (quoted != std::string::npos) return code.replace(quoted + 1, name.size(), path);
+  }
+  return "";
+}
+
 /// Runs a Python program and returns what it printed; the exit status goes to `status`.
 inline std::string run_python(const std::string& interpreter, const std::filesystem::path& script,
                               const std::string& arguments, int& status) {
