@@ -9,11 +9,13 @@
 #include "apps/cli/help.h"
 #include "apps/commands/commands.h"
 #include "apps/commands/document.h"
+#include "apps/commands/expert_info.h"
 #include "apps/commands/run_info.h"
 #include "apps/commands/subset.h"
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
+#include "lib/storage/expert_file.h"
 #include "lib/storage/hdf5.h"
 #include "lib/storage/set_file.h"
 #include "lib/storage/state_file.h"
@@ -234,6 +236,10 @@ void print_remains(const std::string& path, bool as_json) {
 
 void print_file(const std::string& path, bool as_json) {
   const std::string schema = storage::file_schema(path);
+  if (schema == storage::kExpertSchema) {
+    print_experts(path, as_json);
+    return;
+  }
   const bool is_set = schema == "retort.set";
   if (!is_set && schema != "retort.state") {
     throw StorageError(str("'", path, "': the schema '", schema, "' is not known to this program"));
@@ -269,7 +275,8 @@ cli::Command info() {
   return {"info",
           "Says in words what a file or the folder of a run holds.",
           "FILE",
-          {"retort info set.h5", "retort info runs/dm-fashion-mnist-ipc10-seed0"},
+          {"retort info set.h5", "retort info experts.h5",
+           "retort info runs/dm-fashion-mnist-ipc10-seed0"},
           run};
 }
 

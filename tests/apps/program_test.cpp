@@ -1,18 +1,60 @@
 #include "tests/apps/program.h"
 
 #include <algorithm>
+#include <limits>
 
 #include <nlohmann/json.hpp>
 
 #include "apps/cli/command.h"
 #include "datasets/dataset.h"
 #include "lib/core/files.h"
+#include "lib/core/str.h"
+#include "lib/storage/expert_file.h"
 #include "lib/vision/vision.h"
 #include "tests/support/catch.h"
 
 using namespace retort;
 using namespace retort::testing;
 using Catch::Matchers::Contains;
+
+namespace {
+
+storage::SnapshotLog expert_log(double number, double snapshot) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  return {.train_loss = snapshot > 0 ? 1.5 / snapshot : nan,
+          .train_accuracy = snapshot > 0 ? 50 : nan,
+          .test_loss = nan,
+          .test_accuracy = 20 * number + 30 * snapshot,
+          .norm = 4 + number + snapshot,
+          .step_norm = 0.25 * snapshot,
+          .wall_seconds = 2 * snapshot};
+}
+
+/// An expert of two epochs on a network of six parameters, with its first snapshots.
+storage::ExpertPart expert_part(std::int64_t number, std::int64_t snapshots) {
+  storage::ExpertPart part;
+  part.info.recipe = "sgd";
+  part.info.dataset = "shapes";
+  part.info.dataset_sha256 = std::string(64, 'd');
+  part.info.dataset_note = "20 training images per class";
+  part.info.class_names = {"disk", "square"};
+  part.info.image = {.channels = 1, .height = 2, .width = 2};
+  part.info.train_images = 40;
+  part.info.network = "ConvNet-1";
+  part.info.layout = {{"features.0.weight", {2, 1, 1, 2}}, {"features.0.bias", {2}}};
+  part.info.epochs = {0, 1, 2};
+  part.info.options = "epochs = 2\nlr = 0.01\n";
+  part.number = number;
+  part.seeds.init = std::numeric_limits<std::uint64_t>::max() - 1 + std::uint64_t(number);
+  part.complete = snapshots == 3;
+  for (std::int64_t s = 0; s < snapshots; ++s) {
+    part.snapshots.push_back(at::arange(6, at::kFloat).add(double(10 * number + s)).div(7));
+    part.log.push_back(expert_log(double(number), double(s)));
+  }
+  return part;
+}
+
+}  // namespace
 
 TEST_CASE("the program says what it is and what it can do", "[apps]") {
   const Workspace workspace;
@@ -171,6 +213,84 @@ TEST_CASE("a set is explained and verified, and damage is found", "[apps]") {
   const auto half = workspace.retort({"info", "half.h5"});
   CHECK(half.exit_code == 1);
   CHECK_THAT(half.err, Contains("'half.h5'"));
+}
+
+TEST_CASE("expert trajectories are explained with how training went, and verified", "[apps]") {
+  const Workspace workspace;
+  for (const std::int64_t number : {0, 1}) {
+    storage::write_part(workspace.path(str("expert-", number, ".h5")), expert_part(number, 3));
+  }
+  storage::merge_experts(workspace.path("experts.h5"), std::nullopt,
+                         {workspace.path("expert-0.h5"), workspace.path("expert-1.h5")});
+  const auto info = workspace.succeed({"info", "experts.h5"});
+  CHECK_THAT(
+      info.out,
+      Contains("experts.h5, 2 expert trajectories\n") && Contains("recipe         sgd\n") &&
+          Contains("ConvNet-1, 6 parameters in 2 tensors\n") &&
+          Contains("3 per expert, every epoch from 0 to 2\n") &&
+          Contains("numbers stored as float32\n") && Contains("40 images of 1x2x2\n") &&
+          Contains("20 training images per class\n") && Contains("training took  12 s\n") &&
+          Contains("options\n  epochs = 2\n") &&
+          Contains("id             " + storage::ExpertReader(workspace.path("experts.h5")).id()));
+  CHECK_THAT(
+      info.out,
+      Contains("log, mean over 2 experts\n"
+               "  epoch  train loss  train %  test loss  test %   norm  step norm  seconds\n"
+               "      0           -        -          -   10.00  4.500      0.000      0.0\n"
+               "      1      1.5000    50.00          -   40.00  5.500      0.250      2.0\n"
+               "      2      0.7500    50.00          -   70.00  6.500      0.500      4.0\n"));
+  const auto verified = workspace.succeed({"verify", "experts.h5"});
+  CHECK_THAT(verified.out, Contains("experts.h5: every part agrees with its SHA-256"));
+
+  const auto json = workspace.succeed({"info", "experts.h5", "--json"});
+  const auto document = nlohmann::json::parse(json.out);
+  CHECK(document["schema"] == "retort.experts-info/1");
+  CHECK(document["part"].is_null());
+  CHECK(document["parameters"] == 6);
+  CHECK(document["epochs"] == nlohmann::json({0, 1, 2}));
+  CHECK(document["wall_seconds"] == 12.0);
+  REQUIRE(document["experts"].size() == 2);
+  CHECK(document["experts"][1]["init_seed"] == std::numeric_limits<std::uint64_t>::max());
+  CHECK(document["experts"][1]["complete"] == true);
+  REQUIRE(document["log"].size() == 3);
+  CHECK(document["log"][0]["train_loss"].is_null());
+  CHECK(document["log"][1]["train_loss"] == 1.5);
+  CHECK(document["log"][2]["epoch"] == 2);
+}
+
+TEST_CASE("a part of an expert in training is explained, and damage is named", "[apps]") {
+  const Workspace workspace;
+  storage::write_part(workspace.path("part.h5"), expert_part(1, 2));
+  const auto info = workspace.succeed({"info", "part.h5"});
+  CHECK_THAT(info.out, Contains("part.h5, expert 1 of a run, still running: 2 of 3 snapshots\n") &&
+                           Contains("log\n") && Contains("\n      1  ") &&
+                           !Contains("\n      2  "));
+  CHECK(nlohmann::json::parse(workspace.succeed({"info", "part.h5", "--json"}).out)["part"] == 1);
+  CHECK(workspace.retort({"verify", "part.h5"}).exit_code == 0);
+
+  std::string bytes = read_text(workspace.path("part.h5"));
+  const Tensor values = expert_part(1, 2).snapshots[1];
+  const std::size_t at =
+      bytes.find(std::string(static_cast<const char*>(values.const_data_ptr()), values.nbytes()));
+  REQUIRE(at != std::string::npos);
+  bytes[at] = char(bytes[at] ^ 1);
+  write_text(workspace.path("part.h5"), bytes);
+  const auto damaged = workspace.retort({"verify", "part.h5"});
+  CHECK(damaged.exit_code == 1);
+  CHECK_THAT(damaged.out, Contains("expert 0, snapshot 1: 'part.h5': 'params': HDF5: "));
+  CHECK_THAT(damaged.err, Contains("'part.h5' is damaged: 2 mismatches"));
+
+  storage::write_part(workspace.path("part.h5"), expert_part(1, 2));
+  bytes = read_text(workspace.path("part.h5"));
+  const std::size_t option = bytes.find("epochs = 2");
+  REQUIRE(option != std::string::npos);
+  bytes[option] = 'E';
+  write_text(workspace.path("part.h5"), bytes);
+  const auto remains = workspace.retort({"info", "part.h5"});
+  CHECK(remains.exit_code == 1);
+  CHECK_THAT(remains.out, Contains("part.h5, damaged\n") &&
+                              Contains("intact   /params [1, 2, 6]\n") &&
+                              Contains("intact   /log/norm [1, 2]\n"));
 }
 
 TEST_CASE("a run folder is explained, and its damaged files are named", "[apps]") {
