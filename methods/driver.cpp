@@ -5,6 +5,7 @@
 
 #include <c10/util/Exception.h>
 
+#include "lib/config/differences.h"
 #include "lib/config/options.h"
 #include "lib/core/clock.h"
 #include "lib/core/error.h"
@@ -164,7 +165,7 @@ class Run {
     const data::Provenance& provenance = outcome.set.provenance;
     const std::optional<std::string> plan = plan_cut_short(provenance.config);
     if (!same_config(provenance.config)) {
-      refuse(config_differences(plan.value_or(provenance.config), options_.config_text),
+      refuse(config::differences(plan.value_or(provenance.config), options_.config_text),
              folder_.set());
     }
     log::info(plan ? cut_text(provenance.iterations)
@@ -183,7 +184,7 @@ class Run {
   }
 
   bool same_config(const std::string& theirs) const {
-    return config_differences(theirs, options_.config_text).empty();
+    return config::differences(theirs, options_.config_text).empty();
   }
 
   /// The configuration with the planned iterations, of a run that its time budget ended: only that
@@ -192,7 +193,7 @@ class Run {
     if (!std::filesystem::exists(folder_.checkpoint())) return {};
     try {
       const std::string plan = storage::StateReader(folder_.checkpoint()).text("driver/config");
-      if (config_differences(plan, done).empty()) return {};
+      if (config::differences(plan, done).empty()) return {};
       return plan;
     } catch (const StorageError&) {
       return {};
@@ -215,11 +216,11 @@ class Run {
                " iterations; --resume with a larger --time-budget goes on, with 0 to the end");
   }
 
-  static void refuse(const std::vector<ConfigDifference>& differing,
+  static void refuse(const std::vector<config::Difference>& differing,
                      const std::filesystem::path& file) {
     if (differing.empty()) return;
     throw ConfigError(str("'", file.string(), "' was made with other options (theirs / yours): ",
-                          differences_text(differing),
+                          config::differences_text(differing),
                           "; repeat theirs, or choose another --run-dir"));
   }
 
@@ -259,12 +260,12 @@ class Run {
     if (!options_.resume) return {};
     if (std::filesystem::exists(folder_.checkpoint())) {
       const storage::StateReader state(folder_.checkpoint());
-      refuse(config_differences(state.text("driver/config"), options_.config_text),
+      refuse(config::differences(state.text("driver/config"), options_.config_text),
              folder_.checkpoint());
       return state;
     }
     if (std::filesystem::exists(folder_.config())) {
-      refuse(config_differences(read_text(folder_.config()), options_.config_text),
+      refuse(config::differences(read_text(folder_.config()), options_.config_text),
              folder_.config());
     }
     return {};

@@ -207,32 +207,4 @@ std::string with_iterations(const std::string& config, std::int64_t iterations) 
   return out;
 }
 
-std::vector<ConfigDifference> config_differences(const std::string& theirs,
-                                                 const std::string& mine) {
-  std::vector<ConfigDifference> all;
-  for (const auto& entry : config::parse_config(mine, "this run's configuration")) {
-    all.push_back({entry.key, "", entry.value});
-  }
-  for (const auto& entry : config::parse_config(theirs, "the stored configuration")) {
-    const auto same_key = [&](const ConfigDifference& d) { return d.key == entry.key; };
-    const auto found = std::find_if(all.begin(), all.end(), same_key);
-    if (found == all.end()) {
-      all.push_back({entry.key, entry.value, ""});
-    } else {
-      found->theirs = entry.value;
-    }
-  }
-  std::erase_if(all, [](const ConfigDifference& d) { return d.theirs == d.mine; });
-  return all;
-}
-
-std::string differences_text(const std::vector<ConfigDifference>& differences) {
-  const auto shown = [](const std::string& value) { return value.empty() ? "(none)" : value; };
-  std::vector<std::string> texts;
-  for (const auto& d : differences) {
-    texts.push_back(str(d.key, ": ", shown(d.theirs), " / ", shown(d.mine)));
-  }
-  return join(texts, ", ");
-}
-
 }  // namespace retort::methods

@@ -118,15 +118,4 @@ std::optional<StoredConfig> stored_config(const std::filesystem::path& run_dir);
 /// The configuration text with another value of `iterations`.
 std::string with_iterations(const std::string& config, std::int64_t iterations);
 
-/// A key whose values in two configuration texts differ; empty where it stands in one only.
-struct ConfigDifference {
-  std::string key;
-  std::string theirs;
-  std::string mine;
-};
-std::vector<ConfigDifference> config_differences(const std::string& theirs,
-                                                 const std::string& mine);
-/// "seed: 0 / 5, ipc: 1 / 10"
-std::string differences_text(const std::vector<ConfigDifference>& differences);
-
 }  // namespace retort::methods

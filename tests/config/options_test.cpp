@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/config/differences.h"
 #include "lib/core/error.h"
 #include "tests/support/catch.h"
 
@@ -235,6 +236,12 @@ TEST_CASE("a printed configuration reads back to the same values", "[config]") {
   CHECK(after.nets.empty());
   CHECK(after.drops == before.drops);
   CHECK(config_text(other) == config_text(table));
+}
+
+TEST_CASE("two configurations differ in named keys, whatever their order", "[config]") {
+  CHECK(differences("a = 1\nb = 2\n", "b = 2\na = 1\n").empty());
+  CHECK(differences_text(differences("a = 1\nb = 2\nold = x\n", "a = 1\nb = 3\nnew = y\n")) ==
+        "b: 2 / 3, new: (none) / y, old: x / (none)");
 }
 
 TEST_CASE("a number is printed with the fewest digits that read back", "[config]") {

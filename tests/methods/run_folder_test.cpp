@@ -59,13 +59,6 @@ TEST_CASE("a configuration gets another number of iterations and nothing else", 
         "a = 1\niterations = 3\niterations-more = 2\n");
 }
 
-TEST_CASE("two configurations differ in named keys, whatever their order", "[methods][resume]") {
-  CHECK(config_differences("a = 1\nb = 2\n", "b = 2\na = 1\n").empty());
-  CHECK(
-      differences_text(config_differences("a = 1\nb = 2\nold = x\n", "a = 1\nb = 3\nnew = y\n")) ==
-      "b: 2 / 3, new: (none) / y, old: x / (none)");
-}
-
 TEST_CASE("a folder is taken back unless it held something", "[methods]") {
   const testing::TemporaryFolder temporary("retort-made-folder-test");
   const auto& root = temporary.path();
