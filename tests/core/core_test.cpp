@@ -2,9 +2,11 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "lib/core/error.h"
+#include "lib/core/file_lock.h"
 #include "lib/core/files.h"
 #include "lib/core/hash.h"
 #include "lib/core/names.h"
@@ -155,6 +157,26 @@ TEST_CASE("a path that cannot be written is found out at once and leaves nothing
   write_text(folder.path() / "file", "x");
   CHECK_THROWS_WITH_TEXT(expect_writable(folder.path() / "file" / "b"), StorageError,
                          "cannot be written");
+}
+
+TEST_CASE("a lock has one holder, and a removed lock file means nothing", "[core][files]") {
+  const testing::TemporaryFolder folder("retort-lock-test");
+  const auto path = folder.path() / "deep" / "one.lock";
+  {
+    const FileLock held = FileLock::wait(path);
+    CHECK_FALSE(FileLock::try_now(path));
+    held.remove_file();
+    CHECK_FALSE(std::filesystem::exists(path));
+    CHECK(FileLock::try_now(path));
+  }
+  std::optional<FileLock> held = FileLock::try_now(path);
+  REQUIRE(held);
+  std::optional<FileLock> moved = std::move(held);
+  held.reset();
+  CHECK_FALSE(FileLock::try_now(path));
+  moved.reset();
+  CHECK(FileLock::try_now(path));
+  CHECK_THROWS_WITH_TEXT(FileLock::wait(folder.path()), StorageError, "cannot be locked");
 }
 
 TEST_CASE("SHA-256 gives the published digest of abc", "[core][hash]") {
