@@ -151,6 +151,11 @@ std::string operation_name(Operation op) {
   throw ConfigError("augmentation: not an operation");
 }
 
+std::string usual_operations(bool mirror_changes_class) {
+  return mirror_changes_class ? "color_crop_cutout_scale_rotate"
+                              : "color_crop_cutout_flip_scale_rotate";
+}
+
 Strategy Strategy::parse(const std::string& text) {
   Strategy strategy;
   if (text.empty() || text == "none") return strategy;

@@ -19,6 +19,9 @@ enum class Operation { Color, Crop, Cutout, Flip, Scale, Rotate };
 
 std::string operation_name(Operation op);
 
+/// The papers' usual ones as text: all six, but no flip where a mirror image is of another class.
+std::string usual_operations(bool mirror_changes_class);
+
 /// What is drawn from and how: a list of operations and the code base's conventions.
 struct Strategy {
   std::vector<Operation> operations;  ///< empty: no augmentation

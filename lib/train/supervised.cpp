@@ -2,30 +2,26 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <mutex>
 #include <optional>
 #include <utility>
 
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include "lib/core/device.h"
 #include "lib/core/error.h"
 #include "lib/core/parallel.h"
 #include "lib/core/shape.h"
 #include "lib/core/str.h"
 #include "lib/kernels/device_steps.h"
+#include "lib/train/chunks.h"
 #include "lib/train/cutmix.h"
+#include "lib/train/gradient_penalty.h"
 
 namespace retort::train {
 namespace {
 
-// ConvNet-3, images per second forward and backward on one thread: chunks of 32 are within a tenth
-// of the best size, both with the fused kernels (which like more) and with LibTorch's (fewer).
-constexpr std::int64_t kGradientChunk = 32;
 constexpr std::int64_t kForwardChunk = 64;
-// Smaller chunks than this cost a single network more than a second thread brings.
-constexpr std::int64_t kSmallestChunk = 12;
 
 /// LibTorch on one thread while in scope: our own tasks then have the cores to themselves, and
 /// reductions do not depend on the number of threads.
@@ -43,30 +39,6 @@ class SingleThreaded {
 
  private:
   int saved_;
-};
-
-/// Adds up gradients of chunks in the order of the chunks, whichever is finished first.
-class OrderedSum {
- public:
-  void add(std::int64_t chunk, Tensors gradients) {
-    const std::lock_guard lock(mutex_);
-    waiting_.emplace(chunk, std::move(gradients));
-    for (auto it = waiting_.find(next_); it != waiting_.end(); it = waiting_.find(++next_)) {
-      if (total_.empty()) {
-        total_ = std::move(it->second);
-      } else {
-        for (std::size_t i = 0; i < total_.size(); ++i) total_[i].add_(it->second[i]);
-      }
-      waiting_.erase(it);
-    }
-  }
-  Tensors take() { return std::move(total_); }
-
- private:
-  std::mutex mutex_;
-  std::map<std::int64_t, Tensors> waiting_;
-  std::int64_t next_ = 0;
-  Tensors total_;
 };
 
 struct ChunkGradient {
@@ -109,30 +81,58 @@ void check_options(const TrainOptions& options, const TrainingData& data) {
   }
 }
 
-struct EpochPosition {
-  std::int64_t epoch = 0;
-  double lr = 0;
+/// What one step descends, at some parameters: loss_factor times the cross-entropy of `images`, and
+/// the penalty of `plain` images.
+struct Objective {
+  const nn::Network& network;
+  const TrainOptions& options;
+  Tensor images;   ///< augmented
+  Tensor targets;  ///< of these
+  Tensor plain;
+
+  struct Value {
+    BatchGradient cross_entropy;  ///< with the gradients of the whole
+    double penalty = 0;
+  };
+
+  Value at(const nn::NetworkState& state) const {
+    Value value{batch_gradient(network, state, images, targets), 0};
+    Tensors& gradients = value.cross_entropy.gradients;
+    if (options.loss_factor != 1) {
+      for (Tensor& g : gradients) g.mul_(options.loss_factor);
+    }
+    if (options.penalty == 0) return value;
+    const GradientPenalty penalty = gradient_penalty(network, state, plain);
+    value.penalty = penalty.value;
+    for (std::size_t i = 0; i < gradients.size(); ++i) {
+      gradients[i].add_(penalty.gradients[i], options.penalty);
+    }
+    return value;
+  }
 };
 
-EpochReport run_epoch(const nn::Network& network, nn::NetworkState& state, Sgd& sgd,
-                      const TrainingData& data, const TrainOptions& options, const Rng& rng,
-                      EpochPosition position) {
-  const std::int64_t n = data.size();
-  const Tensor order =
-      options.shuffle ? rng.child("order").permutation_tensor(n) : at::arange(n, at::kLong);
-  double loss_sum = 0;
-  std::int64_t correct = 0;
-  for (std::int64_t begin = 0, step = 0; begin < n; begin += options.batch_size, ++step) {
-    leave_if_requested(options.stop, "training");
-    const std::int64_t count = std::min(options.batch_size, n - begin);
-    const auto batch = data.batch(order.narrow(0, begin, count));
-    const auto report = with_context(str("epoch ", position.epoch, ", step ", step), [&] {
-      return train_step(network, state, sgd, position.lr, batch, options, rng.child("step", step));
-    });
-    loss_sum += report.loss * double(count);
-    correct += report.correct;
+/// The value at `state`, with the direction of GSAM for its gradients.
+Objective::Value sharpness_aware(const Objective& objective, const nn::NetworkState& state,
+                                 const Gsam& gsam) {
+  Objective::Value value = objective.at(state);
+  Tensors& gradients = value.cross_entropy.gradients;
+  // Elsewhere, so that the parameters themselves need no way back; the statistics of BatchNorm see
+  // one pass per step.
+  nn::NetworkState perturbed = state.detached_clone();
+  const Tensors offsets = gsam_perturbation(state.parameters, gradients, gsam);
+  for (std::size_t i = 0; i < offsets.size(); ++i) perturbed.parameters[i].add_(offsets[i]);
+  const Objective::Value second = objective.at(perturbed);
+  gradients = gsam_direction(gradients, second.cross_entropy.gradients, gsam.alpha);
+  return value;
+}
+
+void expect_finite(const Objective::Value& value, const nn::Network& network, double lr) {
+  for (const auto& [name, found] : {std::pair("loss", value.cross_entropy.loss),
+                                    std::pair("gradient penalty", value.penalty)}) {
+    if (std::isfinite(found)) continue;
+    throw NumericalError(str("the training ", name, " of ", network.name(), " became ", found,
+                             " at step size ", lr, "; are the images finite, is it too large?"));
   }
-  return {position.epoch, position.lr, loss_sum / double(n), double(correct) / double(n)};
 }
 
 }  // namespace
@@ -191,14 +191,6 @@ void Sgd::step(Tensors& parameters, const Tensors& gradients, double lr) {
   }
 }
 
-std::int64_t gradient_chunks(std::int64_t images) {
-  const std::int64_t needed = (images + kGradientChunk - 1) / kGradientChunk;
-  const std::int64_t shared = std::min<std::int64_t>(2, images / kSmallestChunk);
-  const std::int64_t chunks = std::max({std::int64_t{1}, needed, shared});
-  return chunks == 1 ? 1
-                     : (chunks + 1) / 2 * 2;  // even: most machines have an even number of cores
-}
-
 Tensor target_probabilities(const data::Labels& labels, std::int64_t num_classes,
                             at::ScalarType dtype) {
   if (const auto* soft = std::get_if<data::SoftLabels>(&labels)) {
@@ -243,28 +235,23 @@ BatchGradient batch_gradient(const nn::Network& network, const nn::NetworkState&
   const Tensor images = images_in.detach();  // nobody reads a gradient of the images or targets
   const Tensor targets = targets_in.detach().to(images.device());
   const std::int64_t n = images.size(0);
-  if (!network.per_sample(nn::Mode::Train)) {
+  const std::int64_t chunks = chunks_of(network, images);
+  if (chunks == 0) {
     auto whole = chunk_gradient(network, state, images, targets, n);
     return {whole.loss_sum / double(n), whole.logits, std::move(whole.gradients)};
   }
-  // A device wants the whole batch at once, and its additions are not in a fixed order anyway.
-  const std::int64_t chunks = images.is_cpu() ? gradient_chunks(n) : 1;
   std::vector<double> losses(static_cast<std::size_t>(chunks));
   Tensors logits(static_cast<std::size_t>(chunks));
-  OrderedSum sum;
-  parallel_tasks(chunks, [&](std::int64_t chunk) {
-    // Chunks of nearly equal size share the threads better than full ones and a remainder.
-    const std::int64_t begin = n * chunk / chunks;
-    const std::int64_t count = n * (chunk + 1) / chunks - begin;
-    auto part = chunk_gradient(network, state, images.narrow(0, begin, count),
-                               targets.narrow(0, begin, count), n);
-    losses[std::size_t(chunk)] = part.loss_sum;
-    logits[std::size_t(chunk)] = std::move(part.logits);
-    sum.add(chunk, std::move(part.gradients));
+  Tensors gradients = sum_over_chunks(n, chunks, [&](const Chunk& chunk) {
+    auto part = chunk_gradient(network, state, images.narrow(0, chunk.begin, chunk.count),
+                               targets.narrow(0, chunk.begin, chunk.count), n);
+    losses[std::size_t(chunk.number)] = part.loss_sum;
+    logits[std::size_t(chunk.number)] = std::move(part.logits);
+    return std::move(part.gradients);
   });
   double loss_sum = 0;
   for (const double loss : losses) loss_sum += loss;
-  return {loss_sum / double(n), chunks == 1 ? logits[0] : at::cat(logits), sum.take()};
+  return {loss_sum / double(n), chunks == 1 ? logits[0] : at::cat(logits), std::move(gradients)};
 }
 
 StepReport train_step(const nn::Network& network, nn::NetworkState& state, Sgd& sgd, double lr,
@@ -290,40 +277,132 @@ StepReport train_step(const nn::Network& network, nn::NetworkState& state, Sgd& 
     images = mix_images(mix, images);
     targets = mix_targets(mix, targets);
   }
-  const auto gradient = batch_gradient(network, state, images, targets);
-  if (!std::isfinite(gradient.loss)) {
-    throw NumericalError(str("the training loss of ", network.name(), " became ", gradient.loss,
-                             " at step size ", lr, "; are the images finite, is it too large?"));
-  }
+  const Objective objective{network, options, images, targets, batch.images};
+  const auto value =
+      options.gsam ? sharpness_aware(objective, state, *options.gsam) : objective.at(state);
+  expect_finite(value, network, lr);
+  const BatchGradient& gradient = value.cross_entropy;
   sgd.step(state.parameters, gradient.gradients, lr);
   const Tensor classes = data::hard_classes(batch.labels);
   const Tensor predicted = gradient.logits.slice(0, 0, classes.size(0)).argmax(1).to(at::kCPU);
-  return {gradient.loss, predicted.eq(classes).sum().item<std::int64_t>()};
+  return {gradient.loss, predicted.eq(classes).sum().item<std::int64_t>(), value.penalty};
 }
 
 std::int64_t train(const nn::Network& network, nn::NetworkState& state, const TrainingData& data,
                    const TrainOptions& options, const Rng& rng,
                    const std::function<bool(const EpochReport&)>& after_epoch) {
-  check_options(options, data);
-  // BatchNorm networks are not cut into tasks, so they use LibTorch's own threads instead.
+  // For all epochs at once: changing LibTorch's threads is slower than an epoch of a tiny set.
   std::optional<SingleThreaded> single;
   if (network.per_sample(nn::Mode::Train)) single.emplace();
-
-  const std::int64_t steps_per_epoch = (data.size() + options.batch_size - 1) / options.batch_size;
-  Sgd sgd(options.momentum, options.weight_decay);
-  double lr = options.lr;
-  for (std::int64_t epoch = 0; epoch < options.epochs; ++epoch) {
-    const auto report =
-        run_epoch(network, state, sgd, data, options, rng.child("epoch", epoch), {epoch, lr});
-    for (const auto& drop : options.drops) {
-      if (drop.after_epoch != epoch) continue;
-      lr *= drop.factor;
-      if (drop.reset_optimizer) sgd.reset();
-      if (drop.momentum) sgd.set_momentum(*drop.momentum);
-    }
-    if (after_epoch && !after_epoch(report)) return (epoch + 1) * steps_per_epoch;
+  Training training(network, data, options, rng);
+  while (!training.finished()) {
+    const EpochReport report = training.epoch(state);
+    if (after_epoch && !after_epoch(report)) break;
   }
-  return options.epochs * steps_per_epoch;
+  return training.steps_done();
+}
+
+Training::Training(const nn::Network& network, const TrainingData& data, TrainOptions options,
+                   Rng rng)
+    : network_(network),
+      data_(data),
+      options_(std::move(options)),
+      rng_(rng),
+      sgd_(options_.momentum, options_.weight_decay) {
+  check_options(options_, data_);
+}
+
+std::int64_t Training::steps_per_epoch() const {
+  return (data_.size() + options_.batch_size - 1) / options_.batch_size;
+}
+
+double Training::lr() const {
+  double lr = options_.lr;
+  for (std::int64_t epoch = 0; epoch < epoch_; ++epoch) {
+    for (const auto& drop : options_.drops) {
+      if (drop.after_epoch == epoch) lr *= drop.factor;
+    }
+  }
+  return lr;
+}
+
+double Training::momentum() const {
+  double momentum = options_.momentum;
+  for (const auto& drop : options_.drops) {
+    if (drop.after_epoch < epoch_) momentum = drop.momentum.value_or(momentum);
+  }
+  return momentum;
+}
+
+TrainOptions Training::options_of_epoch() const {
+  TrainOptions options = options_;
+  const auto epoch = std::size_t(epoch_);
+  if (epoch < options_.first_loss_factors.size()) {
+    options.loss_factor = options_.first_loss_factors[epoch];
+  }
+  return options;
+}
+
+StepReport Training::step(nn::NetworkState& state, const TrainOptions& options, double lr,
+                          const Tensor& order, const Rng& rng) {
+  leave_if_requested(options.stop, "training");
+  const std::int64_t begin = step_ * options.batch_size;
+  const std::int64_t count = std::min(options.batch_size, data_.size() - begin);
+  const auto batch = data_.batch(order.narrow(0, begin, count));
+  const auto report = with_context(str("epoch ", epoch_, ", step ", step_), [&] {
+    return train_step(network_, state, sgd_, lr, batch, options, rng.child("step", step_));
+  });
+  loss_sum_ += report.loss * double(count);
+  penalty_sum_ += report.penalty * double(count);
+  correct_ += report.correct;
+  ++step_;
+  return report;
+}
+
+EpochReport Training::epoch(nn::NetworkState& state,
+                            const std::function<void(const StepReport&)>& after_step) {
+  // BatchNorm networks are not cut into tasks, so they use LibTorch's own threads instead.
+  std::optional<SingleThreaded> single;
+  if (network_.per_sample(nn::Mode::Train)) single.emplace();
+  const TrainOptions options = options_of_epoch();
+  const double step_size = lr();
+  sgd_.set_momentum(momentum());
+  const std::int64_t n = data_.size();
+  const Rng rng = rng_.child("epoch", epoch_);
+  const Tensor order =
+      options.shuffle ? rng.child("order").permutation_tensor(n) : at::arange(n, at::kLong);
+  while (step_ < steps_per_epoch()) {
+    const StepReport report = step(state, options, step_size, order, rng);
+    if (after_step) after_step(report);
+  }
+  const EpochReport report{epoch_, step_size, loss_sum_ / double(n), double(correct_) / double(n),
+                           penalty_sum_ / double(n)};
+  for (const auto& drop : options.drops) {
+    if (drop.after_epoch == epoch_ && drop.reset_optimizer) sgd_.reset();
+  }
+  ++epoch_;
+  step_ = 0;
+  loss_sum_ = penalty_sum_ = 0;
+  correct_ = 0;
+  return report;
+}
+
+void Training::save_state(storage::StateWriter& out) const {
+  out.integer("training/epoch", epoch_);
+  out.integer("training/step", step_);
+  out.integer("training/correct", correct_);
+  out.number("training/loss", loss_sum_);
+  out.number("training/penalty", penalty_sum_);
+  out.tensors("training/velocity", sgd_.velocity());
+}
+
+void Training::load_state(const storage::StateReader& in, at::Device device) {
+  epoch_ = in.integer("training/epoch");
+  step_ = in.integer("training/step");
+  correct_ = in.integer("training/correct");
+  loss_sum_ = in.number("training/loss");
+  penalty_sum_ = in.number("training/penalty");
+  sgd_.set_velocity(to_device(in.tensors("training/velocity"), device));
 }
 
 Tensor embed(const nn::Network& network, const nn::NetworkState& state,

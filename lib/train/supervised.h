@@ -13,6 +13,8 @@
 #include "lib/data/image_dataset.h"
 #include "lib/data/synthetic_set.h"
 #include "lib/nn/network.h"
+#include "lib/storage/state_file.h"
+#include "lib/train/gsam.h"
 
 namespace retort::train {
 
@@ -67,7 +69,13 @@ struct TrainOptions {
   bool mirrored = false;  ///< a mini-batch gets its mirror images, before augmentation (FYI)
   augment::Strategy augmentation = {};  ///< one draw per mini-batch, parameters per sample
   double cutmix_probability = 0;        ///< per mini-batch; Beta(1,1), one box, label-mixed loss
-  const StopFlag* stop = nullptr;       ///< polled before every step of `train`
+  double loss_factor = 1;               ///< what is descended is so many times the cross-entropy
+  std::vector<double> first_loss_factors = {};  ///< of epoch 0, 1, ... in place of `loss_factor`
+  /// So many times the gradient penalty of the images as they were before augmentation is added
+  /// (lib/train/gradient_penalty.h).
+  double penalty = 0;
+  std::optional<Gsam> gsam = {};   ///< steps take gsam_direction: two gradients each
+  const StopFlag* stop = nullptr;  ///< polled before every step of an epoch
 };
 
 /// E nominal epochs of the DC family: E+1 epochs; after epoch E/2+1 the step size drops to a tenth
@@ -95,8 +103,9 @@ class Sgd {
 struct EpochReport {
   std::int64_t epoch = 0;
   double lr = 0;
-  double loss = 0;      ///< mean over samples, each before the step that used it
+  double loss = 0;      ///< mean cross-entropy over samples, each before the step that used it
   double accuracy = 0;  ///< fraction, on the augmented training images
+  double penalty = 0;   ///< mean gradient penalty over samples, if there is one
 };
 
 /// Trains `state` in place. Every epoch draws its order and augmentation from children of `rng`
@@ -110,15 +119,58 @@ std::int64_t train(const nn::Network& network, nn::NetworkState& state, const Tr
                    const std::function<bool(const EpochReport&)>& after_epoch = {});
 
 struct StepReport {
-  double loss = 0;           ///< mean over the mini-batch, before the step
+  double loss = 0;           ///< mean cross-entropy over the mini-batch, before the step
   std::int64_t correct = 0;  ///< augmented images, without mirrored ones, given their own class
+  double penalty = 0;        ///< gradient penalty, before the step
 };
 
 /// One mini-batch as `train` sees it: mirror images, augmentation, CutMix, gradient, SGD step. Of
-/// `options` only these are read. @throws NumericalError when the loss is not finite
+/// `options` only what says how is read. @throws NumericalError when the loss is not finite
 StepReport train_step(const nn::Network& network, nn::NetworkState& state, Sgd& sgd, double lr,
                       const data::LabelledImages& batch, const TrainOptions& options,
                       const Rng& rng);
+
+/// What `train` goes through, epoch by epoch. With the state of its network it can be saved after
+/// any step and goes on from there, in another process too, to the same bits.
+class Training {
+ public:
+  /// `network` and `data` must outlive it. @throws ConfigError for options that cannot be
+  Training(const nn::Network& network, const TrainingData& data, TrainOptions options, Rng rng);
+
+  std::int64_t epochs_done() const { return epoch_; }
+  bool finished() const { return epoch_ >= options_.epochs; }
+  std::int64_t steps_per_epoch() const;
+  std::int64_t steps_done() const { return epoch_ * steps_per_epoch() + step_; }
+
+  /// Makes the current epoch, or what is left of it.
+  /// @throws NumericalError when the loss is not finite; Interrupted before a step when
+  /// `options.stop` was requested: that step then is the next one
+  EpochReport epoch(nn::NetworkState& state,
+                    const std::function<void(const StepReport&)>& after_step = {});
+
+  void save_state(storage::StateWriter& out) const;
+  /// @param device where the network's state is
+  void load_state(const storage::StateReader& in, at::Device device);
+
+ private:
+  TrainOptions options_of_epoch() const;
+  double lr() const;  ///< of the epoch at hand
+  double momentum() const;
+  StepReport step(nn::NetworkState& state, const TrainOptions& options, double lr,
+                  const Tensor& order, const Rng& rng);
+
+  const nn::Network& network_;
+  const TrainingData& data_;
+  TrainOptions options_;
+  Rng rng_;
+  Sgd sgd_;
+  std::int64_t epoch_ = 0;  ///< the one under way
+  std::int64_t step_ = 0;   ///< its next step
+  // Of its steps so far.
+  double loss_sum_ = 0;
+  double penalty_sum_ = 0;
+  std::int64_t correct_ = 0;
+};
 
 /// Loss and gradients of one mini-batch in training mode (BatchNorm buffers of `state` move).
 struct BatchGradient {

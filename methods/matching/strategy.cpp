@@ -6,9 +6,8 @@ augment::Strategy make_strategy(const std::string& text, const std::string& styl
                                 bool mirror_changes_class) {
   std::string operations = text;
   if (text == "auto") {
-    operations = mirror_changes_class ? "color_crop_cutout_scale_rotate"
-                                      : "color_crop_cutout_flip_scale_rotate";
-    if (style == "idc") operations = "color_crop_cutout";
+    operations =
+        style == "idc" ? "color_crop_cutout" : augment::usual_operations(mirror_changes_class);
   }
   return augment::Strategy::of(operations, style);
 }

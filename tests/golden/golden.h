@@ -155,5 +155,7 @@ void check_zca_metrics_herding(const GoldenFile& file);
 
 // training.cpp
 void check_eval_protocol(const GoldenFile& file);
+/// The steps of FTD's experts.
+void check_ftd(const GoldenFile& file);
 
 }  // namespace retort::testing::golden

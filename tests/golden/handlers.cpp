@@ -20,6 +20,7 @@ const std::vector<Handler>& handlers() {
       {"idc_matchloss", check_idc_matchloss},
       {"idc_class_loop", check_idc_class_loop},
       {"eval_protocol", check_eval_protocol},
+      {"ftd", check_ftd},
   };
   return all;
 }

@@ -1,5 +1,7 @@
-// The evaluation training of VICO-UoE/DatasetCondensation, utils.py evaluate_synset and epoch.
+// Training loops: of evaluation (VICO-UoE/DatasetCondensation, utils.py evaluate_synset and epoch)
+// and of FTD's experts (AngusDujw/FTD-distillation, buffer/gsam/gsam.py).
 
+#include "lib/train/gsam.h"
 #include "lib/train/supervised.h"
 #include "tests/golden/golden.h"
 #include "tests/support/catch.h"
@@ -53,10 +55,69 @@ void check_at(const GoldenFile& file, const Precision& precision) {
   check_row(trace[options.epochs], 1, loss, accuracy, precision.tolerance);
 }
 
+train::Gsam stored_gsam(const GoldenFile& file) {
+  return {.rho = file.number_or("", "rho", 0),
+          .alpha = file.number_or("", "gsam_alpha", 0),
+          .adaptive = file.integer("", "adaptive") != 0};
+}
+
+data::LabelledImages stored_batch(const GoldenFile& file, const std::string& step,
+                                  at::ScalarType dtype) {
+  return {file.tensor(step + "/x", dtype), data::HardLabels{file.tensor(step + "/y", at::kLong)}};
+}
+
+/// Both gradients of one step, where the second is taken and what comes of them.
+void check_gsam_parts(const GoldenFile& file, const std::string& step, const Precision& precision,
+                      const nn::Network& network, const nn::NetworkState& state,
+                      const train::Gsam& gsam) {
+  const auto close = [&](const Tensors& actual, const std::string& name) {
+    INFO(name);
+    CHECK_CLOSE(nn::flatten(actual), file.tensor(step + "/" + name, precision.dtype),
+                precision.tolerance);
+  };
+  const auto batch = stored_batch(file, step, precision.dtype);
+  const auto first = train::batch_gradient(network, state, batch.images, batch.labels);
+  close(first.gradients, "grad0");
+  const Tensors offsets = train::gsam_perturbation(state.parameters, first.gradients, gsam);
+  close(offsets, "perturbation");
+  nn::NetworkState perturbed = state.detached_clone();
+  for (std::size_t i = 0; i < offsets.size(); ++i) perturbed.parameters[i].add_(offsets[i]);
+  const auto second = train::batch_gradient(network, perturbed, batch.images, batch.labels);
+  close(second.gradients, "grad1");
+  close(train::gsam_direction(first.gradients, second.gradients, gsam.alpha), "direction");
+}
+
+void check_ftd_at(const GoldenFile& file, const Precision& precision) {
+  INFO(precision.name);
+  const auto network =
+      make_stored_convnet(file, "", "net", image_shape(file.tensor("steps/0/x", at::kDouble)));
+  auto state = read_network(file, "net", precision.dtype);
+  const double lr = file.number_or("", "lr", 0.01);
+  train::TrainOptions options;
+  options.gsam = stored_gsam(file);
+  train::Sgd sgd(/*momentum=*/0, /*weight_decay=*/0);
+  for (const std::string& number : file.children("steps")) {
+    INFO("step " << number);
+    const std::string step = "steps/" + number;
+    if (file.has(step + "/grad0")) {
+      check_gsam_parts(file, step, precision, *network, state, *options.gsam);
+    }
+    const auto report = train::train_step(
+        *network, state, sgd, lr, stored_batch(file, step, precision.dtype), options, Rng(0));
+    CHECK(report.loss == Approx(file.number(step + "/loss_before")).epsilon(precision.tolerance));
+    CHECK_CLOSE(nn::flatten(state.parameters), file.tensor(step + "/theta_after", precision.dtype),
+                precision.tolerance);
+  }
+}
+
 }  // namespace
 
 void check_eval_protocol(const GoldenFile& file) {
   for (const auto& precision : precisions()) check_at(file, precision);
+}
+
+void check_ftd(const GoldenFile& file) {
+  for (const auto& precision : precisions()) check_ftd_at(file, precision);
 }
 
 }  // namespace retort::testing::golden

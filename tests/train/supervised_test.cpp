@@ -268,6 +268,51 @@ TEST_CASE("every epoch meets every row once, each row in every place equally oft
   check_uniform({following.begin() + 1, following.end()});
 }
 
+TEST_CASE("a training saved amid an epoch goes on with the same bits", "[train][resume]") {
+  const auto dataset = separable_dataset(15, 1);  // 3 steps an epoch
+  const auto network = nn::make_network(kTinyNet, dataset.shape(), dataset.num_classes());
+  const train::DatasetData data(dataset, data::Split::Train);
+  StopFlag stop;
+  train::TrainOptions options{.epochs = 4, .lr = 0.05, .batch_size = 16};
+  options.drops = {{.after_epoch = 1, .factor = 0.5, .reset_optimizer = true}, {.after_epoch = 2}};
+  options.augmentation = augment::Strategy::parse("crop_flip");
+  options.stop = &stop;
+
+  auto whole = network->initialize(Rng(1));
+  std::vector<train::EpochReport> reports;
+  train::train(*network, whole, data, options, Rng(2), [&](const train::EpochReport& report) {
+    reports.push_back(report);
+    return true;
+  });
+
+  auto state = network->initialize(Rng(1));
+  train::Training first(*network, data, options, Rng(2));
+  first.epoch(state);
+  std::int64_t steps = 0;
+  CHECK_THROWS_AS(first.epoch(state,
+                              [&](const train::StepReport&) {
+                                if (++steps == 2) stop.request();
+                              }),
+                  Interrupted);
+  CHECK(first.epochs_done() == 1);
+  CHECK(first.steps_done() == 5);
+  storage::StateWriter saved;
+  first.save_state(saved);
+
+  options.stop = nullptr;
+  train::Training second(*network, data, options, Rng(2));
+  second.load_state(storage::StateReader(saved), at::kCPU);
+  while (!second.finished()) {
+    const auto report = second.epoch(state);
+    const auto& expected = reports[std::size_t(report.epoch)];
+    CHECK(report.loss == expected.loss);
+    CHECK(report.accuracy == expected.accuracy);
+    CHECK(report.lr == expected.lr);
+  }
+  CHECK(second.steps_done() == 12);
+  CHECK(same_bits(state.parameters, whole.parameters));
+}
+
 TEST_CASE("training stops when the caller says so", "[train][loop]") {
   auto s = small_setup(5);
   const auto steps =
