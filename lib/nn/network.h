@@ -67,6 +67,31 @@ struct ForwardResult {
   Tensors attention;
 };
 
+/// Derivatives of  phi = sum_p <direction_p, gradient_p>.
+struct LossProducts {
+  Tensor images;       ///< [N,C,H,W] dphi/dx; undefined if not wanted
+  Tensor targets;      ///< [N,K] dphi/dtargets; undefined if not wanted
+  Tensors parameters;  ///< H * direction, shaped like the parameters; empty if not wanted
+};
+
+struct WantedProducts {
+  bool images = true;
+  bool targets = false;
+  bool parameters = true;
+};
+
+/// Gradients of a mean cross-entropy with respect to the parameters, and what is needed to
+/// differentiate them once more.
+class LossGraph {
+ public:
+  virtual ~LossGraph() = default;
+  virtual double loss() const = 0;               ///< the mean cross-entropy
+  virtual const Tensors& gradients() const = 0;  ///< shaped like the parameters, without a graph
+  virtual std::int64_t bytes() const = 0;        ///< held until the products are taken
+  /// At most once.
+  virtual LossProducts products(const Tensors& directions, const WantedProducts& wanted) = 0;
+};
+
 /// One architecture for one input shape and class count.
 class Network {
  public:
@@ -92,6 +117,11 @@ class Network {
   /// @param targets [N,K], dtype of the parameters  @return shaped like the parameters
   virtual Tensors loss_gradients(const NetworkState& state, const Tensor& x,
                                  const Tensor& targets) const;
+  /// The same gradients, to be differentiated once more in x, targets and parameters.
+  /// @param x [N,C,H,W]  @param targets [N,K] probabilities, dtype of the parameters; no graph of
+  /// either, or of the parameters, is gone into
+  virtual std::unique_ptr<LossGraph> loss_graph(const NetworkState& state, const Tensor& x,
+                                                const Tensor& targets) const;
   /// Multiply-accumulates of one image's forward pass.
   virtual std::int64_t macs() const = 0;
 
