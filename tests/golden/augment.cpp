@@ -49,24 +49,6 @@ void check_application(const GoldenFile& file, const std::string& group, const S
   CHECK_CLOSE(gradient, file.tensor(group + "/grad_x", precision.dtype), precision.tolerance);
 }
 
-/// The applied values follow from the uniform draws beside them.
-void check_formulas(const GoldenFile& file, const std::string& parameters,
-                    const Strategy& strategy) {
-  const auto check = [&](const std::string& drawn, const std::string& applied, const auto& map) {
-    if (!file.has(parameters + "/" + drawn)) return;
-    const Tensor u = file.tensor(parameters + "/" + drawn, at::kDouble).flatten();
-    const Tensor values = file.tensor(parameters + "/" + applied, at::kDouble).flatten();
-    REQUIRE(u.numel() == values.numel());
-    for (std::int64_t i = 0; i < u.numel(); ++i) {
-      CHECK(map(u[i].item<double>()) == Approx(values[i].item<double>()).epsilon(1e-12));
-    }
-  };
-  const auto factor = [&](double u) { return augment::scale_factor(strategy, u); };
-  check("u_sx", "sx", factor);
-  check("u_sy", "sy", factor);
-  check("u_theta", "theta", [&](double u) { return augment::rotation_angle(strategy, u); });
-}
-
 Operations without(const Operations& all, const Operations& removed) {
   Operations left;
   for (const Operation op : all) {

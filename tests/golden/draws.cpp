@@ -57,6 +57,23 @@ void check_choice(const GoldenFile& file, const std::string& group,
   CHECK(augment::operation_name(choices[index]) == operation);
 }
 
+void check_formulas(const GoldenFile& file, const std::string& parameters,
+                    const augment::Strategy& strategy) {
+  const auto check = [&](const std::string& drawn, const std::string& applied, const auto& map) {
+    if (!file.has(parameters + "/" + drawn)) return;
+    const Tensor u = file.tensor(parameters + "/" + drawn, at::kDouble).flatten();
+    const Tensor values = file.tensor(parameters + "/" + applied, at::kDouble).flatten();
+    REQUIRE(u.numel() == values.numel());
+    for (std::int64_t i = 0; i < u.numel(); ++i) {
+      CHECK(map(u[i].item<double>()) == Approx(values[i].item<double>()).epsilon(1e-12));
+    }
+  };
+  const auto factor = [&](double u) { return augment::scale_factor(strategy, u); };
+  check("u_sx", "sx", factor);
+  check("u_sy", "sy", factor);
+  check("u_theta", "theta", [&](double u) { return augment::rotation_angle(strategy, u); });
+}
+
 std::vector<methods::matching::ClassPair> stored_pairs(const GoldenFile& file,
                                                        const Precision& precision,
                                                        const Tensor& synthetic, bool with_flips) {

@@ -20,6 +20,10 @@ augment::Draw read_draw(const GoldenFile& file, const std::string& group,
 void check_choice(const GoldenFile& file, const std::string& group,
                   const std::vector<augment::Operation>& choices, const std::string& operation);
 
+/// CHECKs that factors and angles in `group` follow from the uniform draws beside them.
+void check_formulas(const GoldenFile& file, const std::string& group,
+                    const augment::Strategy& strategy);
+
 /// What the files of matching methods hand to an objective: one class's rows of inputs/real
 /// [K,B,C,H,W] and of `synthetic` [K*n,C,H,W], both augmented where the file says how
 /// (aug/class<k>).

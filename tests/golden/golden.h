@@ -153,6 +153,13 @@ void check_herding(const GoldenFile& file);
 // data.cpp
 void check_zca_metrics_herding(const GoldenFile& file);
 
+// trajectory.cpp
+void check_mtt(const GoldenFile& file);
+void check_datm(const GoldenFile& file);
+void check_tesla(const GoldenFile& file);
+void check_fyi_mtt(const GoldenFile& file);
+void check_datm_labels_schedule(const GoldenFile& file);
+
 // training.cpp
 void check_eval_protocol(const GoldenFile& file);
 /// The steps of FTD's experts.

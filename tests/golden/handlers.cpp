@@ -19,6 +19,11 @@ const std::vector<Handler>& handlers() {
       {"dc_outer_loop", check_dc_outer_loop},
       {"idc_matchloss", check_idc_matchloss},
       {"idc_class_loop", check_idc_class_loop},
+      {"mtt", check_mtt},
+      {"datm", check_datm},
+      {"tesla", check_tesla},
+      {"fyi_mtt", check_fyi_mtt},
+      {"datm_labels_schedule", check_datm_labels_schedule},
       {"eval_protocol", check_eval_protocol},
       {"ftd", check_ftd},
   };
