@@ -8,15 +8,20 @@
 #include "methods/gradient_matching/gradient_matching.h"
 #include "methods/method.h"
 #include "methods/random_selection/random_selection.h"
+#include "methods/trajectory_matching/trajectory_matching.h"
 
 namespace retort::methods {
 
 const std::vector<MethodInfo>& all_methods() {
   static const std::vector<MethodInfo> methods = {
-      random_selection::info(),      coresets::herding_info(),      coresets::k_center_info(),
-      coresets::k_means_info(),      distribution_matching::info(), attention_matching::info(),
-      gradient_matching::info(),     gradient_matching::dc_info(),  gradient_matching::dsa_info(),
-      gradient_matching::idc_info(),
+      random_selection::info(),          coresets::herding_info(),
+      coresets::k_center_info(),         coresets::k_means_info(),
+      distribution_matching::info(),     attention_matching::info(),
+      gradient_matching::info(),         gradient_matching::dc_info(),
+      gradient_matching::dsa_info(),     gradient_matching::idc_info(),
+      trajectory_matching::mtt_info(),   trajectory_matching::ftd_info(),
+      trajectory_matching::datm_info(),  trajectory_matching::ast_info(),
+      trajectory_matching::tesla_info(),
   };
   return methods;
 }

@@ -203,9 +203,11 @@ void CondenseOptions::make_paths_absolute() {
   }
   if (!factory) return;
   config::OptionTable own = factory->options();
-  if (!own.contains("init-set")) return;
-  config::Option& init_set = own.find("init-set");
-  if (!init_set.value().empty()) init_set.assign(absolute(init_set.value()));
+  for (const char* const name : {"init-set", "experts"}) {
+    if (!own.contains(name)) continue;
+    config::Option& file = own.find(name);
+    if (!file.value().empty()) file.assign(absolute(file.value()));
+  }
 }
 
 CondenseOptions::CondenseOptions(const cli::Command& command,

@@ -4,6 +4,7 @@
 
 #include "datasets/dataset.h"
 #include "methods/method.h"
+#include "tests/methods/small_experts.h"
 
 namespace retort::testing {
 
@@ -27,6 +28,18 @@ inline void make_small(config::OptionTable& table, const std::string& iterations
   if (table.contains("net")) {
     const bool batch_norm = table.find("net").value().ends_with("BN");
     set("net", batch_norm ? "ConvNet-2-BN-w8" : "ConvNet-2-w8");
+  }
+  if (table.contains("experts")) {
+    set("experts", small_experts());
+    set("syn-steps", "3");
+    set("batch-syn", "5");
+    set("expert-epochs", "2");
+    set("max-start-epoch", "3");
+    if (table.find("current-max-start-epoch").value() != "0") set("current-max-start-epoch", "2");
+    set("expansion-end", "2");
+    set("threshold", "0");
+    set("lr-images", "1");
+    set("lr-lr", "1e-6");
   }
 }
 

@@ -1,0 +1,101 @@
+#include "methods/trajectory_matching/predicted_work.h"
+
+#include <algorithm>
+
+#include "lib/core/parallel.h"
+#include "lib/synth/parametrization.h"
+#include "lib/train/supervised.h"
+#include "methods/prediction.h"
+
+namespace retort::methods::trajectory_matching {
+namespace {
+
+// In forward passes of an image.
+constexpr double kGradient = 3;    // forward, and back to the parameters
+constexpr double kProducts = 6;    // through that gradient, to parameters and images
+constexpr double kToImages = 4.5;  // the same to the images alone
+/// Experts of the papers' files.
+constexpr double kExperts = 100;
+
+double decoded_images(const TrajectoryOptions& options, const RunContext& run) {
+  const auto decoder = synth::make_decoder(options.factor, options.decode_type,
+                                           run.dataset.preprocessing(), run.dataset.shape());
+  return double(run.dataset.num_classes() * run.ipc * decoder->images_per_stored());
+}
+
+/// Images of one step, mirrored ones among them.
+double visible_images(const TrajectoryOptions& options, double decoded) {
+  const double batch =
+      options.batch_syn > 0 ? std::min(decoded, double(options.batch_syn)) : decoded;
+  return batch * (options.fyi ? 2 : 1);
+}
+
+/// The part of the steps whose graphs are kept.
+double kept_share(const TrajectoryOptions& options, double step_bytes) {
+  const auto steps = double(options.syn_steps);
+  if (options.gradient == "unrolled") return 1;
+  if (options.gradient != "hybrid") return 0;
+  const double fitting = double(options.graph_memory) * 1e6 / std::max(step_bytes, 1.0);
+  return std::clamp(std::floor(fitting), 1.0, steps) / steps;
+}
+
+double passes_per_step(const TrajectoryOptions& options, double kept) {
+  if (options.gradient == "tesla") return 2 * kGradient + kToImages;
+  return (2 - kept) * kGradient + kProducts;
+}
+
+/// Images that experts look at before the first iteration.
+double expert_images(const TrajectoryOptions& options, const RunContext& run, double decoded) {
+  const auto training = double(run.dataset.size(data::Split::Train));
+  double images = 0;
+  if (!options.init_set.empty()) {
+    // Nothing is chosen.
+  } else if (options.init == "representative") {
+    images += training;
+  } else if (options.init == "right") {
+    images += std::min(training, 2 * decoded);
+  }
+  if (options.labels == "learned") {
+    images += decoded * (options.label_init == "right" ? kExperts : 1);
+  }
+  return images;
+}
+
+bool needs_features(const TrajectoryOptions& options) {
+  return options.init_set.empty() &&
+         (options.init == "k-means" || options.init == "k-center" || options.init == "herding");
+}
+
+}  // namespace
+
+Work predicted_work(const TrajectoryOptions& options, const RunContext& run) {
+  const auto network =
+      nn::make_network(options.net, run.dataset.shape(), run.dataset.num_classes());
+  const double decoded = decoded_images(options, run);
+  const double visible = visible_images(options, decoded);
+  const auto steps = double(options.syn_steps);
+  const double step_bytes = activation_bytes(*network, visible);
+  const double kept = kept_share(options, step_bytes);
+
+  Work work;
+  work.setup = forward_flops(*network, expert_images(options, run, decoded));
+  if (needs_features(options))
+    work.setup = work.setup + feature_flops(run.dataset, options.features);
+  work.per_iteration =
+      forward_flops(*network, steps * visible * passes_per_step(options, kept), Pass::SecondOrder);
+  if (options.labels == "target") {
+    work.per_iteration = work.per_iteration + forward_flops(*network, decoded);
+  }
+  const double pieces =
+      options.gradient == "unrolled"
+          ? 0
+          : std::min(1.0,
+                     double(thread_count()) / double(train::gradient_chunks(std::max<std::int64_t>(
+                                                  1, std::int64_t(visible)))));
+  const double vectors = steps * (options.inner_momentum > 0 ? 2 : 1);
+  work.memory_bytes = pixel_bytes(run.dataset) + step_bytes * (kept * steps + pieces) +
+                      vectors * double(network->parameter_count()) * sizeof(float);
+  return work;
+}
+
+}  // namespace retort::methods::trajectory_matching

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "lib/config/options.h"
+#include "lib/data/image_dataset.h"
+#include "lib/synth/real_selection.h"
+
+namespace retort::methods::trajectory_matching {
+
+/// What every trajectory method lets the user choose; each sets its own defaults.
+struct TrajectoryOptions {
+  std::int64_t iterations = 5000;
+  std::string experts;
+  std::string net = "ConvNet-3";
+
+  std::int64_t syn_steps = 20;     ///< N
+  std::int64_t batch_syn = 0;      ///< 0: all
+  std::int64_t expert_epochs = 3;  ///< M
+  std::int64_t min_start_epoch = 0;
+  std::int64_t max_start_epoch = 25;         ///< exclusive
+  std::int64_t current_max_start_epoch = 0;  ///< bound of iteration 0; 0: max_start_epoch
+  std::int64_t expansion_end = 0;
+
+  double lr_images = 1000;
+  double lr_lr = 1e-5;
+  double lr_teacher = 0.01;
+  double image_momentum = 0.5;
+  double lr_momentum = 0.5;
+  bool clamp_lr = false;
+  double image_ema = 0;
+  double threshold = 0;  ///< 0: none
+
+  std::string labels = "hard";
+  std::string label_init = "right";
+  double lr_labels = 2;
+  double label_momentum = 0.9;
+
+  double inner_momentum = 0;
+  bool perturb_weights = false;
+  bool balanced_loss = false;
+  std::string intermediate = "none";
+
+  std::string augmentation = "auto";
+  std::string augmentation_style = "mtt";
+  bool fyi = false;
+  std::string init = "random";
+  std::string init_set;
+  synth::FeatureOptions features;
+  std::int64_t factor = 1;
+  std::string decode_type = "single";
+
+  std::string gradient = "hybrid";
+  std::int64_t graph_memory = 1000;  ///< MB
+  std::int64_t micro_batch = 0;
+  bool tesla_halving = false;
+
+  /// Of the experts that the method's paper follows, for advice only: `retort experts --recipe`.
+  std::string recipe = "sgd";
+  std::int64_t recipe_epochs = 50;
+
+  void describe(config::OptionTable& table);
+
+ private:
+  void describe_students(config::OptionTable& table);   ///< how many steps along which experts
+  void describe_outer(config::OptionTable& table);      ///< how images, step size and labels move
+  void describe_smoothing(config::OptionTable& table);  ///< what AST adds
+  void describe_images(config::OptionTable& table);     ///< what they start from and consist of
+  void describe_engine(config::OptionTable& table);     ///< how gradients are computed
+};
+
+/// The command that makes experts for a run of these options.
+std::string experts_command(const TrajectoryOptions& options, const data::ImageDataset& dataset);
+
+}  // namespace retort::methods::trajectory_matching
