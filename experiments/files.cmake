@@ -120,4 +120,41 @@ set(RETORT_PRESET_FILES
   idc/mnist-ipc1.cfg
   idc/mnist-ipc10.cfg
   idc/mnist-ipc50.cfg
+  mtt/cifar10-ipc1.cfg
+  mtt/cifar10-ipc10.cfg
+  mtt/cifar10-ipc50.cfg
+  mtt/cifar100-ipc1.cfg
+  mtt/cifar100-ipc10.cfg
+  mtt/cifar100-ipc50.cfg
+  mtt/tiny-imagenet-ipc1.cfg
+  mtt/tiny-imagenet-ipc10.cfg
+  mtt/tiny-imagenet-ipc50.cfg
+  ftd/cifar10-ipc1.cfg
+  ftd/cifar10-ipc10.cfg
+  ftd/cifar10-ipc50.cfg
+  ftd/cifar100-ipc1.cfg
+  ftd/cifar100-ipc10.cfg
+  ftd/cifar100-ipc50.cfg
+  ftd/tiny-imagenet-ipc1.cfg
+  ftd/tiny-imagenet-ipc10.cfg
+  datm/cifar10-ipc1.cfg
+  datm/cifar10-ipc10.cfg
+  datm/cifar10-ipc1000.cfg
+  datm/cifar10-ipc50.cfg
+  datm/cifar10-ipc500.cfg
+  datm/cifar100-ipc1.cfg
+  datm/cifar100-ipc10.cfg
+  datm/cifar100-ipc100.cfg
+  datm/cifar100-ipc50.cfg
+  datm/tiny-imagenet-ipc1.cfg
+  datm/tiny-imagenet-ipc10.cfg
+  datm/tiny-imagenet-ipc50.cfg
+  ast/cifar10-ipc10.cfg
+  ast/cifar100-ipc1.cfg
+  ast/cifar100-ipc10.cfg
+  ast/cifar100-ipc50.cfg
+  ast/script-cifar100-ipc1.cfg
+  ast/tiny-imagenet-ipc1.cfg
+  tesla/cifar10-ipc1.cfg
+  tesla/cifar100-ipc50.cfg
 )
