@@ -51,7 +51,7 @@ struct TrajectoryOptions {
   std::int64_t factor = 1;
   std::string decode_type = "single";
 
-  std::string gradient = "hybrid";
+  std::string gradient = "sweep";
   std::int64_t graph_memory = 1000;  ///< MB
   std::int64_t micro_batch = 0;
   bool tesla_halving = false;
