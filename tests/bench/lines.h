@@ -50,5 +50,6 @@ std::vector<Line> matching_lines(Scene& scene);
 std::vector<Line> gradient_lines(Scene& scene);
 std::vector<Line> training_lines(Scene& scene);
 std::vector<Line> stacked_lines(Scene& scene);
+std::vector<Line> trajectory_lines(Scene& scene);
 
 }  // namespace retort::bench

@@ -3,6 +3,7 @@
 #include "tests/bench/plain_gradients.h"
 #include "tests/bench/plain_matching.h"
 #include "tests/bench/plain_training.h"
+#include "tests/bench/plain_trajectory.h"
 #include "tests/bench/stacked.h"
 #include "tests/support/catch.h"
 
@@ -91,4 +92,30 @@ TEST_CASE("both styles of the opponent compute one distribution and attention ma
       CHECK_CLOSE(best.loss, papers.loss, 1e-12);
     }
   }
+}
+
+// Central differences of the loss, which the opponent computes without its graph of gradients.
+TEST_CASE("the opponent's trajectory matching has the gradient of its loss", "[bench]") {
+  const Opponent it;
+  InnerRun run{.start = it.state,
+               .target = in_float64(it.network->initialize(Rng(4))).parameters,
+               .images = it.noise(5, 1),
+               .labels = at::arange(5, at::kLong).remainder(kClasses),
+               .batches = {at::arange(3, at::kLong), at::arange(5, at::kLong)},
+               .draws = std::vector<augment::Draw>(2),
+               .lr = 0.05};
+  const auto found = plain_trajectory_gradient(*it.network, run);
+  constexpr double kStep = 1e-5;
+  const auto slope = [&](const std::function<void(double)>& move) {
+    move(kStep);
+    const double above = plain_trajectory_gradient(*it.network, run).loss.item<double>();
+    move(-2 * kStep);
+    const double below = plain_trajectory_gradient(*it.network, run).loss.item<double>();
+    move(kStep);
+    return (above - below) / (2 * kStep);
+  };
+  CHECK(slope([&](double by) { run.lr += by; }) == Approx(found.lr.item<double>()).epsilon(1e-6));
+  const Tensor direction = it.noise(5, 2);
+  CHECK(slope([&](double by) { run.images = run.images + by * direction; }) ==
+        Approx((found.images * direction).sum().item<double>()).epsilon(1e-6));
 }

@@ -42,6 +42,7 @@ Sizes small_sizes() {
           .epoch_batch = 48,
           .stacks = {2},
           .stack_batch = 20,
+          .inner_steps = 4,
           .rounds = 1};
 }
 

@@ -26,6 +26,7 @@ struct Sizes {
   std::int64_t epoch_batch = 256;
   std::vector<std::int64_t> stacks = {2, 5};  ///< networks trained at once
   std::int64_t stack_batch = 100;
+  std::int64_t inner_steps = 30;  ///< of a student in trajectory matching
   std::int64_t rounds = 7;
 };
 
