@@ -50,12 +50,6 @@ double plain_rate() {
   return rate;
 }
 
-double seconds(const Flops& flops) {
-  const auto of = [](double work, double (*rate)()) { return work > 0 ? work / rate() : 0.0; };
-  return of(flops.fused, fused_rate) + of(flops.layered, layered_rate) +
-         of(flops.plain, plain_rate);
-}
-
 }  // namespace
 
 Flops forward_flops(const nn::Network& network, double images, Pass pass) {
@@ -71,6 +65,11 @@ Flops forward_flops(const nn::Network& network, double images, Pass pass) {
   if (variant == std::string::npos && pass != Pass::Layered) return {.fused = flops};
   if (pass == Pass::SecondOrder) return {.plain = flops};
   return {.layered = flops};
+}
+
+double predicted_seconds(const Flops& work) {
+  const auto of = [](double flops, double (*rate)()) { return flops > 0 ? flops / rate() : 0.0; };
+  return of(work.fused, fused_rate) + of(work.layered, layered_rate) + of(work.plain, plain_rate);
 }
 
 Flops operator+(const Flops& a, const Flops& b) {
@@ -102,8 +101,8 @@ double pixel_bytes(const data::ImageDataset& dataset) {
 Prediction predict(const DistillationMethod& method, const RunContext& run) {
   const Work work = method.work(run);
   Prediction prediction{.memory_bytes = work.memory_bytes};
-  prediction.setup_seconds = seconds(work.setup);
-  prediction.iteration_seconds = seconds(work.per_iteration);
+  prediction.setup_seconds = predicted_seconds(work.setup);
+  prediction.iteration_seconds = predicted_seconds(work.per_iteration);
   prediction.total_seconds =
       prediction.setup_seconds + prediction.iteration_seconds * double(method.iterations());
   return prediction;

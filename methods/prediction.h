@@ -22,6 +22,9 @@ enum class Pass {
 /// Forward passes of `images` images in `network`, filed under the path they take.
 Flops forward_flops(const nn::Network& network, double images, Pass pass = Pass::Fused);
 Flops operator+(const Flops& a, const Flops& b);
+/// Measures what ConvNet forward passes reach on this machine with all threads, once per process
+/// and path of Flops there is work for: some tenths of a second each.
+double predicted_seconds(const Flops& work);
 /// Of choosing real images by their features: training the network that gives them, and one pass
 /// over the training split. Nothing for pixels.
 Flops feature_flops(const data::ImageDataset& dataset, const synth::FeatureOptions& features);
@@ -31,8 +34,7 @@ double activation_bytes(const nn::Network& network, double images);
 /// Bytes of the pixels of both splits.
 double pixel_bytes(const data::ImageDataset& dataset);
 
-/// Measures what ConvNet forward passes reach on this machine with all threads, once per process
-/// and path of Flops there is work for: some tenths of a second each.
+/// As predicted_seconds of what the method says of its work.
 Prediction predict(const DistillationMethod& method, const RunContext& run);
 
 }  // namespace retort::methods

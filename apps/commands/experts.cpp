@@ -1,0 +1,303 @@
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "apps/commands/commands.h"
+#include "apps/commands/document.h"
+#include "apps/commands/expert_maker.h"
+#include "apps/commands/experts_options.h"
+#include "lib/config/options.h"
+#include "lib/core/clock.h"
+#include "lib/core/error.h"
+#include "lib/core/files.h"
+#include "lib/core/log.h"
+#include "lib/core/parallel.h"
+#include "lib/core/str.h"
+#include "lib/core/text.h"
+#include "lib/eval/evaluator.h"
+#include "lib/nn/naming.h"
+#include "lib/storage/expert_file.h"
+#include "lib/train/expert_parts.h"
+#include "methods/prediction.h"
+
+namespace retort::commands {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using train::ExpertParts;
+
+std::string experts_text(std::int64_t count) {
+  return str(count, count == 1 ? " expert" : " experts");
+}
+
+/// What experts are trained and tested on.
+data::ImageDataset open_dataset(ExpertsOptions& options, at::Device device) {
+  const auto seed = std::uint64_t(options.seed);
+  data::ImageDataset dataset = options.dataset.open(seed);
+  if (options.hold_out > 0) {
+    dataset = dataset.hold_out(options.hold_out, Rng(seed).child("hold-out"));
+  }
+  return dataset.on(device);
+}
+
+std::unique_ptr<nn::Network> network_for(const ExpertsOptions& options,
+                                         const data::ImageDataset& dataset) {
+  const std::string name = nn::with_depth(options.net, nn::default_convnet_depth(dataset.shape()));
+  return nn::make_network(name, dataset.shape(), dataset.num_classes());
+}
+
+/// An option of the recipe as it was recorded; "" if it was not.
+std::string recorded(const storage::ExpertInfo& info, const std::string& key) {
+  for (const auto& entry : config::parse_config(info.options, "options of the experts")) {
+    if (entry.key == key) return entry.value;
+  }
+  return "";
+}
+
+/// Percent after the last epoch, of the experts that were tested then.
+std::vector<double> last_accuracies(const storage::ExpertReader& experts) {
+  const auto last = std::int64_t(experts.info().epochs.size()) - 1;
+  std::vector<double> accuracies;
+  for (std::int64_t expert = 0; expert < experts.experts(); ++expert) {
+    const double accuracy = experts.log(expert, last).test_accuracy;
+    if (accuracy == accuracy) accuracies.push_back(accuracy);
+  }
+  return accuracies;
+}
+
+/// What a command has done to a file of experts.
+struct Outcome {
+  ExpertParts::Merge merge;
+  double wall_seconds = 0;
+};
+
+std::string tested_on(const storage::ExpertInfo& info) {
+  const std::string held = recorded(info, "hold-out");
+  return held.empty() || held == "0" ? "test" : "held-out training images";
+}
+
+json accuracy_json(const std::vector<double>& accuracies) {
+  if (accuracies.empty()) return {};
+  const eval::Spread spread = eval::spread(accuracies);
+  return {{"mean", spread.mean}, {"std", spread.std}, {"runs", accuracies}};
+}
+
+json outcome_json(const ExpertsOptions& options, const Outcome& outcome) {
+  json document = {{"schema", "retort.experts/1"},
+                   {"out", options.out},
+                   {"added", outcome.merge.merged},
+                   {"unfinished", outcome.merge.unfinished},
+                   {"wall_seconds", outcome.wall_seconds}};
+  if (!options.merge) {
+    document["device"] = options.device.device;
+    document["kernels"] = kernel_counts();
+  }
+  if (!fs::exists(options.out)) return document;
+  const storage::ExpertReader experts(options.out);
+  const storage::ExpertInfo& info = experts.info();
+  document["id"] = experts.id();
+  document["recipe"] = recorded(info, "recipe");
+  document["dataset"] = info.dataset;
+  document["train_images"] = info.train_images;
+  document["network"] = info.network;
+  document["parameters"] = experts.parameters();
+  document["experts"] = experts.experts();
+  document["snapshot_epochs"] = info.epochs;
+  document["accuracy"] = accuracy_json(last_accuracies(experts));
+  document["tested_on"] = tested_on(info);
+  document["bytes"] = fs::file_size(options.out);
+  return document;
+}
+
+std::string accuracy_text(const std::vector<double>& accuracies, const std::string& images) {
+  const eval::Spread spread = eval::spread(accuracies);
+  return str(fixed(spread.mean, 2), " ± ", fixed(spread.std, 2), " % on ",
+             images == "test" ? "the test split" : images,
+             " after the last epoch; nothing is chosen by it");
+}
+
+std::string outcome_table(const ExpertsOptions& options, const Outcome& outcome) {
+  std::vector<std::vector<std::string>> rows;
+  if (fs::exists(options.out)) {
+    const storage::ExpertReader experts(options.out);
+    const storage::ExpertInfo& info = experts.info();
+    rows.push_back(
+        {"experts", str(options.out, ", ", bytes_text(double(fs::file_size(options.out))))});
+    rows.push_back({"in it", str(experts.experts(), ", ", outcome.merge.merged, " of them new")});
+    rows.push_back({"recipe", recorded(info, "recipe")});
+    rows.push_back(
+        {"network", str(info.network, " on ", info.dataset, ", ", info.train_images, " images")});
+    rows.push_back({"epochs", str(info.epochs.back(), ", ", info.epochs.size(), " snapshots of ",
+                                  experts.parameters(), " parameters")});
+    const auto accuracies = last_accuracies(experts);
+    if (!accuracies.empty()) {
+      rows.push_back({"accuracy", accuracy_text(accuracies, tested_on(info))});
+    }
+  }
+  if (!outcome.merge.done()) {
+    rows.push_back({"unfinished", str(outcome.merge.unfinished.size(), ", in ",
+                                      ExpertParts::folder_of(options.out).string())});
+  }
+  rows.push_back({"time", duration_text(outcome.wall_seconds)});
+  return columns(rows);
+}
+
+void report(const ExpertsOptions& options, const Outcome& outcome) {
+  if (options.common.json) {
+    print_document(outcome_json(options, outcome));
+  } else {
+    cli::print(outcome_table(options, outcome));
+  }
+}
+
+/// What experts cost.
+struct Cost {
+  double epoch_seconds = 0;  ///< of one expert, over all threads
+  double total_seconds = 0;
+  double memory_bytes = 0;
+  double file_bytes = 0;
+};
+
+/// Of one expert.
+methods::Flops epoch_flops(const nn::Network& network, const data::ImageDataset& dataset,
+                           const ExpertsOptions& options) {
+  constexpr double kTraining = 3;  // forward, input and weight gradients
+  // Forward, gradient of the images, and the gradients of both.
+  constexpr double kPenalty = 6;
+  const auto images = double(dataset.size(data::Split::Train));
+  const train::TrainOptions training = options.recipe.train_options(false);
+  methods::Flops work =
+      methods::forward_flops(network, images * kTraining * (training.gsam ? 2 : 1));
+  if (training.penalty > 0) {
+    work.plain += 2.0 * double(network.macs()) * images * kPenalty;
+  }
+  if (options.test_every == 0) return work;
+  return work + methods::forward_flops(
+                    network, double(dataset.size(data::Split::Test)) / double(options.test_every));
+}
+
+Cost predict_cost(const nn::Network& network, const data::ImageDataset& dataset,
+                  const ExpertsOptions& options) {
+  const auto snapshots = double(options.recipe.snapshot_epochs().size());
+  const auto parameters = double(network.parameter_count());
+  const Lanes lanes =
+      lanes_for(options.parallel, options.count, thread_count(),
+                std::min(options.recipe.batch_size, dataset.size(data::Split::Train)));
+  constexpr double kChunk = 32;  // images of a mini-batch that one thread works on
+  Cost cost;
+  cost.epoch_seconds = methods::predicted_seconds(epoch_flops(network, dataset, options));
+  cost.total_seconds = cost.epoch_seconds * double(options.recipe.epochs * options.count);
+  cost.memory_bytes = double(peak_memory_bytes()) +
+                      double(std::max<std::int64_t>(1, lanes.lanes)) * snapshots * parameters * 4 +
+                      double(thread_count()) * methods::activation_bytes(network, kChunk);
+  cost.file_bytes =
+      double(options.count) * snapshots * parameters * (options.recipe.store == "bf16" ? 2 : 4);
+  return cost;
+}
+
+int report_cost(const ExpertsOptions& options, const Cost& cost) {
+  if (options.common.json) {
+    print_document({{"schema", "retort.experts-prediction/1"},
+                    {"experts", options.count},
+                    {"epochs", options.recipe.epochs},
+                    {"epoch_seconds", cost.epoch_seconds},
+                    {"total_seconds", cost.total_seconds},
+                    {"memory_bytes", cost.memory_bytes},
+                    {"file_bytes", cost.file_bytes}});
+    return 0;
+  }
+  cli::print(columns({
+      {"experts", str(options.count, ", ", options.recipe.epochs, " epochs each")},
+      {"each epoch of one", duration_text(cost.epoch_seconds)},
+      {"in all", duration_text(cost.total_seconds)},
+      {"memory in all, roughly", bytes_text(cost.memory_bytes)},
+      {"file", bytes_text(cost.file_bytes)},
+  }));
+  return 0;
+}
+
+void announce(const ExpertsOptions& options, const nn::Network& network,
+              const data::ImageDataset& dataset, const ExpertParts& parts) {
+  log::info(str("training ", experts_text(std::int64_t(parts.numbers().size())), " by recipe ",
+                options.recipe.name, ": ", network.name(), " on ", dataset.info().name, ", ",
+                dataset.size(data::Split::Train), " images, ", options.recipe.epochs,
+                " epochs, into ", options.out));
+  if (options.test_every > 0) {
+    log::info(str("tested on ", options.hold_out > 0 ? "the images held out" : "the test split",
+                  " for information: nothing is chosen by it"));
+  }
+}
+
+void make_experts(const ExpertsOptions& options, const nn::Network& network,
+                  const data::ImageDataset& dataset, ExpertParts& parts, cli::Program& program) {
+  ExpertMaker maker(network, dataset, options.recipe, parts,
+                    {.parallel = options.parallel, .test_every = options.test_every}, program);
+  try {
+    maker.make();
+  } catch (const Interrupted& e) {
+    const auto planned = std::int64_t(parts.numbers().size());
+    throw Interrupted(str(e.what(), "; ", planned - std::int64_t(parts.unfinished().size()), " of ",
+                          experts_text(planned), " are finished, the others are saved in ",
+                          ExpertParts::folder_of(options.out).string(),
+                          ", the same command goes on"));
+  }
+}
+
+int merge(const ExpertsOptions& options) {
+  const double began = wall_seconds();
+  const ExpertParts::Merge merged = ExpertParts::merge_complete(options.out);
+  report(options, {merged, wall_seconds() - began});
+  return 0;
+}
+
+int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
+  const double began = wall_seconds();
+  ExpertsOptions options(args);
+  if (!cli::parse_command(command, args, options.table, {})) return 0;
+  options.check();
+  const at::Device device = options.device.open();
+  options.common.apply(program);
+  options.kernels.apply();
+  options.check_threads();
+  if (options.merge) return merge(options);
+  if (!options.dry_run) ExpertParts::expect_new(options.out, options.add);
+
+  const data::ImageDataset dataset = open_dataset(options, device);
+  const auto network = network_for(options, dataset);
+  if (options.dry_run) return report_cost(options, predict_cost(*network, dataset, options));
+  storage::ExpertInfo info = train::expert_info(options.recipe, *network, dataset);
+  info.options = options.recorded_text();
+  info.program_version = cli::program_version();
+  expect_writable(options.out);
+  ExpertParts parts(options.out, std::move(info), std::uint64_t(options.seed));
+  parts.plan(options.count, options.add);
+  announce(options, *network, dataset, parts);
+  make_experts(options, *network, dataset, parts, program);
+  const ExpertParts::Merge merged = parts.finish();
+  if (!merged.done()) {
+    log::info(str("other processes still train ",
+                  experts_text(std::int64_t(merged.unfinished.size())),
+                  "; the last of them writes ", options.out));
+  }
+  report(options, {merged, wall_seconds() - began});
+  return 0;
+}
+
+}  // namespace
+
+cli::Command experts() {
+  return {"experts",
+          "Trains networks on a dataset and keeps their trajectories, for methods that match them.",
+          "--dataset NAME --out FILE [options]",
+          {"retort experts --recipe ftd --dataset cifar10 --net ConvNet-3 --count 10 --epochs 50 "
+           "--out experts.h5",
+           "retort experts --recipe ftd --dataset cifar10 --count 10 --out experts.h5 --add",
+           "retort experts --merge --out experts.h5", "retort experts --recipe ast --help"},
+          run};
+}
+
+}  // namespace retort::commands
