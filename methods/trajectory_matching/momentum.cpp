@@ -20,4 +20,9 @@ void MomentumStep::load_state(const storage::StateReader& in, at::Device device)
   if (in.has(name_)) velocity_ = in.tensor(name_).to(device);
 }
 
+void move_mean(const Tensor& mean, const Tensor& x, double decay) {
+  const at::NoGradGuard no_grad;
+  mean.lerp_(x, 1 - decay);
+}
+
 }  // namespace retort::methods::trajectory_matching

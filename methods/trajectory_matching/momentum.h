@@ -27,4 +27,8 @@ class MomentumStep {
   Tensor velocity_;
 };
 
+/// FTD's running mean:  mean <- decay mean + (1 - decay) x,  in place, without correction of the
+/// bias towards where it starts.
+void move_mean(const Tensor& mean, const Tensor& x, double decay);
+
 }  // namespace retort::methods::trajectory_matching

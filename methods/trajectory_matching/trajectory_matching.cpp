@@ -273,7 +273,7 @@ void TrajectoryMatching::apply(const Attempt& attempt) {
   image_step_.step(stored, attempt.stored);
   if (attempt.result.labels.defined()) label_step_.step(labels_, attempt.result.labels);
   alpha_step_.step(alpha_, at::scalar_tensor(attempt.result.alpha, at::kDouble));
-  if (mean_.defined()) mean_.lerp_(stored, 1 - options_.image_ema);
+  if (mean_.defined()) move_mean(mean_, stored, options_.image_ema);
   check_step_size(attempt);
 }
 

@@ -159,6 +159,8 @@ void check_datm(const GoldenFile& file);
 void check_tesla(const GoldenFile& file);
 void check_fyi_mtt(const GoldenFile& file);
 void check_datm_labels_schedule(const GoldenFile& file);
+/// The `ema` part of a ftd file: the running mean of the images.
+void check_ftd_ema(const GoldenFile& file);
 
 // training.cpp
 void check_eval_protocol(const GoldenFile& file);

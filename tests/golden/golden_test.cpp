@@ -35,8 +35,6 @@ std::filesystem::path golden_folder() {
 /// What the files of the source tree hold beyond what the program computes.
 Parts without_code(const std::string& name) {
   const std::map<std::string, Parts> parts{{"dsa_siamese_pair.h5", {"outputs/op_table"}},
-                                           {"ftd_gsam.h5", {"ema"}},
-                                           {"ftd_gsam_plain.h5", {"ema"}},
                                            {"idc_matchloss.h5", {"feat_l1", "feat_mse"}},
                                            {"zca_metrics_herding.h5", {"metrics"}}};
   const auto found = parts.find(name);

@@ -118,6 +118,7 @@ void check_eval_protocol(const GoldenFile& file) {
 
 void check_ftd(const GoldenFile& file) {
   for (const auto& precision : precisions()) check_ftd_at(file, precision);
+  check_ftd_ema(file);
 }
 
 }  // namespace retort::testing::golden

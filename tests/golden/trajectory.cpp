@@ -1,6 +1,7 @@
 // Trajectory matching: an outer iteration of GeorgeCazenavette/mtt-distillation (distill.py),
 // NUS-HPC-AI-Lab/DATM (distill/DATM.py), justincui03/tesla (distill.py) and cvlab-yonsei/FYI
-// (MTT/distill.py). Chunks and augmentation are injected.
+// (MTT/distill.py), and the running mean of AngusDujw/FTD-distillation (distill/model_ema.py).
+// Chunks and augmentation are injected.
 
 #include <cstdio>
 #include <limits>
@@ -167,6 +168,19 @@ void check_datm(const GoldenFile& file) { check_iteration(file, true, false, fal
 void check_tesla(const GoldenFile& file) { check_iteration(file, false, false, true); }
 
 void check_fyi_mtt(const GoldenFile& file) { check_iteration(file, false, true, false); }
+
+void check_ftd_ema(const GoldenFile& file) {
+  for (const Precision& precision : precisions()) {
+    INFO("ema, " << precision.name);
+    const Tensor images = file.tensor("ema/images", precision.dtype);  // [iterations, ...]
+    const Tensor expected = file.tensor("ema/ema", precision.dtype);
+    const Tensor mean = images[0].clone();
+    for (std::int64_t i = 0; i < images.size(0); ++i) {
+      if (i > 0) move_mean(mean, images[i], file.number_or("ema", "decay", 0));
+      CHECK_CLOSE(mean, expected[i], precision.tolerance);
+    }
+  }
+}
 
 void check_datm_labels_schedule(const GoldenFile& file) {
   for (const Precision& precision : precisions()) {
