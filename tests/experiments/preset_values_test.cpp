@@ -104,11 +104,6 @@ std::optional<std::string> protocol_in(const std::string& header) {
   return found[1].str();
 }
 
-bool follows_experts(const std::string& family) {
-  const std::vector<std::string> families{"mtt", "ftd", "datm", "ast", "ast/script", "tesla"};
-  return std::find(families.begin(), families.end(), family) != families.end();
-}
-
 std::string convnet(const Preset& preset) { return preset.is_tiny() ? "ConvNet-4" : "ConvNet-3"; }
 
 }  // namespace
@@ -116,9 +111,11 @@ std::string convnet(const Preset& preset) { return preset.is_tiny() ? "ConvNet-4
 TEST_CASE("every preset's header names a protocol that exists, or says that none fits",
           "[experiments][presets]") {
   const std::map<std::string, std::string> protocols{
-      {"demo", "dsa-300"}, {"cpu", "dsa-300"}, {"dm", "dm"},       {"dc", "dc"},
-      {"dsa", "dsa"},      {"dm-fyi", "fyi"},  {"dc-fyi", "dc"},   {"dsa-fyi", "fyi"},
-      {"idc", "idc"},      {"idc-i", "idc"},   {"idc-fyi", "idc"}, {"datadam", "datadam"}};
+      {"demo", "dsa-300"}, {"cpu", "dsa-300"},   {"dm", "dm"},       {"dc", "dc"},
+      {"dsa", "dsa"},      {"dm-fyi", "fyi"},    {"dc-fyi", "dc"},   {"dsa-fyi", "fyi"},
+      {"idc", "idc"},      {"idc-i", "idc"},     {"idc-fyi", "idc"}, {"datadam", "datadam"},
+      {"mtt", "mtt"},      {"ftd", "mtt"},       {"tesla", "mtt"},   {"datm", "datm"},
+      {"ast", "ast"},      {"ast/script", "ast"}};
   const auto known = experiments::protocol_names();
   for (const Preset& preset : presets()) {
     INFO(preset.name << ": " << preset.header);
@@ -128,11 +125,9 @@ TEST_CASE("every preset's header names a protocol that exists, or says that none
                  Contains(", " + std::to_string(preset.ipc) + images + " per class"));
     }
     const auto protocol = protocol_in(preset.header);
-    // Values of a leaderboard and of a recipe that the paper states in part only; trajectory
-    // methods train at the step size they learned.
+    // Values of a leaderboard and of a recipe that the paper states in part only.
     const bool benchmark = preset.header.find("DC-BENCH") != std::string::npos;
-    const bool without = preset.family == "datadam/paper" || follows_experts(preset.family);
-    CHECK(protocol.has_value() == !(benchmark || without));
+    CHECK(protocol.has_value() == !(benchmark || preset.family == "datadam/paper"));
     if (!protocol) continue;
     CHECK(*protocol == protocols.at(preset.family));
     CHECK(std::find(known.begin(), known.end(), *protocol) != known.end());
@@ -356,10 +351,10 @@ TEST_CASE("a trajectory method with nothing set does what its README says",
     std::string gradient;
   };
   const std::vector<Row> rows{
-      {"mtt", 5000, 20, 3, 25, 0, 0, "hard", "random", 0, 0, "none", "hybrid"},
-      {"ftd", 5000, 20, 3, 25, 0, 0, "hard", "random", 0.9995, 0, "none", "hybrid"},
-      {"datm", 10000, 80, 2, 40, 20, 1, "learned", "right", 0, 0, "none", "hybrid"},
-      {"ast", 5000, 20, 3, 20, 0, 0, "hard", "representative", 0, 0.9, "equal", "hybrid"},
+      {"mtt", 5000, 20, 3, 25, 0, 0, "hard", "random", 0, 0, "none", "sweep"},
+      {"ftd", 5000, 20, 3, 25, 0, 0, "hard", "random", 0.9995, 0, "none", "sweep"},
+      {"datm", 10000, 80, 2, 40, 20, 1, "learned", "right", 0, 0, "none", "sweep"},
+      {"ast", 5000, 20, 3, 20, 0, 0, "hard", "representative", 0, 0.9, "equal", "sweep"},
       {"tesla", 10000, 20, 3, 25, 0, 0, "hard", "random", 0, 0, "none", "tesla"},
   };
   for (const Row& row : rows) {
@@ -444,7 +439,7 @@ TEST_CASE("the presets of MTT hold its table", "[experiments][presets]") {
   };
   const auto count = for_each_of({"mtt"}, [&](const Preset& preset) {
     check_row(preset, table.at(preset.name), 5000);
-    CHECK(preset.text("gradient") == "hybrid");
+    CHECK(preset.text("gradient") == "sweep");
     CHECK(preset.text("labels") == "hard");
     CHECK(preset.text("init") == "random");
     CHECK(preset.number("threshold") == 0);
@@ -530,7 +525,7 @@ TEST_CASE("the presets of TESLA and AST hold their authors' settings", "[experim
   const auto count = for_each_of({"tesla", "ast", "ast/script"}, [&](const Preset& preset) {
     const bool tesla = preset.family == "tesla";
     check_row(preset, table.at(preset.name), tesla ? 10000 : 5000);
-    CHECK(preset.text("gradient") == (tesla ? "tesla" : "hybrid"));
+    CHECK(preset.text("gradient") == (tesla ? "tesla" : "sweep"));
     CHECK(preset.text("tesla-halving") == (tesla ? "true" : "false"));
     const bool plain = tesla || preset.name == "ast/cifar100-ipc50";
     CHECK(preset.text("perturb-weights") == (plain ? "false" : "true"));
