@@ -15,10 +15,10 @@ struct InnerRun {
   Tensors target;          ///< its parameters some epochs later
   Tensor images;           ///< [M,C,H,W]
   Tensor labels;           ///< int64 [M]
-  Tensors batches;         ///< int64 rows of the images, per step
-  augment::Strategy augmentation;
-  std::vector<augment::Draw> draws;  ///< per step
-  double lr = 0.01;                  ///< of the student
+  Tensors batches = {};    ///< int64 rows of the images, per step
+  augment::Strategy augmentation = {};
+  std::vector<augment::Draw> draws = {};  ///< per step
+  double lr = 0.01;                       ///< of the student
 
   std::int64_t steps() const { return std::int64_t(batches.size()); }
 };
