@@ -156,11 +156,15 @@ void for_ranges(
 void for_parts(
     std::int64_t parts, std::int64_t n,
     const std::function<void(std::int64_t part, std::int64_t first, std::int64_t end)>& body) {
-  for_ranges(parts, [&](std::int64_t, std::int64_t first, std::int64_t end) {
-    for (std::int64_t part = first; part < end; ++part) {
-      body(part, n * part / parts, n * (part + 1) / parts);
-    }
-  });
+  const auto one = [&](std::int64_t part) { body(part, n * part / parts, n * (part + 1) / parts); };
+  if (at::get_num_threads() > 1) return parallel_tasks(parts, one);
+  for (std::int64_t part = 0; part < parts; ++part) one(part);
+}
+
+Tensor sum_of_parts(const Tensor& parts) {
+  const Tensor total = parts[0];
+  for (std::int64_t i = 1; i < parts.size(0); ++i) total.add_(parts[i]);
+  return total;
 }
 
 Tensors contiguous(at::TensorList tensors) {

@@ -35,6 +35,7 @@ enum class Slot {
   Statistics,
   Even,  ///< these two: one is read while the other is written
   Odd,
+  Group,  ///< what a group of images keeps from its way forwards to its way back
   Count
 };
 float* scratch(Slot slot, std::int64_t floats);
@@ -51,9 +52,14 @@ void for_ranges(
 
 /// Cuts 0 .. n-1 into `parts` contiguous parts whatever the number of threads, and runs body(part,
 /// first, last + 1): what each part sums up and the caller adds in order has the same bits always.
+/// LibTorch's own operations keep to one thread in there, so theirs are the same too.
 void for_parts(
     std::int64_t parts, std::int64_t n,
     const std::function<void(std::int64_t part, std::int64_t first, std::int64_t end)>& body);
+
+/// parts[0] + parts[1] + ... in this order, which a reduction of LibTorch's would choose by itself.
+/// Written over the first.
+Tensor sum_of_parts(const Tensor& parts);
 
 /// Detached, each contiguous; a tensor that is contiguous already is shared, not copied.
 Tensors contiguous(at::TensorList tensors);

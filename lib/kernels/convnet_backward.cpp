@@ -6,31 +6,32 @@
 namespace retort::kernels {
 namespace {
 
-float* at_range(const Tensor& sums, std::int64_t range) {
-  return sums.defined() ? sums.mutable_data_ptr<float>() + range * sums.stride(0) : nullptr;
+float* at_part(const Tensor& sums, std::int64_t part) {
+  return sums.defined() ? at_image(sums, part) : nullptr;
 }
 
 }  // namespace
 
-// Every range of images sums its gradients on its own; the sums are added in a fixed order.
+// Every part of the batch sums its gradients on its own; the sums are added in a fixed order.
 struct ConvNetPlan::Pass {
   std::size_t lowest = 0;  // the first block that has anything to compute
   Tensor ginput;           // undefined if not wanted
   Tensors adjoint;         // per block: weights for the data gradient; undefined if not needed
-  Tensors weight;          // per block [ranges, transformed]; undefined if not wanted
-  Tensors norm;            // per block [ranges, 2 or 3, channels]
+  Tensors weight;          // per block [parts, transformed]; undefined if not wanted
+  Tensors norm;            // per block [parts, 2 or 3, channels]
   Tensor plain_weight;     // first block's, to recompute its map
 };
 
 std::size_t ConvNetPlan::lowest_block(const WantedGradients& wanted) const {
   if (wanted.input) return 0;
   const auto first = std::find(wanted.parameters.begin(), wanted.parameters.end(), true);
-  return std::size_t(first - wanted.parameters.begin()) / 4;
+  const std::size_t lowest = std::size_t(first - wanted.parameters.begin()) / 4;
+  // The first block's cotangent comes out of the second block.
+  return wanted.cotangents ? std::min<std::size_t>(lowest, 1) : lowest;
 }
 
-ConvNetPlan::Pass ConvNetPlan::start_pass(const WantedGradients& wanted) const {
+ConvNetPlan::Pass ConvNetPlan::start_pass(const WantedGradients& wanted, std::int64_t parts) const {
   Pass pass;
-  const std::int64_t ranges = range_count(x_.size(0));
   const auto options = x_.options().requires_grad(false);
   pass.lowest = lowest_block(wanted);
   if (wanted.input) pass.ginput = at::empty_like(x_);
@@ -41,13 +42,15 @@ ConvNetPlan::Pass ConvNetPlan::start_pass(const WantedGradients& wanted) const {
     const Block& block = blocks_[b];
     const bool direct = b == 0 && direct_;
     const std::int64_t sums = block.shares_statistics() ? 3 : 2;
-    pass.norm[b] = at::zeros({ranges, sums, block.map.channels}, options);
+    pass.norm[b] = at::zeros({parts, sums, block.map.channels}, options);
     if (wanted.parameters[4 * b]) {
       const std::int64_t rows =
           direct ? direct_->taps() : kWinogradPositions * padded_channels(block.in_channels);
-      pass.weight[b] = at::zeros({ranges, rows, block.map.channels}, options);
+      pass.weight[b] = at::zeros({parts, rows, block.map.channels}, options);
     }
-    if (b > pass.lowest || wanted.input) pass.adjoint[b] = transformed_weight(b, true);
+    if (b > pass.lowest || wanted.input || (b > 0 && wanted.cotangents)) {
+      pass.adjoint[b] = transformed_weight(b, true);
+    }
   }
   if (direct_ && pass.lowest == 0) pass.plain_weight = transformed_weight(0, false);
   return pass;
@@ -55,7 +58,7 @@ ConvNetPlan::Pass ConvNetPlan::start_pass(const WantedGradients& wanted) const {
 
 ConvNetGradients ConvNetPlan::backward(const std::vector<SavedBlock>& saved, const Tensor& gy,
                                        const WantedGradients& wanted) const {
-  Pass pass = start_pass(wanted);
+  Pass pass = start_pass(wanted, range_count(x_.size(0)));
   for_ranges(x_.size(0), [&](std::int64_t range, std::int64_t first, std::int64_t end) {
     for (std::int64_t n = first; n < end; n += group_) {
       backward_group(n, std::min(group_, end - n), saved, at_image(gy, n), pass, range);
@@ -64,9 +67,33 @@ ConvNetGradients ConvNetPlan::backward(const std::vector<SavedBlock>& saved, con
   return finish_pass(pass, wanted);
 }
 
+ConvNetGradients ConvNetPlan::gradients(const std::vector<SavedBlock>& saved,
+                                        const Tensor& features, const Cotangent& cotangent,
+                                        const WantedGradients& wanted, std::int64_t parts) const {
+  Pass pass = start_pass(wanted, parts);
+  const Tensors weights = transformed_weights();
+  for_parts(parts, x_.size(0), [&](std::int64_t part, std::int64_t first, std::int64_t end) {
+    std::vector<SavedBlock> own = saved;
+    for (std::size_t b = direct_ ? 1 : 0; b < blocks_.size(); ++b) {
+      if (!pass.weight[b].defined()) continue;
+      const MapShape in = blocks_[b].in();
+      own[b].input = at::empty({std::min(group_, end - first), in.height, in.width, in.channels},
+                               x_.options());
+    }
+    for (std::int64_t n = first; n < end; n += group_) {
+      const std::int64_t count = std::min(group_, end - n);
+      for (SavedBlock& block : own) block.first_input = n;
+      forward_group(n, count, weights, &own, at_image(features, n));
+      const Tensor gy = cotangent(n, features.narrow(0, n, count));
+      backward_group(n, count, own, gy.const_data_ptr<float>(), pass, part);
+    }
+  });
+  return finish_pass(pass, wanted);
+}
+
 void ConvNetPlan::backward_group(std::int64_t first, std::int64_t count,
                                  const std::vector<SavedBlock>& saved, const float* gy, Pass& pass,
-                                 std::int64_t range) const {
+                                 std::int64_t part) const {
   const Block& last = blocks_.back();
   Slot slot = Slot::Even;
   // Where the cotangent of the output of block b is to be written.
@@ -82,7 +109,7 @@ void ConvNetPlan::backward_group(std::int64_t first, std::int64_t count,
   }
   for (std::size_t b = blocks_.size(); b-- > pass.lowest;) {
     if (b == 0 && direct_) {
-      backward_direct(first, count, saved[b], gout, pass, range);
+      backward_direct(first, count, saved[b], gout, pass, part);
       return;
     }
     float* gin = nullptr;
@@ -91,7 +118,7 @@ void ConvNetPlan::backward_group(std::int64_t first, std::int64_t count,
                   : scratch(slot == Slot::Even ? Slot::Odd : Slot::Even,
                             count * blocks_[0].in().image_size());
     }
-    backward_block(b, first, count, saved[b], gout, pass, range, gin);
+    backward_block(b, first, count, saved[b], gout, pass, part, gin);
     gout = gin;
   }
   if (!pass.ginput.defined()) return;
@@ -103,11 +130,11 @@ void ConvNetPlan::backward_group(std::int64_t first, std::int64_t count,
 }
 
 void ConvNetPlan::backward_direct(std::int64_t first, std::int64_t count, const SavedBlock& saved,
-                                  const float* gout, Pass& pass, std::int64_t range) const {
+                                  const float* gout, Pass& pass, std::int64_t part) const {
   const Block& block = blocks_[0];
   float* const map = scratch(Slot::Map, block.map.image_size());
-  float* const sums = at_range(pass.norm[0], range);
-  float* const gweight = at_range(pass.weight[0], range);
+  float* const sums = at_part(pass.norm[0], part);
+  float* const gweight = at_part(pass.weight[0], part);
   for (std::int64_t i = 0; i < count; ++i) {
     // The widest map of the network is cheaper to compute again than to fetch from memory.
     const float* const patches = direct_->gather(at_image(x_, first + i));
@@ -124,23 +151,23 @@ void ConvNetPlan::backward_direct(std::int64_t first, std::int64_t count, const 
 
 void ConvNetPlan::backward_block(std::size_t b, std::int64_t first, std::int64_t count,
                                  const SavedBlock& saved, const float* gout, Pass& pass,
-                                 std::int64_t range, float* gin) const {
+                                 std::int64_t part, float* gin) const {
   const Block& block = blocks_[b];
   const MapShape in = block.in();
   float* const gmap = scratch(Slot::Map, block.step * block.map.image_size());
   float* const memory =
       scratch(Slot::Convolve, std::max(loops_.convolve_scratch(in.channels, block.map.channels),
                                        loops_.convolve_scratch(block.map.channels, in.channels)));
-  float* const gweight = at_range(pass.weight[b], range);
+  float* const gweight = at_part(pass.weight[b], part);
   for (std::int64_t i = 0; i < count; i += block.step) {
     const std::int64_t images = std::min(block.step, count - i);
     for (std::int64_t k = 0; k < images; ++k) {
       norm_gradient(b, first + i + k, saved, at_image(saved.map, first + i + k),
                     gout + (i + k) * block.out.image_size(), gmap + k * block.map.image_size(),
-                    at_range(pass.norm[b], range));
+                    at_part(pass.norm[b], part));
     }
     if (gweight) {
-      loops_.convolve_weight_gradient(at_image(saved.input, first + i),
+      loops_.convolve_weight_gradient(saved.input_at(first + i),
                                       {images, in.height, in.width, in.channels}, gmap,
                                       block.map.channels, gweight, memory);
     }
@@ -179,18 +206,17 @@ ConvNetGradients ConvNetPlan::finish_pass(const Pass& pass, const WantedGradient
   ConvNetGradients result;
   result.input = pass.ginput;
   result.parameters.resize(4 * blocks_.size());
-  const auto sum = [](const Tensor& t) { return t.size(0) == 1 ? t[0] : t.sum(0); };
   for (std::size_t b = 0; b < blocks_.size(); ++b) {
     const Block& block = blocks_[b];
     const auto keep = [&](std::size_t k, const Tensor& gradient) {
       if (wanted.parameters[4 * b + k]) result.parameters[4 * b + k] = gradient;
     };
-    if (wanted.parameters[4 * b]) keep(0, finished_weight(b, sum(pass.weight[b])));
+    if (wanted.parameters[4 * b]) keep(0, finished_weight(b, sum_of_parts(pass.weight[b])));
     if (!wanted.parameters[4 * b + 1] && !wanted.parameters[4 * b + 2] &&
         !wanted.parameters[4 * b + 3]) {
       continue;
     }
-    const Tensor total = sum(pass.norm[b]);
+    const Tensor total = sum_of_parts(pass.norm[b]);
     keep(1, bias_gradient(b, total));
     keep(2, total[0].narrow(0, 0, block.out_channels).clone());
     keep(3, total[1].narrow(0, 0, block.out_channels).clone());

@@ -14,14 +14,7 @@ std::int64_t weight_parts(std::int64_t n) {
   return std::min(kMostParts, (n + kImagesPerPart - 1) / kImagesPerPart);
 }
 
-// Both in the order of the rows, which a reduction of LibTorch's would choose by itself.
-
-Tensor sum_of_parts(const Tensor& parts) {
-  const Tensor total = parts[0];
-  for (std::int64_t i = 1; i < parts.size(0); ++i) total.add_(parts[i]);
-  return total;
-}
-
+/// In the order of the rows, as sum_of_parts.
 /// @param rows [N,c] of any dtype  @return [c] float64
 Tensor wide_sum(const Tensor& rows) {
   const Tensor wide = rows.to(at::kDouble).contiguous();

@@ -7,9 +7,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "lib/kernels/common.h"
-#include "lib/kernels/convnet_attention.h"
+#include "lib/kernels/convnet_loss.h"
 #include "lib/kernels/convnet_outputs.h"
-#include "lib/kernels/convnet_tangent.h"
 #include "lib/kernels/held.h"
 
 namespace retort::kernels {
@@ -19,7 +18,6 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 constexpr std::size_t kInputs = 2;  // images and targets
-constexpr std::size_t kSavedPerBlock = 4;
 
 /// What carries no gradient.
 struct Call {
@@ -31,68 +29,49 @@ ConvNetRun run_of(const ConvNetShape& shape, std::span<const Tensor> buffers) {
   return {.shape = shape, .norm = buffers.empty() ? ConvNetNorm::Instance : ConvNetNorm::BatchEval};
 }
 
-std::unique_ptr<ConvNetPlan> make_plan(const Tensor& x, const Tensors& blocks, const Call& call) {
-  const Tensor images = x.detach().contiguous();
-  if (call.buffers.empty()) return own_statistics_plan(images, blocks, call.shape);
-  return std::make_unique<AttentionPlan>(images, blocks, call.shape, /*power=*/0,
-                                         fixed_statistics(call.buffers, call.shape.eps));
+Call call_of(const ConvNetShape& shape, std::span<const Tensor> buffers) {
+  Call call{shape, {}};
+  for (const Tensor& buffer : buffers) call.buffers.push_back(buffer.detach().clone());
+  return call;
 }
 
-/// The parameters of the blocks, and the classifier behind them.
-struct Parameters {
-  Tensors blocks;
-  Tensor weight, bias;
-
-  explicit Parameters(const Tensors& all) : blocks(all.begin(), all.end() - 2) {
-    weight = all[all.size() - 2];
-    bias = all[all.size() - 1];
-  }
-};
-
 // Directions with zeros where nothing was asked.
-Tensors directions_like(const Tensors& parameters, const variable_list& cotangents) {
+Tensors directions_like(at::TensorList parameters, const variable_list& cotangents) {
   Tensors directions;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
-    directions.push_back(cotangents[i].defined() ? cotangents[i].detach().contiguous()
-                                                 : at::zeros_like(parameters[i]));
+    directions.push_back(cotangents[i].defined() ? cotangents[i] : at::zeros_like(parameters[i]));
   }
   return directions;
 }
 
+/// What the gradients keep for their own: nothing if they have none.
+struct Kept {
+  Call call;
+  std::shared_ptr<const ConvNetLoss> loss;
+};
+
 struct ConvNetLossGradients : torch::autograd::Function<ConvNetLossGradients> {
   static variable_list forward(AutogradContext* ctx, const Tensor& x, const Tensor& targets,
                                at::TensorList parameters, const Call& call) {
-    const Tensors all = contiguous(parameters);
-    const Parameters p(all);
-    const auto plan = make_plan(x, p.blocks, call);
-    std::vector<SavedBlock> blocks;
-    const Tensor features = plan->forward(&blocks, /*inputs=*/true);
-    if (x.requires_grad() || targets.requires_grad()) plan->allocate_cotangents(blocks);
-    const Tensor probabilities = at::addmm(p.bias, features, p.weight.t()).softmax(1);
-    const Tensor t = targets.detach();
-    const Tensor gy = (probabilities * t.sum(1, true) - t) / double(x.size(0));
-    WantedGradients wanted{false, std::vector<bool>(p.blocks.size(), true)};
-    variable_list gradients = plan->backward(blocks, gy.mm(p.weight), wanted).parameters;
-    gradients.push_back(gy.t().mm(features));
-    gradients.push_back(gy.sum(0));
-
+    const bool again = x.requires_grad() || targets.requires_grad();
+    const auto loss = std::make_shared<ConvNetLoss>(
+        x, targets, parameters, call.shape, call.buffers, range_count(x.size(0)),
+        ConvNetLoss::Wanted{.gradients = true, .products = again});
+    variable_list gradients = loss->take_gradients();
+    if (!again) return gradients;
     variable_list saved = {x, targets};
-    saved.insert(saved.end(), all.begin(), all.end());
-    saved.insert(saved.end(), {features, probabilities, gy});
-    for (const SavedBlock& block : blocks) {
-      saved.insert(saved.end(), {block.map, block.mean, block.rstd, block.gout});
-    }
+    saved.insert(saved.end(), parameters.begin(), parameters.end());
     ctx->save_for_backward(std::move(saved));
-    hold(ctx, call);
+    hold(ctx, Kept{call, loss});
     return gradients;
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& cotangents) {
-    const auto& call = held<Call>(ctx);
+    const auto& [call, loss] = held<Kept>(ctx);
     const variable_list saved = ctx->get_saved_variables();
     variable_list result = at::GradMode::is_enabled()
                                ? reference_backward(call, saved, cotangents)
-                               : tangent_backward(ctx, call, saved, cotangents);
+                               : tangent_backward(ctx, *loss, saved, cotangents);
     result.resize(kInputs + parameter_count(call) + 1);  // nothing for the call
     return result;
   }
@@ -129,42 +108,51 @@ struct ConvNetLossGradients : torch::autograd::Function<ConvNetLossGradients> {
     return result;
   }
 
-  static variable_list tangent_backward(AutogradContext* ctx, const Call& call,
+  static variable_list tangent_backward(AutogradContext* ctx, const ConvNetLoss& loss,
                                         const variable_list& saved,
                                         const variable_list& cotangents) {
-    const auto parameters_end = saved.begin() + std::ptrdiff_t(kInputs + parameter_count(call));
-    const Tensors all(saved.begin() + kInputs, parameters_end);
-    const Parameters p(all);
-    const Tensors directions = directions_like(all, cotangents);
-    const Parameters v(directions);
-    const Tensor& features = parameters_end[0];
-    const Tensor& probabilities = parameters_end[1];
-    const Tensor& gy = parameters_end[2];
-    std::vector<SavedBlock> blocks;
-    for (auto it = parameters_end + 3; it != saved.end(); it += kSavedPerBlock) {
-      blocks.push_back({Tensor(), it[0], it[1], it[2], it[3]});
-    }
-    const auto plan = make_plan(saved[0], p.blocks, call);
-    ConvNetTangent tangent(*plan, blocks, v.blocks);
-    const Tensor tfeatures = tangent.forward();
-    const Tensor tlogits = at::addmm(v.bias, features, v.weight.t()) + tfeatures.mm(p.weight.t());
-    // Derivative of log softmax along the direction.
-    const Tensor tlog = tlogits - (probabilities * tlogits).sum(1, true);
-    const double samples = double(saved[0].size(0));
-    variable_list result(kInputs);
-    if (ctx->needs_input_grad(0)) {
-      const Tensor tgy = probabilities * tlog * saved[1].detach().sum(1, true) / samples;
-      result[0] = tangent.backward((gy.mm(v.weight) + tgy.mm(p.weight)).contiguous());
-    }
-    if (ctx->needs_input_grad(1)) result[1] = -tlog / samples;
-    return result;
+    const at::TensorList parameters = at::TensorList(saved).slice(kInputs);
+    LossProducts products =
+        loss.products(directions_like(parameters, cotangents),
+                      {ctx->needs_input_grad(0), ctx->needs_input_grad(1), /*parameters=*/false});
+    return {std::move(products.images), std::move(products.targets)};
   }
+};
+
+class ConvNetLossGraph : public LossGraph {
+ public:
+  ConvNetLossGraph(const Tensor& x, const Tensor& targets, Tensors parameters, const Call& call,
+                   bool gradients)
+      : parameters_(std::move(parameters)),
+        loss_(x, targets, parameters_, call.shape, call.buffers, loss_parts(x.size(0)),
+              {.gradients = gradients, .products = true}) {}
+
+  double loss() const override { return loss_.loss(); }
+  const Tensors& gradients() const override { return loss_.gradients(); }
+  std::int64_t bytes() const override { return loss_.bytes(); }
+  LossProducts products(const Tensors& directions, const WantedProducts& wanted) override {
+    expect_directions(directions, parameters_);
+    return loss_.products(directions, wanted);
+  }
+
+ private:
+  // Two cores at least have work; more where every part has enough of its own to do. By the number
+  // of images alone.
+  static std::int64_t loss_parts(std::int64_t images) {
+    constexpr std::int64_t kFewest = 4, kPerPair = 48, kMostPairs = 4;
+    return images < kFewest ? 1 : 2 * std::clamp<std::int64_t>(images / kPerPair, 1, kMostPairs);
+  }
+
+  Tensors parameters_;
+  ConvNetLoss loss_;
 };
 
 }  // namespace
 
 bool serves_convnet_loss_gradients(const Tensor& x, std::span<const Tensor> parameters,
                                    const ConvNetShape& shape, std::span<const Tensor> buffers) {
+  // The tangent pass takes every channel's statistics for its own, or as given.
+  if (shape.norm_groups != 0) return false;
   if (!serves_convnet_outputs(x, parameters, buffers, run_of(shape, buffers)) ||
       parameters.size() != kPerBlock * std::size_t(shape.depth) + 2 ||
       std::any_of(parameters.begin(), parameters.end(),
@@ -185,9 +173,17 @@ Tensors convnet_loss_gradients(const Tensor& x, const Tensor& targets,
   }
   count(&Counters::gradient_fast);
   const Tensors all(parameters.begin(), parameters.end());
-  Call call{shape, {}};
-  for (const Tensor& buffer : buffers) call.buffers.push_back(buffer.detach().clone());
-  return ConvNetLossGradients::apply(x, targets, at::TensorList(all), call);
+  return ConvNetLossGradients::apply(x, targets, at::TensorList(all), call_of(shape, buffers));
+}
+
+std::unique_ptr<LossGraph> convnet_loss_graph(const Tensor& x, const Tensor& targets,
+                                              std::span<const Tensor> parameters,
+                                              const ConvNetShape& shape,
+                                              std::span<const Tensor> buffers, bool gradients) {
+  count(&Counters::gradient_fast);
+  return std::make_unique<ConvNetLossGraph>(x, targets,
+                                            Tensors(parameters.begin(), parameters.end()),
+                                            call_of(shape, buffers), gradients);
 }
 
 Tensors convnet_loss_gradients_reference(const Tensor& x, const Tensor& targets,

@@ -1,11 +1,13 @@
 #pragma once
-// The gradient of a ConvNet's loss with respect to its parameters, as a function of the images that
-// can itself be differentiated: the inner half of gradient matching.
+// The gradient of a ConvNet's loss with respect to its parameters, as something that can itself be
+// differentiated: the inner half of gradient matching, and a step of trajectory matching.
 
+#include <memory>
 #include <span>
 
 #include "lib/core/tensor.h"
 #include "lib/kernels/convnet_forward.h"
+#include "lib/kernels/loss_graph.h"
 
 namespace retort::kernels {
 
@@ -35,8 +37,18 @@ Tensors convnet_loss_gradients(const Tensor& x, const Tensor& targets,
                                std::span<const Tensor> parameters, const ConvNetShape& shape,
                                std::span<const Tensor> buffers = {});
 
-/// The same in plain LibTorch operations, any dtype, differentiable further in x, targets and
-/// parameters: the reference.
+/// The same gradients as an object, by the fused path, which must serve. All its products come out
+/// of one pass forwards and one backwards with tangents. The batch is cut by N alone, so the bits
+/// are the same on any number of threads and inside parallel_tasks.
+/// @param gradients false: for the products alone
+std::unique_ptr<LossGraph> convnet_loss_graph(const Tensor& x, const Tensor& targets,
+                                              std::span<const Tensor> parameters,
+                                              const ConvNetShape& shape,
+                                              std::span<const Tensor> buffers = {},
+                                              bool gradients = true);
+
+/// convnet_loss_gradients in plain LibTorch operations, any dtype, differentiable further in x,
+/// targets and parameters: the reference.
 Tensors convnet_loss_gradients_reference(const Tensor& x, const Tensor& targets,
                                          std::span<const Tensor> parameters,
                                          const ConvNetShape& shape,

@@ -60,6 +60,12 @@ Tensor ConvNetPlan::transformed_weight(std::size_t block, bool adjoint) const {
   return result;
 }
 
+Tensors ConvNetPlan::transformed_weights() const {
+  Tensors weights;
+  for (std::size_t b = 0; b < blocks_.size(); ++b) weights.push_back(transformed_weight(b, false));
+  return weights;
+}
+
 std::vector<SavedBlock> ConvNetPlan::allocate_saved(bool inputs) const {
   const std::int64_t n = x_.size(0);
   const auto options = x_.options().requires_grad(false);
@@ -90,8 +96,7 @@ void ConvNetPlan::allocate_cotangents(std::vector<SavedBlock>& saved) const {
 
 Tensor ConvNetPlan::forward(std::vector<SavedBlock>* saved, bool inputs) const {
   if (saved) *saved = allocate_saved(inputs);
-  Tensors weights;
-  for (std::size_t b = 0; b < blocks_.size(); ++b) weights.push_back(transformed_weight(b, false));
+  const Tensors weights = transformed_weights();
   const Block& last = blocks_.back();
   const Tensor features = at::empty({x_.size(0), last.out_channels * last.out.pixels()},
                                     x_.options().requires_grad(false));
@@ -111,7 +116,7 @@ void ConvNetPlan::forward_group(std::int64_t first, std::int64_t count, const Te
   const auto input_of = [&](std::size_t b, std::int64_t floats) {
     slot = other(slot);
     const bool keep = saved && b < blocks_.size() && (*saved)[b].input.defined();
-    return keep ? at_image((*saved)[b].input, first) : scratch(slot, count * floats);
+    return keep ? (*saved)[b].input_at(first) : scratch(slot, count * floats);
   };
   const float* in = nullptr;
   if (!direct_) {

@@ -2,6 +2,7 @@
 // The passes behind convnet_features; not for use outside this folder.
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -20,12 +21,16 @@ struct SavedBlock {
   Tensor mean;       ///< [N,c]; of stride zero where all images share them
   Tensor rstd;       ///< [N,c], the same
   Tensor gout = {};  ///< [N,h/2,w/2,c] cotangent of the output; where defined, `backward` fills it
+  std::int64_t first_input = 0;  ///< image that `input` begins with
+
+  float* input_at(std::int64_t image) const { return at_image(input, image - first_input); }
 };
 
 /// Which gradients to compute.
 struct WantedGradients {
   bool input = false;
   std::vector<bool> parameters;  ///< 4 per block
+  bool cotangents = false;       ///< SavedBlock::gout of every block
 };
 
 struct ConvNetGradients {
@@ -62,6 +67,17 @@ class ConvNetPlan {
   virtual ConvNetGradients backward(const std::vector<SavedBlock>& saved, const Tensor& gy,
                                     const WantedGradients& wanted) const;
 
+  /// The cotangent [n,F], contiguous, of the features [n,F] of images first .. first + n - 1.
+  using Cotangent = std::function<Tensor(std::int64_t first, const Tensor& features)>;
+  /// Forward and backward in one, a group of images at a time: inputs of blocks are still in cache
+  /// when the weights' gradients need them, and are not kept. Sums over images are summed in
+  /// `parts` (for_parts), in which `cotangent` is called.
+  /// @param saved     of allocate_saved without inputs
+  /// @param features  [N,F], written
+  ConvNetGradients gradients(const std::vector<SavedBlock>& saved, const Tensor& features,
+                             const Cotangent& cotangent, const WantedGradients& wanted,
+                             std::int64_t parts) const;
+
   /// Whether the norms' statistics are given instead of each image's own.
   virtual bool has_fixed_statistics() const { return false; }
 
@@ -72,14 +88,17 @@ class ConvNetPlan {
   std::int64_t first_padding() const { return shape_.first_padding; }
   std::int64_t group() const { return group_; }
   const Tensor& weight(std::size_t block) const { return parameters_[4 * block]; }
+  virtual std::vector<SavedBlock> allocate_saved(bool inputs) const;
   /// Undefined `gout` of every block allocated, for a backward pass that keeps them.
   void allocate_cotangents(std::vector<SavedBlock>& saved) const;
+  /// A weight gradient as the loops sum it up, to [O,I,3,3].
+  Tensor finished_weight(std::size_t block, const Tensor& sums) const;
 
  protected:
   struct Pass;  // one backward pass: transformed weights and the sums of gradients
 
   Tensor transformed_weight(std::size_t block, bool adjoint) const;
-  virtual std::vector<SavedBlock> allocate_saved(bool inputs) const;
+  Tensors transformed_weights() const;  // for `forward`
   void forward_group(std::int64_t first, std::int64_t count, const Tensors& weights,
                      std::vector<SavedBlock>* saved, float* features) const;
   void forward_direct(std::int64_t first, std::int64_t count, const float* weight,
@@ -91,13 +110,13 @@ class ConvNetPlan {
 
   /// The first block that has any gradient to compute.
   std::size_t lowest_block(const WantedGradients& wanted) const;
-  Pass start_pass(const WantedGradients& wanted) const;
+  Pass start_pass(const WantedGradients& wanted, std::int64_t parts) const;
   void backward_group(std::int64_t first, std::int64_t count, const std::vector<SavedBlock>& saved,
-                      const float* gy, Pass& pass, std::int64_t range) const;
+                      const float* gy, Pass& pass, std::int64_t part) const;
   void backward_direct(std::int64_t first, std::int64_t count, const SavedBlock& saved,
-                       const float* gout, Pass& pass, std::int64_t range) const;
+                       const float* gout, Pass& pass, std::int64_t part) const;
   void backward_block(std::size_t block, std::int64_t first, std::int64_t count,
-                      const SavedBlock& saved, const float* gout, Pass& pass, std::int64_t range,
+                      const SavedBlock& saved, const float* gout, Pass& pass, std::int64_t part,
                       float* gin) const;
   /// @param sums [2][channels]: gradients of the norm's weight and bias, added to; where the norm's
   /// statistics are shared [3][channels], the last of the convolution's bias
@@ -106,8 +125,6 @@ class ConvNetPlan {
   /// Of the convolution: zero, since the norm takes every channel's mean out.  @param sums as
   /// above, of all images
   virtual Tensor bias_gradient(std::size_t block, const Tensor& sums) const;
-  /// A weight gradient as the loops sum it up, to [O,I,3,3].
-  Tensor finished_weight(std::size_t block, const Tensor& sums) const;
   ConvNetGradients finish_pass(const Pass& pass, const WantedGradients& wanted) const;
 
   const Loops& loops_;

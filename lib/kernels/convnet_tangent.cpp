@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "lib/kernels/common.h"
-#include "lib/kernels/convnet_group_norm.h"
 
 namespace retort::kernels {
 namespace {
@@ -23,44 +22,56 @@ Tensor joined_weights(const Tensor& direction, const Tensor& weight, std::int64_
   return joined;
 }
 
+// Values and tangents side by side along `dim`, kChannelStep at a time.
+Tensor interleaved(const Tensor& value, const Tensor& tangent, std::int64_t dim) {
+  const auto cut = [dim](const Tensor& t) {
+    return t.unflatten(dim, {t.size(dim) / kChannelStep, kChannelStep});
+  };
+  return at::stack({cut(value), cut(tangent)}, dim + 1).flatten(dim, dim + 2);
+}
+
+Slot other(Slot slot) { return slot == Slot::Even ? Slot::Odd : Slot::Even; }
+
 }  // namespace
 
 ConvNetTangent::ConvNetTangent(const ConvNetPlan& plan, const std::vector<SavedBlock>& saved,
-                               const Tensors& directions)
-    : plan_(plan), saved_(saved), loops_(*best_loops()), directions_(directions) {
-  const Tensor& x = plan.images();
-  const auto options = x.options().requires_grad(false);
+                               const Tensors& directions, Wanted wanted)
+    : plan_(plan), saved_(saved), wanted_(wanted), loops_(*best_loops()) {
   for (std::size_t b = 0; b < plan.blocks().size(); ++b) {
-    const ConvNetPlan::Block& block = plan.blocks()[b];
-    const std::int64_t channels = block.map.channels;
-    const Tensor* const v = &directions_[4 * b];
-    BlockTangent tangent{padded_vector(v[1], channels),
-                         padded_vector(v[2], channels),
-                         padded_vector(v[3], channels),
-                         {},
-                         {},
-                         {}};
-    tangent.mean = at::zeros({x.size(0), channels}, options);
-    tangent.rstd = at::zeros({x.size(0), channels}, options);
-    if (b == 0 && plan.first_is_direct()) {
-      first_.emplace(loops_, block.in_channels, x.size(2), x.size(3), plan.first_padding(),
-                     2 * channels);
-      const DirectConvolution& single = plan.direct();
-      first_weight_ = at::cat({single.pack(plan.weight(0)), single.pack(v[0])}, 1);
-      // The gradient's tangent: gz meets the direction, its derivative the weight.
-      first_adjoint_ = at::cat({single.pack_adjoint(v[0]), single.pack_adjoint(plan.weight(0))}, 0);
-      first_bias_ = at::cat({block.bias, tangent.bias});
-    } else {
-      tangent.map = at::empty({x.size(0), block.map.height, block.map.width, channels}, options);
-    }
+    const std::int64_t channels = plan.blocks()[b].map.channels;
+    const Tensor* const v = &directions[kPerBlock * b];
+    BlockTangent tangent;
+    tangent.bias = padded_vector(v[1], channels);
+    tangent.norm_weight = padded_vector(v[2], channels);
+    tangent.norm_bias = padded_vector(v[3], channels);
     blocks_.push_back(std::move(tangent));
+    if (b == 0 && plan.first_is_direct()) {
+      add_direct(v[0]);
+      continue;
+    }
+    blocks_[b].forward = transformed(b, v[0], false);
+    // Images have a gradient only if somebody asks for it.
+    if (b > 0 ? wants_gradients() : wanted_.images) blocks_[b].adjoint = transformed(b, v[0], true);
   }
+  lay_out_group();
 }
 
-Tensor ConvNetTangent::transformed(std::size_t b, bool adjoint) const {
+void ConvNetTangent::add_direct(const Tensor& direction) {
+  const ConvNetPlan::Block& block = plan_.blocks()[0];
+  const Tensor& x = plan_.images();
+  first_.emplace(loops_, block.in_channels, x.size(2), x.size(3), plan_.first_padding(),
+                 2 * block.map.channels);
+  const DirectConvolution& single = plan_.direct();
+  const Tensor& weight = plan_.weight(0);
+  blocks_[0].forward = interleaved(single.pack(weight), single.pack(direction), 1);
+  // The gradient's tangent: gz meets the direction, its derivative the weight.
+  blocks_[0].adjoint = interleaved(single.pack_adjoint(direction), single.pack_adjoint(weight), 0);
+  first_bias_ = interleaved(block.bias, blocks_[0].bias, 0);
+}
+
+Tensor ConvNetTangent::transformed(std::size_t b, const Tensor& direction, bool adjoint) const {
   const ConvNetPlan::Block& block = plan_.blocks()[b];
   const std::int64_t in_channels = padded_channels(block.in_channels);
-  const Tensor& direction = directions_[4 * b];
   Tensor weight = direction;  // forward through a first block: images have no tangent
   if (adjoint) {
     weight = joined_weights(direction, plan_.weight(b), 0, block.map.channels);
@@ -77,190 +88,279 @@ Tensor ConvNetTangent::transformed(std::size_t b, bool adjoint) const {
   return result;
 }
 
-const float* ConvNetTangent::direct_map(std::int64_t image) const {
-  float* const map = scratch(Slot::Map, first_->map().image_size());
-  first_->forward(first_->gather(at_image(plan_.images(), image)), data(first_weight_),
-                  data(first_bias_), map);
-  return map;
+std::int64_t ConvNetTangent::input_size(std::size_t b) const {
+  return (b > 0 ? 2 : 1) * plan_.blocks()[b].in().image_size();
 }
 
-NormTangent ConvNetTangent::norm_input(std::size_t b, std::int64_t image) const {
-  const ConvNetPlan::Block& block = plan_.blocks()[b];
-  const BlockTangent& tangent = blocks_[b];
-  const std::int64_t channels = block.map.channels;
-  NormTangent in{.height = block.map.height,
-                 .width = block.map.width,
-                 .channels = channels,
-                 .z = nullptr,
-                 .z_stride = channels,
-                 .tz = nullptr,
-                 .tz_stride = channels,
-                 .weight = data(block.norm_weight),
-                 .bias = data(block.norm_bias),
-                 .tweight = data(tangent.norm_weight),
-                 .tbias = data(tangent.norm_bias),
-                 .mean = at_image(saved_[b].mean, image),
-                 .rstd = at_image(saved_[b].rstd, image),
-                 .given = plan_.has_fixed_statistics() || block.shares_statistics()};
-  if (direct(b)) {
-    in.z = direct_map(image);
-    in.tz = in.z + channels;
-    in.z_stride = in.tz_stride = 2 * channels;
-  } else {
-    in.z = at_image(saved_[b].map, image);
-    in.tz = at_image(tangent.map, image);
+void ConvNetTangent::lay_out_group() {
+  std::int64_t end = 0;
+  const auto take = [&](std::int64_t floats) {
+    const std::int64_t offset = end;
+    end += std::min(plan_.group(), plan_.images().size(0)) * floats;
+    return offset;
+  };
+  for (std::size_t b = 0; b < blocks_.size(); ++b) {
+    const MapShape& map = plan_.blocks()[b].map;
+    blocks_[b].mean = take(map.channels);
+    blocks_[b].rstd = take(map.channels);
+    if (direct(b)) continue;
+    blocks_[b].input = take(input_size(b));
+    blocks_[b].map = take(map.image_size());
   }
-  return in;
+  output_ = take(2 * plan_.blocks().back().out.image_size());
+  group_floats_ = end;
 }
 
-Tensor ConvNetTangent::forward() {
+void ConvNetTangent::allocate_sums(std::int64_t parts) {
   const Tensor& x = plan_.images();
   const ConvNetPlan::Block& last = plan_.blocks().back();
-  Tensors weights;
-  for (std::size_t b = 0; b < blocks_.size(); ++b) {
-    weights.push_back(direct(b) ? Tensor() : transformed(b, false));
-  }
-  const Tensor features = at::empty({x.size(0), last.out_channels * last.out.pixels()},
-                                    x.options().requires_grad(false));
-  for_ranges(x.size(0), [&](std::int64_t, std::int64_t first, std::int64_t end) {
-    for (std::int64_t n = first; n < end; n += plan_.group()) {
-      forward_group(n, std::min(plan_.group(), end - n), weights, features);
-    }
-  });
-  return features;
-}
-
-void ConvNetTangent::forward_group(std::int64_t first, std::int64_t count, const Tensors& weights,
-                                   const Tensor& features) const {
-  Slot slot = Slot::Even;
-  const float* in = nullptr;
-  if (!first_) {
-    const ConvNetPlan::Block& block = plan_.blocks()[0];
-    const MapShape shape = block.in();
-    float* const turned = scratch(slot, count * shape.image_size());
-    for (std::int64_t i = 0; i < count; ++i) {
-      loops_.to_channels_last(at_image(plan_.images(), first + i), block.in_channels,
-                              shape.pixels(), shape.channels, turned + i * shape.image_size());
-    }
-    in = turned;
-  }
-  for (std::size_t b = 0; b < blocks_.size(); ++b) {
-    slot = slot == Slot::Even ? Slot::Odd : Slot::Even;
-    float* const out = scratch(slot, count * 2 * plan_.blocks()[b].out.image_size());
-    forward_block(b, first, count, in, weights[b], out);
-    in = out;
-  }
-  const ConvNetPlan::Block& last = plan_.blocks().back();
-  const MapShape& out = last.out;
-  for (std::int64_t i = 0; i < count; ++i) {
-    loops_.to_channels_first(in + i * 2 * out.image_size() + out.channels, 2 * out.channels,
-                             last.out_channels, out.pixels(), at_image(features, first + i));
+  const auto options = x.options().requires_grad(false);
+  features_ = at::empty({x.size(0), last.out_channels * last.out.pixels()}, options);
+  if (wanted_.images) images_ = at::empty_like(x);
+  for (std::size_t b = 0; wanted_.parameters && b < blocks_.size(); ++b) {
+    const ConvNetPlan::Block& block = plan_.blocks()[b];
+    const std::int64_t rows =
+        direct(b) ? plan_.direct().taps() : kWinogradPositions * padded_channels(block.in_channels);
+    blocks_[b].weight_sums = at::zeros({parts, rows, block.map.channels}, options);
+    blocks_[b].norm_sums = at::zeros({parts, 3, block.map.channels}, options);
   }
 }
 
-void ConvNetTangent::forward_block(std::size_t b, std::int64_t first, std::int64_t count,
-                                   const float* in, const Tensor& weight, float* out) const {
-  const ConvNetPlan::Block& block = plan_.blocks()[b];
-  if (!direct(b)) {
-    MapShape shape = block.in();
-    shape.channels *= b > 0 ? 2 : 1;
-    shape.count = count;
-    loops_.convolve(
-        in, shape, data(weight), data(blocks_[b].bias), block.map.channels,
-        at_image(blocks_[b].map, first),
-        scratch(Slot::Convolve, loops_.convolve_scratch(shape.channels, block.map.channels)));
-  }
-  for (std::int64_t i = 0; i < count; ++i) {
-    const NormTangent norm = norm_input(b, first + i);
-    float* const tmean = at_image(blocks_[b].mean, first + i);
-    float* const trstd = at_image(blocks_[b].rstd, first + i);
-    if (block.shares_statistics()) {
-      loops_.norm_tangent_statistics(norm, tmean, trstd);
-      share_means(block, tmean);
-      share_means(block, trstd);
-    }
-    loops_.norm_relu_pool_tangent(norm, out + i * 2 * block.out.image_size(), tmean, trstd);
-  }
-}
-
-// What Loops::norm_relu_pool_gradient_tangent takes where the statistics' part in it is given.
-const float* ConvNetTangent::gradient_means(std::size_t b, std::int64_t image,
-                                            const NormTangent& norm, const float* gy,
-                                            const float* tgy) const {
-  if (!norm.given) return nullptr;
-  const ConvNetPlan::Block& block = plan_.blocks()[b];
-  const std::int64_t channels = block.map.channels;
-  float* const means = scratch(Slot::Statistics, kTangentMeans * channels);
-  if (!block.shares_statistics()) {
-    std::fill_n(means, kTangentMeans * channels, 0.0F);
-    return means;
-  }
-  loops_.norm_gradient_tangent_means(norm, at_image(blocks_[b].mean, image),
-                                     at_image(blocks_[b].rstd, image), gy, tgy, means);
-  for (std::int64_t k = 0; k < kTangentMeans; ++k) share_means(block, means + k * channels);
-  return means;
-}
-
-Tensor ConvNetTangent::backward(const Tensor& tgy) const {
-  const Tensor& x = plan_.images();
-  const Tensor result = at::empty_like(x);
-  Tensors adjoints;
-  for (std::size_t b = 0; b < blocks_.size(); ++b) {
-    adjoints.push_back(direct(b) ? Tensor() : transformed(b, true));
-  }
-  for_ranges(x.size(0), [&](std::int64_t, std::int64_t first, std::int64_t end) {
-    for (std::int64_t n = first; n < end; n += plan_.group()) {
-      backward_group(n, std::min(plan_.group(), end - n), adjoints, tgy, result);
-    }
-  });
+ConvNetTangent::Result ConvNetTangent::run(const Cotangent& cotangent, std::int64_t parts) {
+  allocate_sums(parts);
+  const std::int64_t most = plan_.group();
+  for_parts(
+      parts, plan_.images().size(0), [&](std::int64_t part, std::int64_t first, std::int64_t end) {
+        for (std::int64_t n = first; n < end; n += most) {
+          const Group group{part, n, std::min(most, end - n), scratch(Slot::Group, group_floats_)};
+          forward_group(group);
+          const Tensor tgy = cotangent(n, features_.narrow(0, n, group.count));
+          if (wants_gradients()) backward_group(group, tgy);
+        }
+      });
+  Result result;
+  result.features = features_;
+  result.gradients.input = images_;
+  if (wanted_.parameters) result.gradients.parameters = parameter_gradients();
   return result;
 }
 
-void ConvNetTangent::backward_group(std::int64_t first, std::int64_t count, const Tensors& adjoints,
-                                    const Tensor& tgy, const Tensor& result) const {
+NormTangent ConvNetTangent::norm_input(std::size_t b, const Group& group, std::int64_t i) const {
+  const ConvNetPlan::Block& block = plan_.blocks()[b];
+  const BlockTangent& tangent = blocks_[b];
+  const std::int64_t channels = block.map.channels;
+  return {.height = block.map.height,
+          .width = block.map.width,
+          .channels = channels,
+          .z = at_image(saved_[b].map, group.first + i),
+          .z_stride = channels,
+          .tz = entry(group, tangent.map, i, block.map.image_size()),
+          .tz_stride = channels,
+          .pooled_stride = channels,
+          .weight = data(block.norm_weight),
+          .bias = data(block.norm_bias),
+          .tweight = data(tangent.norm_weight),
+          .tbias = data(tangent.norm_bias),
+          .mean = at_image(saved_[b].mean, group.first + i),
+          .rstd = at_image(saved_[b].rstd, group.first + i),
+          .fixed = plan_.has_fixed_statistics()};
+}
+
+NormTangent ConvNetTangent::direct_norm_input(const Group& group, std::int64_t i,
+                                              const float* patches, std::int64_t first) const {
+  const ConvNetPlan::Block& block = plan_.blocks()[0];
+  const BlockTangent& tangent = blocks_[0];
+  const DirectConvolution::Panel panel = joined_panel(first);
+  float* const map = scratch(Slot::Map, block.map.pixels() * panel.stride);
+  first_->forward(patches, data(tangent.forward), data(first_bias_), panel, map);
+  return {.height = block.map.height,
+          .width = block.map.width,
+          .channels = kDirectPanel,
+          .z = map,
+          .z_stride = panel.stride,
+          .tz = map + kDirectPanel,
+          .tz_stride = panel.stride,
+          .pooled_stride = block.map.channels,
+          .weight = data(block.norm_weight) + first,
+          .bias = data(block.norm_bias) + first,
+          .tweight = data(tangent.norm_weight) + first,
+          .tbias = data(tangent.norm_bias) + first,
+          .mean = at_image(saved_[0].mean, group.first + i) + first,
+          .rstd = at_image(saved_[0].rstd, group.first + i) + first,
+          .fixed = plan_.has_fixed_statistics()};
+}
+
+float* ConvNetTangent::norm_sums(std::size_t b, const Group& group) const {
+  return wanted_.parameters ? at_image(blocks_[b].norm_sums, group.part) : nullptr;
+}
+
+void ConvNetTangent::forward_group(const Group& group) const {
+  if (!first_) {
+    const ConvNetPlan::Block& block = plan_.blocks()[0];
+    const MapShape shape = block.in();
+    for (std::int64_t i = 0; i < group.count; ++i) {
+      loops_.to_channels_last(at_image(plan_.images(), group.first + i), block.in_channels,
+                              shape.pixels(), shape.channels,
+                              entry(group, blocks_[0].input, i, shape.image_size()));
+    }
+  }
+  for (std::size_t b = 0; b < blocks_.size(); ++b) {
+    float* const out = group.memory + (b + 1 < blocks_.size() ? blocks_[b + 1].input : output_);
+    if (direct(b)) {
+      forward_direct(group, out);
+    } else {
+      forward_block(b, group, out);
+    }
+  }
+  const ConvNetPlan::Block& last = plan_.blocks().back();
+  const MapShape& out = last.out;
+  for (std::int64_t i = 0; i < group.count; ++i) {
+    loops_.to_channels_first(entry(group, output_, i, 2 * out.image_size()) + out.channels,
+                             2 * out.channels, last.out_channels, out.pixels(),
+                             at_image(features_, group.first + i));
+  }
+}
+
+void ConvNetTangent::forward_block(std::size_t b, const Group& group, float* out) const {
+  const ConvNetPlan::Block& block = plan_.blocks()[b];
+  const BlockTangent& own = blocks_[b];
+  const std::int64_t channels = block.map.channels;
+  MapShape shape = block.in();
+  shape.channels *= b > 0 ? 2 : 1;
+  float* const memory = scratch(Slot::Convolve, loops_.convolve_scratch(shape.channels, channels));
+  for (std::int64_t i = 0; i < group.count; i += block.step) {
+    shape.count = std::min(block.step, group.count - i);
+    loops_.convolve(entry(group, own.input, i, input_size(b)), shape, data(own.forward),
+                    data(own.bias), channels, entry(group, own.map, i, block.map.image_size()),
+                    memory);
+    for (std::int64_t k = i; k < i + shape.count; ++k) {
+      loops_.norm_relu_pool_tangent(norm_input(b, group, k), out + k * 2 * block.out.image_size(),
+                                    entry(group, own.mean, k, channels),
+                                    entry(group, own.rstd, k, channels));
+    }
+  }
+}
+
+void ConvNetTangent::forward_direct(const Group& group, float* out) const {
+  const ConvNetPlan::Block& block = plan_.blocks()[0];
+  const BlockTangent& own = blocks_[0];
+  const std::int64_t channels = block.map.channels;
+  for (std::int64_t i = 0; i < group.count; ++i) {
+    const float* const patches = first_->gather(at_image(plan_.images(), group.first + i));
+    for (std::int64_t c = 0; c < channels; c += kDirectPanel) {
+      loops_.norm_relu_pool_tangent(
+          direct_norm_input(group, i, patches, c), out + i * 2 * block.out.image_size() + c,
+          entry(group, own.mean, i, channels) + c, entry(group, own.rstd, i, channels) + c);
+    }
+  }
+}
+
+void ConvNetTangent::backward_group(const Group& group, const Tensor& tgy) const {
   const ConvNetPlan::Block& last = plan_.blocks().back();
   Slot slot = Slot::Even;
-  float* tgout = scratch(slot, count * last.out.image_size());
-  for (std::int64_t i = 0; i < count; ++i) {
-    loops_.to_channels_last(at_image(tgy, first + i), last.out_channels, last.out.pixels(),
+  float* tgout = scratch(slot, group.count * last.out.image_size());
+  for (std::int64_t i = 0; i < group.count; ++i) {
+    loops_.to_channels_last(at_image(tgy, i), last.out_channels, last.out.pixels(),
                             last.out.channels, tgout + i * last.out.image_size());
   }
   for (std::size_t b = blocks_.size(); b-- > 0;) {
-    const ConvNetPlan::Block& block = plan_.blocks()[b];
-    const MapShape in = block.in();
-    const std::int64_t step = direct(b) ? 1 : std::min(block.step, count);
-    float* const gmap = scratch(Slot::Gradient, step * 2 * block.map.image_size());
-    slot = slot == Slot::Even ? Slot::Odd : Slot::Even;
-    float* const tgin = direct(b) ? nullptr : scratch(slot, count * in.image_size());
-    for (std::int64_t i = 0; i < count; i += step) {
-      const std::int64_t images = std::min(step, count - i);
-      for (std::int64_t k = 0; k < images; ++k) {
-        const std::int64_t image = first + i + k;
-        const NormTangent norm = norm_input(b, image);
-        const float* const gout = at_image(saved_[b].gout, image);
-        const float* const tangent = tgout + (i + k) * block.out.image_size();
-        loops_.norm_relu_pool_gradient_tangent(
-            norm, at_image(blocks_[b].mean, image), at_image(blocks_[b].rstd, image), gout, tangent,
-            gradient_means(b, image, norm, gout, tangent), gmap + k * 2 * block.map.image_size());
-      }
-      if (direct(b)) {
-        first_->input_gradient(gmap, data(first_adjoint_), at_image(result, first + i));
-      } else {
-        loops_.convolve(
-            gmap, {images, in.height, in.width, 2 * block.map.channels}, data(adjoints[b]), nullptr,
-            in.channels, tgin + i * in.image_size(),
-            scratch(Slot::Convolve, loops_.convolve_scratch(2 * block.map.channels, in.channels)));
-      }
-    }
+    if (direct(b)) return backward_direct(group, tgout);
+    slot = other(slot);
+    float* const tgin = blocks_[b].adjoint.defined()
+                            ? scratch(slot, group.count * plan_.blocks()[b].in().image_size())
+                            : nullptr;
+    backward_block(b, group, tgout, tgin);
     tgout = tgin;
   }
-  if (first_) return;
   const MapShape in = plan_.blocks()[0].in();
-  for (std::int64_t i = 0; i < count; ++i) {
+  for (std::int64_t i = 0; wanted_.images && i < group.count; ++i) {
     loops_.to_channels_first(tgout + i * in.image_size(), in.channels,
                              plan_.blocks()[0].in_channels, in.pixels(),
-                             at_image(result, first + i));
+                             at_image(images_, group.first + i));
   }
+}
+
+void ConvNetTangent::backward_block(std::size_t b, const Group& group, const float* tgout,
+                                    float* tgin) const {
+  const ConvNetPlan::Block& block = plan_.blocks()[b];
+  const BlockTangent& own = blocks_[b];
+  const MapShape in = block.in();
+  const std::int64_t channels = block.map.channels;
+  const std::int64_t step = std::min(block.step, group.count);
+  float* const gmap = scratch(Slot::Gradient, step * 2 * block.map.image_size());
+  float* const memory =
+      scratch(Slot::Convolve, std::max(2 * loops_.convolve_scratch(in.channels, channels),
+                                       loops_.convolve_scratch(2 * channels, in.channels)));
+  for (std::int64_t i = 0; i < group.count; i += step) {
+    const std::int64_t images = std::min(step, group.count - i);
+    for (std::int64_t k = 0; k < images; ++k) {
+      loops_.norm_relu_pool_gradient_tangent(
+          norm_input(b, group, i + k), entry(group, own.mean, i + k, channels),
+          entry(group, own.rstd, i + k, channels), at_image(saved_[b].gout, group.first + i + k),
+          tgout + (i + k) * block.out.image_size(), gmap + k * 2 * block.map.image_size(),
+          norm_sums(b, group));
+    }
+    if (wanted_.parameters) {
+      const float* const x = entry(group, own.input, i, input_size(b));
+      const bool tangents = b > 0;  // images have none
+      loops_.convolve_weight_gradient_tangent(
+          {x, tangents ? x + in.channels : nullptr, input_size(b) / in.pixels()},
+          {images, in.height, in.width, in.channels}, {gmap, gmap + channels, 2 * channels},
+          channels, at_image(own.weight_sums, group.part), memory);
+    }
+    if (tgin) {
+      loops_.convolve(gmap, {images, in.height, in.width, 2 * channels}, data(own.adjoint), nullptr,
+                      in.channels, tgin + i * in.image_size(), memory);
+    }
+  }
+}
+
+void ConvNetTangent::backward_direct(const Group& group, const float* tgout) const {
+  const ConvNetPlan::Block& block = plan_.blocks()[0];
+  const BlockTangent& own = blocks_[0];
+  const std::int64_t channels = block.map.channels;
+  float* const gmap = scratch(Slot::Gradient, block.map.pixels() * joined_panel(0).stride);
+  float* const rows = first_->gradient_rows();
+  float* const sums = norm_sums(0, group);
+  for (std::int64_t i = 0; i < group.count; ++i) {
+    // As in the value's own pass the map is cheaper to compute again than to fetch.
+    const float* const patches = first_->gather(at_image(plan_.images(), group.first + i));
+    for (std::int64_t c = 0; c < channels; c += kDirectPanel) {
+      const DirectConvolution::Panel panel = joined_panel(c);
+      loops_.norm_relu_pool_gradient_tangent(
+          direct_norm_input(group, i, patches, c), entry(group, own.mean, i, channels) + c,
+          entry(group, own.rstd, i, channels) + c, at_image(saved_[0].gout, group.first + i) + c,
+          tgout + i * block.out.image_size() + c, gmap, sums ? sums + c : nullptr);
+      if (wanted_.parameters) {
+        plan_.direct().weight_gradient(patches, gmap + kDirectPanel,
+                                       {c, kDirectPanel, panel.stride},
+                                       at_image(own.weight_sums, group.part));
+      }
+      if (wanted_.images) first_->input_gradient_rows(gmap, data(own.adjoint), panel, rows);
+    }
+    if (wanted_.images) first_->scatter(rows, at_image(images_, group.first + i));
+  }
+}
+
+Tensors ConvNetTangent::parameter_gradients() const {
+  Tensors result;
+  for (std::size_t b = 0; b < blocks_.size(); ++b) {
+    const std::int64_t channels = plan_.blocks()[b].out_channels;
+    const Tensor sums = sum_of_parts(blocks_[b].norm_sums);
+    result.push_back(plan_.finished_weight(b, sum_of_parts(blocks_[b].weight_sums)));
+    result.push_back(bias_gradient(b, sums).narrow(0, 0, channels).clone());
+    result.push_back(sums[0].narrow(0, 0, channels).clone());
+    result.push_back(sums[1].narrow(0, 0, channels).clone());
+  }
+  return result;
+}
+
+// A norm with its own statistics takes the mean out, and the bias with it; one with given
+// statistics hands on rstd weight times its own bias's gradient.
+Tensor ConvNetTangent::bias_gradient(std::size_t b, const Tensor& sums) const {
+  if (!plan_.has_fixed_statistics()) return at::zeros_like(sums[0]);
+  const Tensor own = blocks_[b].norm_weight * sums[2] + plan_.blocks()[b].norm_weight * sums[1];
+  return own * saved_[b].rstd[0];
 }
 
 }  // namespace retort::kernels

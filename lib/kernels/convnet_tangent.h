@@ -1,7 +1,8 @@
 #pragma once
-// A ConvNet's derivative along a direction of its parameters, forwards and through the gradient of
-// its images; not for use outside this folder.
+// A ConvNet's derivative along a direction of its parameters, forwards and through the gradients of
+// its images and its parameters; not for use outside this folder.
 
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -13,52 +14,98 @@ namespace retort::kernels {
 
 /// For features f(x, theta) and a direction v of theta (Pearlmutter 1994, "Fast exact
 /// multiplication by the Hessian"):
-///   forward   d/de f(x, theta + e v)
-///   backward  d/de df/dx(x, theta + e v)^T gy(e), for a cotangent gy with derivative tgy
+///   forwards   d/de f(x, theta + e v)
+///   backwards  d/de df/d(x, theta)(x, theta + e v)^T gy(e), for a cotangent gy with derivative tgy
 /// Each convolution takes value and tangent side by side as twice the channels, so that the two
-/// terms of the product rule are one product.
+/// terms of the product rule are one product. A group of images goes both ways before the next one
+/// starts, so that its tangents are never but in cache.
 class ConvNetTangent {
  public:
-  /// @param saved       of plan.forward, with `gout` filled by plan.backward; must outlive this
+  struct Wanted {
+    bool images = false;
+    bool parameters = false;
+  };
+  /// From the derivative [n,F] of the features of images first .. first + n - 1 to that of their
+  /// cotangent, tgy [n,F] contiguous; not looked at if nothing is wanted.
+  using Cotangent = std::function<Tensor(std::int64_t first, const Tensor& tfeatures)>;
+
+  struct Result {
+    Tensor features;             ///< [N,F], derivative of the features
+    ConvNetGradients gradients;  ///< derivatives; undefined where not wanted
+  };
+
+  /// @param saved       of plan.gradients with `gout`; plan and saved must outlive this
   /// @param directions  4 per block, contiguous, shaped like the parameters
   ConvNetTangent(const ConvNetPlan& plan, const std::vector<SavedBlock>& saved,
-                 const Tensors& directions);
+                 const Tensors& directions, Wanted wanted);
 
-  /// @return [N,F], derivative of the features
-  Tensor forward();
-  /// After `forward`. The cotangent itself is the one plan.backward was called with.
-  /// @param tgy [N,F] contiguous, its derivative  @return [N,C,H,W], derivative of the images'
-  /// gradient
-  Tensor backward(const Tensor& tgy) const;
+  /// The cotangent itself is the one that filled `gout`.
+  /// @param parts as of ConvNetPlan::gradients
+  Result run(const Cotangent& cotangent, std::int64_t parts);
 
  private:
   struct BlockTangent {
     Tensor bias, norm_weight, norm_bias;  ///< directions, padded
-    Tensor map;                           ///< [N,h,w,c]; undefined for a direct first block
-    Tensor mean, rstd;                    ///< [N,c]
+    Tensor forward, adjoint;        ///< weights of value and tangent side by side, transformed
+    Tensor weight_sums, norm_sums;  ///< [parts,...]; undefined if not wanted
+    /// Where a group of images keeps its input (from the second block on of each pixel the value
+    /// and then the tangent), the map's tangent, and those of its statistics, in floats.
+    std::int64_t input = 0, map = 0, mean = 0, rstd = 0;
+  };
+  /// Images first .. first + count - 1 on their way forwards and back.
+  struct Group {
+    std::int64_t part, first, count;
+    float* memory;
   };
 
+  /// Channels of a direct first block's map that are computed and used up together.
+  static constexpr std::int64_t kDirectPanel = kChannelStep;
+
   bool direct(std::size_t block) const { return block == 0 && first_.has_value(); }
-  Tensor transformed(std::size_t block, bool adjoint) const;
-  /// Value and tangent of a direct first block's map, side by side, in scratch memory.
-  const float* direct_map(std::int64_t image) const;
-  NormTangent norm_input(std::size_t block, std::int64_t image) const;
-  void forward_group(std::int64_t first, std::int64_t count, const Tensors& weights,
-                     const Tensor& features) const;
-  void forward_block(std::size_t block, std::int64_t first, std::int64_t count, const float* in,
-                     const Tensor& weight, float* out) const;
-  const float* gradient_means(std::size_t block, std::int64_t image, const NormTangent& norm,
-                              const float* gy, const float* tgy) const;
-  void backward_group(std::int64_t first, std::int64_t count, const Tensors& adjoints,
-                      const Tensor& tgy, const Tensor& result) const;
+  bool wants_gradients() const { return wanted_.images || wanted_.parameters; }
+  void add_direct(const Tensor& direction);
+  Tensor transformed(std::size_t block, const Tensor& direction, bool adjoint) const;
+  void lay_out_group();
+  void allocate_sums(std::int64_t parts);
+
+  std::int64_t input_size(std::size_t block) const;
+  /// Entry `image` of the group, of what begins at `offset` and takes `size` floats per image.
+  static float* entry(const Group& group, std::int64_t offset, std::int64_t image,
+                      std::int64_t size) {
+    return group.memory + offset + image * size;
+  }
+  /// All channels of a block that keeps its map.
+  NormTangent norm_input(std::size_t block, const Group& group, std::int64_t image) const;
+  /// Of a direct first block, kDirectPanel channels of the map from `first` on, computed in scratch
+  /// memory.
+  NormTangent direct_norm_input(const Group& group, std::int64_t image, const float* patches,
+                                std::int64_t first) const;
+  /// Where they lie in a map of value and tangent side by side.
+  static DirectConvolution::Panel joined_panel(std::int64_t first) {
+    return {2 * first, 2 * kDirectPanel, 2 * kDirectPanel};
+  }
+
+  void forward_group(const Group& group) const;
+  void forward_block(std::size_t block, const Group& group, float* out) const;
+  void forward_direct(const Group& group, float* out) const;
+  void backward_group(const Group& group, const Tensor& tgy) const;
+  /// @param tgout of the block's output  @param tgin of its input, written
+  void backward_block(std::size_t block, const Group& group, const float* tgout, float* tgin) const;
+  void backward_direct(const Group& group, const float* tgout) const;
+  float* norm_sums(std::size_t block, const Group& group) const;
+  Tensors parameter_gradients() const;
+  Tensor bias_gradient(std::size_t block, const Tensor& sums) const;
 
   const ConvNetPlan& plan_;
   const std::vector<SavedBlock>& saved_;
+  Wanted wanted_;
   const Loops& loops_;
-  Tensors directions_;
   std::vector<BlockTangent> blocks_;
-  std::optional<DirectConvolution> first_;  ///< of value and tangent side by side
-  Tensor first_weight_, first_bias_, first_adjoint_;
+  std::int64_t output_ = 0, group_floats_ = 0;  ///< of a group's memory: the last output, the end
+  /// Of value and tangent side by side, kDirectPanel channels at a time.
+  std::optional<DirectConvolution> first_;
+  Tensor first_bias_;
+  Tensor features_, images_;
 };
 
 }  // namespace retort::kernels

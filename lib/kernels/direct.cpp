@@ -80,34 +80,43 @@ const float* DirectConvolution::gather(const float* image) const {
 }
 
 void DirectConvolution::forward(const float* patches, const float* packed, const float* bias,
-                                float* map) const {
-  loops_.product_transposed(map_.pixels(), map_.channels, taps(), patches, patch_stride_, packed,
-                            map_.channels, bias, 0, map, map_.channels);
+                                const Panel& panel, float* map) const {
+  loops_.product_transposed(map_.pixels(), panel.channels, taps(), patches, patch_stride_,
+                            packed + panel.first, map_.channels, bias + panel.first, 0, map,
+                            panel.stride);
 }
 
-void DirectConvolution::weight_gradient(const float* patches, const float* gmap,
+void DirectConvolution::weight_gradient(const float* patches, const float* gmap, const Panel& panel,
                                         float* packed_gradient) const {
   constexpr std::int64_t kPixelBlock = 64;  // gradient pixels that stay in the first cache
+  float* const sums = packed_gradient + panel.first;
   for (std::int64_t p = 0; p < map_.pixels(); p += kPixelBlock) {
-    loops_.product(taps(), map_.channels, std::min(kPixelBlock, map_.pixels() - p), patches + p,
-                   patch_stride_, gmap + p * map_.channels, map_.channels, packed_gradient,
-                   map_.channels, packed_gradient, map_.channels);
+    loops_.product(taps(), panel.channels, std::min(kPixelBlock, map_.pixels() - p), patches + p,
+                   patch_stride_, gmap + p * panel.stride, panel.stride, sums, map_.channels, sums,
+                   map_.channels);
   }
 }
 
-void DirectConvolution::input_gradient(const float* gmap, const float* packed_adjoint,
-                                       float* gimage) const {
+float* DirectConvolution::gradient_rows() const {
+  return scratch(Slot::Products, map_.pixels() * padded_channels(taps()));
+}
+
+void DirectConvolution::input_gradient_rows(const float* gmap, const float* packed_adjoint,
+                                            const Panel& panel, float* rows) const {
   const std::int64_t columns = padded_channels(taps());
-  float* const products = scratch(Slot::Products, map_.pixels() * columns);
-  float* const rows = scratch(Slot::Patches, taps() * map_.pixels());
-  loops_.product(map_.pixels(), columns, map_.channels, gmap, map_.channels, packed_adjoint,
-                 columns, nullptr, 0, products, columns);
-  loops_.to_channels_first(products, columns, taps(), map_.pixels(), rows);
+  loops_.product(map_.pixels(), columns, panel.channels, gmap, panel.stride,
+                 packed_adjoint + panel.first * columns, columns, panel.first == 0 ? nullptr : rows,
+                 columns, rows, columns);
+}
+
+void DirectConvolution::scatter(const float* rows, float* gimage) const {
+  float* const turned = scratch(Slot::Patches, taps() * map_.pixels());
+  loops_.to_channels_first(rows, padded_channels(taps()), taps(), map_.pixels(), turned);
   std::fill(gimage, gimage + image_size(), 0.0f);
   for_each_row([&](std::int64_t tap, std::int64_t y, std::int64_t source, std::int64_t first,
                    std::int64_t end) {
     if (source < 0) return;
-    const float* const row = rows + tap * map_.pixels() + y * map_.width + first;
+    const float* const row = turned + tap * map_.pixels() + y * map_.width + first;
     for (std::int64_t x = 0; x < end - first; ++x) gimage[source + x] += row[x];
   });
 }

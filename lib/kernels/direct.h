@@ -31,12 +31,38 @@ class DirectConvolution {
 
   /// Rows [tap][pixel] of one image, in the calling thread's scratch memory.
   const float* gather(const float* image) const;
-  void forward(const float* patches, const float* packed, const float* bias, float* map) const;
+  void forward(const float* patches, const float* packed, const float* bias, float* map) const {
+    forward(patches, packed, bias, whole(), map);
+  }
   /// Adds to `packed_gradient`.
-  void weight_gradient(const float* patches, const float* gmap, float* packed_gradient) const;
-  void input_gradient(const float* gmap, const float* packed_adjoint, float* gimage) const;
+  void weight_gradient(const float* patches, const float* gmap, float* packed_gradient) const {
+    weight_gradient(patches, gmap, whole(), packed_gradient);
+  }
+  void input_gradient(const float* gmap, const float* packed_adjoint, float* gimage) const {
+    float* const rows = gradient_rows();
+    input_gradient_rows(gmap, packed_adjoint, whole(), rows);
+    scatter(rows, gimage);
+  }
+
+  /// Padded channels first .. first + channels - 1 of a map, kept by themselves with a pixel every
+  /// `stride` floats: what is made of few channels at a time stays in the second cache.
+  struct Panel {
+    std::int64_t first, channels, stride;
+  };
+  void forward(const float* patches, const float* packed, const float* bias, const Panel& panel,
+               float* map) const;
+  void weight_gradient(const float* patches, const float* gmap, const Panel& panel,
+                       float* packed_gradient) const;
+  /// Scratch memory for the gradient of what `gather` makes, [pixel][padded tap].
+  float* gradient_rows() const;
+  /// The panel's share is written if it is the first one, and else added.
+  void input_gradient_rows(const float* gmap, const float* packed_adjoint, const Panel& panel,
+                           float* rows) const;
+  /// What `gather` made is lost.
+  void scatter(const float* rows, float* gimage) const;
 
  private:
+  Panel whole() const { return {0, map_.channels, map_.channels}; }
   template <class Visit>
   void for_each_row(const Visit& visit) const;
 

@@ -44,6 +44,10 @@ class ChainNetwork : public Network {
                          const Tensor& targets) const override;
   std::int64_t macs() const override { return macs_; }
 
+ protected:
+  std::unique_ptr<LossGraph> make_loss_graph(const NetworkState& state, const Tensor& x,
+                                             const Tensor& targets, bool gradients) const override;
+
  private:
   struct Block {
     Convolution convolution;
@@ -202,6 +206,18 @@ Tensors ChainNetwork::loss_gradients(const NetworkState& state, const Tensor& x,
     return kernels::convnet_loss_gradients(x, targets, state.parameters, *fused_, state.buffers);
   }
   return Network::loss_gradients(state, x, targets);
+}
+
+std::unique_ptr<LossGraph> ChainNetwork::make_loss_graph(const NetworkState& state, const Tensor& x,
+                                                         const Tensor& targets,
+                                                         bool gradients) const {
+  Tensors parameters;
+  for (const Tensor& p : state.parameters) parameters.push_back(p.detach());
+  const bool fused = fused_.has_value() && linears_.size() == 1;
+  if (fused && kernels::serves_convnet_loss_gradients(x, parameters, *fused_, state.buffers)) {
+    return kernels::convnet_loss_graph(x, targets, parameters, *fused_, state.buffers, gradients);
+  }
+  return Network::make_loss_graph(state, x, targets, gradients);
 }
 
 }  // namespace

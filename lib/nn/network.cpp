@@ -12,6 +12,7 @@
 #include "lib/core/shape.h"
 #include "lib/core/str.h"
 #include "lib/kernels/policy.h"
+#include "lib/nn/autograd_graph.h"
 
 namespace retort::nn {
 namespace {
@@ -40,63 +41,6 @@ Tensor fresh(const ParameterInfo& info, const Rng& rng) {
   const double bound = 1.0 / std::sqrt(double(info.fan_in));
   return rng.child(info.name).uniform_tensor(info.shape, -bound, bound);
 }
-
-/// The graph that LibTorch's autograd keeps.
-class AutogradLossGraph : public LossGraph {
- public:
-  AutogradLossGraph(const Network& network, const NetworkState& state, const Tensor& x,
-                    const Tensor& targets)
-      : x_(x.detach().requires_grad_()), targets_(targets.detach().requires_grad_()) {
-    const at::AutoGradMode gradients(true);
-    NetworkState leaves{{}, state.buffers};
-    for (const Tensor& p : state.parameters) parameters_.push_back(p.detach().requires_grad_());
-    leaves.parameters = parameters_;
-    const Tensor logits = network.forward(leaves, x_, {.second_order = true}).logits;
-    const Tensor loss = -(targets_ * logits.log_softmax(1)).sum() / double(x.size(0));
-    loss_ = loss.item<double>();
-    graph_ = torch::autograd::grad({loss}, parameters_, {}, true, /*create_graph=*/true);
-    for (const Tensor& g : graph_) gradients_.push_back(g.detach());
-    bytes_ = x.size(0) * network.macs() * std::int64_t(x.element_size()) / kMacsPerKept;
-  }
-
-  double loss() const override { return loss_; }
-  const Tensors& gradients() const override { return gradients_; }
-  std::int64_t bytes() const override { return bytes_; }
-
-  LossProducts products(const Tensors& directions, const WantedProducts& wanted) override {
-    if (graph_.empty()) throw Error("the products of a loss graph can be taken once");
-    const Tensors graph = std::move(graph_);
-    graph_.clear();
-    Tensors inputs;
-    if (wanted.images) inputs.push_back(x_);
-    if (wanted.targets) inputs.push_back(targets_);
-    if (wanted.parameters) inputs.insert(inputs.end(), parameters_.begin(), parameters_.end());
-    LossProducts result;
-    if (inputs.empty()) return result;
-    Tensors found = torch::autograd::grad(graph, inputs, directions, false, false,
-                                          /*allow_unused=*/true);
-    for (std::size_t i = 0; i < found.size(); ++i) {
-      if (!found[i].defined()) found[i] = at::zeros_like(inputs[i].detach());
-    }
-    auto next = found.begin();
-    if (wanted.images) result.images = *next++;
-    if (wanted.targets) result.targets = *next++;
-    result.parameters.assign(next, found.end());
-    return result;
-  }
-
- private:
-  // ConvNet-3 at 32x32 keeps one number in so many multiply-accumulates of its forward pass.
-  static constexpr std::int64_t kMacsPerKept = 70;
-
-  Tensor x_;
-  Tensor targets_;
-  Tensors parameters_;
-  double loss_ = 0;
-  Tensors graph_;  // gradients with their graph; empty once the products were taken
-  Tensors gradients_;
-  std::int64_t bytes_ = 0;
-};
 
 }  // namespace
 
@@ -157,9 +101,21 @@ Tensors Network::loss_gradients(const NetworkState& state, const Tensor& x,
 
 std::unique_ptr<LossGraph> Network::loss_graph(const NetworkState& state, const Tensor& x,
                                                const Tensor& targets) const {
-  expect_matching(state, x);
+  expect_matching(state, x, targets);
+  return make_loss_graph(state, x, targets, /*gradients=*/true);
+}
+
+std::unique_ptr<LossGraph> Network::loss_graph_of_products(const NetworkState& state,
+                                                           const Tensor& x,
+                                                           const Tensor& targets) const {
+  expect_matching(state, x, targets);
+  return make_loss_graph(state, x, targets, /*gradients=*/false);
+}
+
+std::unique_ptr<LossGraph> Network::make_loss_graph(const NetworkState& state, const Tensor& x,
+                                                    const Tensor& targets, bool gradients) const {
   kernels::count(&kernels::Counters::gradient_fallback);
-  return std::make_unique<AutogradLossGraph>(*this, state, x, targets);
+  return std::make_unique<AutogradGraph>(*this, state, x, targets, gradients);
 }
 
 void Network::expect_matching(const NetworkState& state, const Tensor& x) const {
@@ -169,6 +125,12 @@ void Network::expect_matching(const NetworkState& state, const Tensor& x) const 
                           buffers_.size(), " buffers, found ", state.parameters.size(), " and ",
                           state.buffers.size()));
   }
+}
+
+void Network::expect_matching(const NetworkState& state, const Tensor& x,
+                              const Tensor& targets) const {
+  expect_matching(state, x);
+  expect_shape(targets, {x.size(0), num_classes_}, "targets of " + name_);
 }
 
 Tensor flatten(const Tensors& parameters) {

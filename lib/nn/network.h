@@ -9,10 +9,14 @@
 #include "lib/core/rng.h"
 #include "lib/core/tensor.h"
 #include "lib/data/preprocessing.h"
+#include "lib/kernels/loss_graph.h"
 
 namespace retort::nn {
 
 using data::ImageShape;
+using kernels::LossGraph;
+using kernels::LossProducts;
+using kernels::WantedProducts;
 
 enum class Norm { None, Batch, Layer, Instance, Group };
 enum class Activation { Relu, LeakyRelu, Sigmoid, Swish };
@@ -67,31 +71,6 @@ struct ForwardResult {
   Tensors attention;
 };
 
-/// Derivatives of  phi = sum_p <direction_p, gradient_p>.
-struct LossProducts {
-  Tensor images;       ///< [N,C,H,W] dphi/dx; undefined if not wanted
-  Tensor targets;      ///< [N,K] dphi/dtargets; undefined if not wanted
-  Tensors parameters;  ///< H * direction, shaped like the parameters; empty if not wanted
-};
-
-struct WantedProducts {
-  bool images = true;
-  bool targets = false;
-  bool parameters = true;
-};
-
-/// Gradients of a mean cross-entropy with respect to the parameters, and what is needed to
-/// differentiate them once more.
-class LossGraph {
- public:
-  virtual ~LossGraph() = default;
-  virtual double loss() const = 0;               ///< the mean cross-entropy
-  virtual const Tensors& gradients() const = 0;  ///< shaped like the parameters, without a graph
-  virtual std::int64_t bytes() const = 0;        ///< held until the products are taken
-  /// At most once.
-  virtual LossProducts products(const Tensors& directions, const WantedProducts& wanted) = 0;
-};
-
 /// One architecture for one input shape and class count.
 class Network {
  public:
@@ -117,11 +96,16 @@ class Network {
   /// @param targets [N,K], dtype of the parameters  @return shaped like the parameters
   virtual Tensors loss_gradients(const NetworkState& state, const Tensor& x,
                                  const Tensor& targets) const;
-  /// The same gradients, to be differentiated once more in x, targets and parameters.
-  /// @param x [N,C,H,W]  @param targets [N,K] probabilities, dtype of the parameters; no graph of
-  /// either, or of the parameters, is gone into
-  virtual std::unique_ptr<LossGraph> loss_graph(const NetworkState& state, const Tensor& x,
-                                                const Tensor& targets) const;
+  /// The same gradients without autograd, and their products with a direction of the parameters
+  /// afterwards: what loss_gradients gives when differentiated in x, targets and parameters. On the
+  /// CPU the bits do not depend on the number of threads.
+  /// @param x [N,C,H,W] @param targets [N,K] probabilities, dtype of the parameters; no graph of
+  ///        any of them is looked at
+  std::unique_ptr<LossGraph> loss_graph(const NetworkState& state, const Tensor& x,
+                                        const Tensor& targets) const;
+  /// The same for the products alone, which costs less: it has no gradients.
+  std::unique_ptr<LossGraph> loss_graph_of_products(const NetworkState& state, const Tensor& x,
+                                                    const Tensor& targets) const;
   /// Multiply-accumulates of one image's forward pass.
   virtual std::int64_t macs() const = 0;
 
@@ -130,8 +114,13 @@ class Network {
 
  protected:
   Network(std::string name, ImageShape input, std::int64_t num_classes);
+  /// By autograd, where kernels do not serve.  @param gradients false: for the products alone
+  virtual std::unique_ptr<LossGraph> make_loss_graph(const NetworkState& state, const Tensor& x,
+                                                     const Tensor& targets, bool gradients) const;
   /// Throws ConfigError unless x has the input shape and `state` the right number of tensors.
   void expect_matching(const NetworkState& state, const Tensor& x) const;
+  /// The same, and unless targets are [N,K].
+  void expect_matching(const NetworkState& state, const Tensor& x, const Tensor& targets) const;
 
   std::vector<ParameterInfo> parameters_;
   std::vector<BufferInfo> buffers_;

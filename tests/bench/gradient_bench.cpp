@@ -104,6 +104,75 @@ class GradientComparison : public Comparison {
   std::vector<ClassImages> classes_;
 };
 
+/// A step of trajectory matching's way back: gradients of soft targets, and their products with a
+/// direction by images, targets and parameters.
+class ProductComparison : public Comparison {
+ public:
+  ProductComparison(Scene& scene, const std::string& workload, Style style)
+      : scene_(scene), key_(str("hvp/", workload)), style_(style) {
+    const auto& dataset = scene.workloads.get(workload);
+    network_ = default_network(scene.sizes, dataset);
+    state_ = network_->initialize(Rng(3));
+    images_ = training_batch(dataset, 0, scene.sizes.product_images).images;
+    targets_ = Rng(4).normal_tensor({images_.size(0), dataset.num_classes()}).softmax(1);
+    for (std::size_t i = 0; i < state_.parameters.size(); ++i) {
+      directions_.push_back(
+          Rng(5).child("direction", std::int64_t(i)).normal_tensor(state_.parameters[i].sizes()));
+    }
+  }
+
+  std::vector<Check> checks() override {
+    const Tensors mine = our_results();
+    const Tensors other =
+        results_of(plain_products(style_, *network_, state_, images_, targets_, directions_)[0]);
+    const auto& exact = scene_.exact.get(key_, [&] { return exact_results(); });
+    return {{"Hessian's product", mine[0], other[0], exact[0]},
+            {"product by images", mine[1], other[1], exact[1], /*by_row=*/true},
+            {"product by targets", mine[2], other[2], exact[2], /*by_row=*/true},
+            {"gradient", mine[3], other[3], exact[3]}};
+  }
+
+  void ours(std::int64_t) override { our_results(); }
+  void plain(std::int64_t) override {
+    plain_products(style_, *network_, state_, images_, targets_, directions_);
+  }
+
+ private:
+  static Tensors results_of(const PlainProducts& found) {
+    return {nn::flatten(found.parameters), found.images, found.targets,
+            nn::flatten(found.gradients)};
+  }
+
+  Tensors our_results() const {
+    const auto graph = network_->loss_graph(state_, images_, targets_);
+    const auto products = graph->products(directions_, {true, true, true});
+    return results_of({graph->gradients(), products.images, products.targets, products.parameters});
+  }
+
+  std::vector<Exact> exact_results() const {
+    const auto state = in_float64(state_);
+    Tensors directions;
+    for (const Tensor& v : directions_) directions.push_back(v.to(at::kDouble));
+    return bracketed([&](const std::vector<double>& thresholds) {
+      std::vector<Tensors> results;
+      for (const auto& found :
+           plain_products(Style::Best, *network_, state, images_.to(at::kDouble),
+                          targets_.to(at::kDouble), directions, thresholds)) {
+        results.push_back(results_of(found));
+      }
+      return results;
+    });
+  }
+
+  Scene& scene_;
+  std::string key_;
+  Style style_;
+  std::unique_ptr<nn::Network> network_;
+  nn::NetworkState state_;
+  Tensor images_, targets_;
+  Tensors directions_;
+};
+
 }  // namespace
 
 std::vector<Line> gradient_lines(Scene& scene) {
@@ -126,6 +195,13 @@ std::vector<Line> gradient_lines(Scene& scene) {
                                                                        way);
                          }});
       }
+    }
+  }
+  for (const std::string& workload : Workloads::names()) {
+    for (const Style style : kStyles) {
+      lines.push_back({style_name(style), "hvp/" + workload, [&scene, workload, style] {
+                         return std::make_unique<ProductComparison>(scene, workload, style);
+                       }});
     }
   }
   return lines;

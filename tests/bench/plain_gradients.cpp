@@ -108,6 +108,45 @@ std::vector<ImageGradient> class_gradients(const nn::Network& like, const nn::Ne
   return result;
 }
 
+/// Of some of a batch of `n`. Nothing of it is shared with the others: one graph, one way back.
+PlainProducts chunk_products(const nn::Network& like, const nn::NetworkState& state,
+                             const Tensor& images, const Tensor& targets, std::int64_t n,
+                             const Tensors& directions, double relu_threshold) {
+  const at::AutoGradMode gradients_on(true);
+  const auto leaves = with_leaves(state);
+  Tensors inputs = {images.clone().requires_grad_(), targets.clone().requires_grad_()};
+  const Tensor logits =
+      plain_convnet(like, leaves, inputs[0], {.relu_threshold = relu_threshold}).logits;
+  const Tensor loss = -(inputs[1] * logits.log_softmax(1)).sum() / double(n);
+  PlainProducts result;
+  result.gradients = torch::autograd::grad({loss}, leaves.parameters, {}, true,
+                                           /*create_graph=*/true);
+  inputs.insert(inputs.end(), leaves.parameters.begin(), leaves.parameters.end());
+  const auto found = torch::autograd::grad(result.gradients, inputs, directions);
+  for (Tensor& g : result.gradients) g = g.detach();
+  result.images = found[0];
+  result.targets = found[1];
+  result.parameters.assign(found.begin() + 2, found.end());
+  return result;
+}
+
+PlainProducts summed(std::vector<PlainProducts> parts) {
+  PlainProducts sum = std::move(parts[0]);
+  Tensors images = {sum.images};
+  Tensors targets = {sum.targets};
+  for (std::size_t i = 1; i < parts.size(); ++i) {
+    images.push_back(parts[i].images);
+    targets.push_back(parts[i].targets);
+    for (std::size_t p = 0; p < sum.gradients.size(); ++p) {
+      sum.gradients[p].add_(parts[i].gradients[p]);
+      sum.parameters[p].add_(parts[i].parameters[p]);
+    }
+  }
+  sum.images = at::cat(images);
+  sum.targets = at::cat(targets);
+  return sum;
+}
+
 }  // namespace
 
 Tensor row_distance(const Tensors& real, const Tensors& synthetic) {
@@ -146,6 +185,26 @@ std::vector<ImageGradient> plain_image_gradients(Style style, const nn::Network&
       if (c > 0) sum = sum + of_class[c][t].distance;
     }
     result.push_back({at::cat(images), sum});
+  }
+  return result;
+}
+
+std::vector<PlainProducts> plain_products(Style style, const nn::Network& like,
+                                          const nn::NetworkState& state, const Tensor& images,
+                                          const Tensor& targets, const Tensors& directions,
+                                          const std::vector<double>& relu_thresholds) {
+  const std::int64_t n = images.size(0);
+  const auto chunks = chunks_of(n, style);
+  std::vector<PlainProducts> result;
+  for (const double threshold : relu_thresholds) {
+    std::vector<PlainProducts> parts(chunks.size());
+    for_each(style, std::int64_t(chunks.size()), [&](std::int64_t i) {
+      const auto& [first, count] = chunks[std::size_t(i)];
+      parts[std::size_t(i)] =
+          chunk_products(like, state, images.narrow(0, first, count),
+                         targets.narrow(0, first, count), n, directions, threshold);
+    });
+    result.push_back(summed(std::move(parts)));
   }
   return result;
 }

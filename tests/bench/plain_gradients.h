@@ -1,6 +1,7 @@
 #pragma once
-// The opponent's gradient matching (Zhao, Mopuri, Bilen, ICLR 2021): the distance between the
-// parameter gradients of real and synthetic images, and its gradient in the synthetic images.
+// The opponent's second order. Gradient matching (Zhao, Mopuri, Bilen, ICLR 2021): the distance
+// between the parameter gradients of real and synthetic images, and its gradient in the synthetic
+// images. A step of trajectory matching's way back: gradients, and their products with a direction.
 
 #include <cstdint>
 #include <vector>
@@ -28,5 +29,19 @@ std::vector<ImageGradient> plain_image_gradients(Style style, const nn::Network&
                                                  const nn::NetworkState& state,
                                                  const std::vector<ClassImages>& classes,
                                                  const std::vector<double>& relu_thresholds = {0});
+
+/// Gradients of a mean cross-entropy, and the derivatives of their product with `directions`.
+struct PlainProducts {
+  Tensors gradients;
+  Tensor images, targets;
+  Tensors parameters;
+};
+
+/// For every threshold of the ReLUs.
+/// @param targets [N,K]  @param directions shaped like the parameters
+std::vector<PlainProducts> plain_products(Style style, const nn::Network& like,
+                                          const nn::NetworkState& state, const Tensor& images,
+                                          const Tensor& targets, const Tensors& directions,
+                                          const std::vector<double>& relu_thresholds = {0});
 
 }  // namespace retort::bench

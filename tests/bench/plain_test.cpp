@@ -68,6 +68,29 @@ TEST_CASE("all ways of the opponent compute one matching gradient", "[bench]") {
   CHECK_CLOSE(one_pass.distance, papers.distance, 1e-12);
 }
 
+TEST_CASE("both styles of the opponent compute one gradient and its products", "[bench]") {
+  const Opponent it;
+  const Tensor images = it.noise(70, 1);
+  const Tensor targets = Rng(2).uniform_tensor({70, kClasses}, 0, 1).to(at::kDouble);
+  Tensors directions;
+  for (const Tensor& p : it.state.parameters) {
+    directions.push_back(Rng(3).normal_tensor(p.sizes()).to(at::kDouble));
+  }
+  const auto best =
+      plain_products(Style::Best, *it.network, it.state, images, targets, directions)[0];
+  const auto papers =
+      plain_products(Style::Papers, *it.network, it.state, images, targets, directions)[0];
+  const auto graph = it.network->loss_graph(it.state, images, targets);
+  const auto ours = graph->products(directions, {true, true, true});
+  CHECK_CLOSE(nn::flatten(best.gradients), nn::flatten(papers.gradients), 1e-12);
+  CHECK_CLOSE(nn::flatten(best.gradients), nn::flatten(graph->gradients()), 1e-12);
+  for (const auto& other : {best, papers}) {
+    CHECK_CLOSE(other.images, ours.images, 1e-10);
+    CHECK_CLOSE(other.targets, ours.targets, 1e-10);
+    CHECK_CLOSE(nn::flatten(other.parameters), nn::flatten(ours.parameters), 1e-10);
+  }
+}
+
 TEST_CASE("both styles of the opponent compute one distribution and attention matching gradient",
           "[bench]") {
   using Kind = PlainMatching::Kind;

@@ -37,6 +37,7 @@ Sizes small_sizes() {
           .dm_batch = 16,
           .datadam_batch = 8,
           .gradient_batch = 16,
+          .product_images = 20,
           .train_batches = {40},
           .epoch_ipc = {8},
           .epoch_batch = 48,

@@ -21,6 +21,7 @@ struct Sizes {
   std::int64_t dm_batch = 256;        ///< real images per class and iteration
   std::int64_t datadam_batch = 64;    ///< the same
   std::int64_t gradient_batch = 256;  ///< the same
+  std::int64_t product_images = 100;
   std::vector<std::int64_t> train_batches = {100, 256};
   std::vector<std::int64_t> epoch_ipc = {10, 40};  ///< images per class that networks train on
   std::int64_t epoch_batch = 256;

@@ -26,25 +26,30 @@ struct MapShape {
   std::int64_t size() const { return count * image_size(); }
 };
 
-/// One map [height][width][channels] and its derivative along a direction (the tangent), with what
-/// its norm needs. A pixel of z begins z_stride floats after the one before it.
+/// Some channels of one map, [height][width][channels], and their derivative along a direction (the
+/// tangent), with what their norm needs. A pixel of z begins z_stride floats after the one before
+/// it, one of a pooled map pooled_stride.
 struct NormTangent {
   std::int64_t height, width, channels;
   const float* z;
   std::int64_t z_stride;
   const float* tz;  ///< the tangent
   std::int64_t tz_stride;
+  std::int64_t pooled_stride;
   const float *weight, *bias, *tweight, *tbias;  ///< [channels]
   const float *mean, *rstd;                      ///< [channels]
-  /// What the statistics make of the tangent is given: nothing where they do not answer to the map
-  /// (BatchNorm in evaluation), means over a group's channels where those share them. Else every
-  /// channel's statistics are its own, as norm_relu_pool wrote them.
-  bool given = false;
+  /// The statistics are given (BatchNorm in evaluation) and do not answer to the map; else its own,
+  /// as norm_relu_pool wrote them.
+  bool fixed = false;
 };
 
-/// Means over pixels in the gradient of a NormTangent's norm, and their derivatives: rows of
-/// [channels].
-inline constexpr std::int64_t kTangentMeans = 4;
+/// A stack of maps and their derivatives along a direction. A pixel begins `stride` floats after the
+/// one before it.
+struct MapTangent {
+  const float* value;
+  const float* tangent;  ///< nullptr: zero
+  std::int64_t stride;
+};
 
 /// A norm whose statistics are known: (z - mean) scale + bias, [channels] each.
 struct Affine {
@@ -87,6 +92,12 @@ struct Loops {
   /// Adds the weight gradient in the transformed domain, laid out as by transform_weight.
   void (*convolve_weight_gradient)(const float* x, const MapShape& shape, const float* gy,
                                    std::int64_t out_channels, float* transformed, float* scratch);
+  /// Adds the derivative of that along the direction, x * tgy + tx * gy.
+  /// @param shape    of x, without its tangent
+  /// @param scratch  twice as many floats as convolve_scratch says
+  void (*convolve_weight_gradient_tangent)(const MapTangent& x, const MapShape& shape,
+                                           const MapTangent& gy, std::int64_t out_channels,
+                                           float* transformed, float* scratch);
   /// From the transformed domain back to [outputs][inputs][3][3].
   void (*finish_weight_gradient)(const float* transformed, std::int64_t outputs,
                                  std::int64_t inputs, float* gradient);
@@ -103,22 +114,17 @@ struct Loops {
                                   const float* gy, float* gz, float* gweight, float* gbias);
 
   /// norm_relu_pool of a map and its tangent.
-  /// @param y [height/2][width/2][2 channels], of each pixel the value and then the tangent
-  /// @param tmean,trstd [channels], written; read where they are given
+  /// @param y [height/2][width/2][2 pooled_stride], of each pixel the value and then the tangent
+  /// @param tmean,trstd [channels], written
   void (*norm_relu_pool_tangent)(const NormTangent& in, float* y, float* tmean, float* trstd);
   /// norm_relu_pool_gradient and its derivative along the same direction.
-  /// @param gy,tgy [height/2][width/2][channels], cotangent of the value and its derivative
-  /// @param means [kTangentMeans][channels] where they are given; else not read
-  /// @param gz [height][width][2 channels], of each pixel the gradient and then its derivative
+  /// @param gy,tgy [height/2][width/2][pooled_stride], cotangent of the value and its derivative
+  /// @param gz    [height][width][2 channels], of each pixel the gradient and then its derivative
+  /// @param sums  [3][pooled_stride], added to, or nullptr: the derivatives of gweight and gbias,
+  ///              and gbias
   void (*norm_relu_pool_gradient_tangent)(const NormTangent& in, const float* tmean,
                                           const float* trstd, const float* gy, const float* tgy,
-                                          const float* means, float* gz);
-  // What the two compute of a channel alone, for a caller that makes a group's of it.
-  /// @param tmean,trstd [channels], written
-  void (*norm_tangent_statistics)(const NormTangent& in, float* tmean, float* trstd);
-  /// @param means [kTangentMeans][channels], written
-  void (*norm_gradient_tangent_means)(const NormTangent& in, const float* tmean, const float* trstd,
-                                      const float* gy, const float* tgy, float* means);
+                                          float* gz, float* sums);
 
   // All of one image; `shape.count` is ignored.
   /// Mean, and sum of squared deviations from it.  @param mean,squares [channels], written

@@ -8,8 +8,12 @@ constexpr Index kPositions = kWinogradPositions;
 constexpr Index kTileBlock = kWinogradTiles;  // their transforms stay in the second cache
 
 // Successive positions would otherwise start at multiples of 4096 bytes and share cache sets.
-RETORT_INLINE Index position_stride(Index channels) { return kTileBlock * channels + 16; }
-RETORT_INLINE Index panel_size() { return kPositions * position_stride(kPanel); }
+RETORT_INLINE Index position_stride(Index channels, Index tiles = kTileBlock) {
+  return tiles * channels + 16;
+}
+RETORT_INLINE Index panel_size(Index tiles = kTileBlock) {
+  return kPositions * position_stride(kPanel, tiles);
+}
 
 constexpr float kA = 0.625f;
 constexpr float kB = 1.5f;
@@ -82,15 +86,17 @@ RETORT_INLINE void weight_gradient_transform(const Vec (&u)[6], Vec (&g)[3]) {
 
 // Where the tiles of a stack of maps lie; tiles are numbered image by image, row by row.
 struct Tiling {
-  Index height, width, channels, rows, columns, count;
+  Index height, width, channels, stride, rows, columns, count;
 
-  explicit Tiling(const MapShape& shape, Index map_channels)
+  Tiling(const MapShape& shape, Index map_channels, Index pixel_stride)
       : height(shape.height),
         width(shape.width),
         channels(map_channels),
+        stride(pixel_stride),
         rows((shape.height + 3) / 4),
         columns((shape.width + 3) / 4),
         count(shape.count * rows * columns) {}
+  Tiling(const MapShape& shape, Index map_channels) : Tiling(shape, map_channels, map_channels) {}
 
   // Pointers to the kSide x kSide pixels from (4 row + offset, 4 column + offset) of tile t on;
   // `outside` stands for pixels beyond the map.
@@ -100,12 +106,12 @@ struct Tiling {
     const Index image = t / (rows * columns);
     const Index top = t / columns % rows * 4 + offset;
     const Index left = t % columns * 4 + offset;
-    const float* map = maps + image * height * width * channels;
+    const float* map = maps + image * height * width * stride;
     for (Index i = 0; i < kSide; ++i) {
       for (Index j = 0; j < kSide; ++j) {
         const bool inside = top + i >= 0 && top + i < height && left + j >= 0 && left + j < width;
         pixels[i * kSide + j] =
-            inside ? map + ((top + i) * width + left + j) * channels : outside;
+            inside ? map + ((top + i) * width + left + j) * stride : outside;
       }
     }
   }
@@ -138,10 +144,9 @@ RETORT_INLINE void transform_tile(const float* const (&pixels)[kIn * kIn], Index
   }
 }
 
-// B^T d B of tiles first .. last-1 into v[position][tile][channel].
+// B^T d B of tiles first .. last-1 into v[position][tile][channel], positions `stride` apart.
 static void transform_inputs(const float* x, const Tiling& tiling, Index first, Index last,
-                             const float* zeros, float* v) {
-  const Index stride = position_stride(tiling.channels);
+                             const float* zeros, float* v, Index stride) {
   const float* pixels[36];
   for (Index t = first; t < last; ++t) {
     tiling.gather<6>(x, t, -1, zeros, pixels);
@@ -154,16 +159,18 @@ static void transform_inputs(const float* x, const Tiling& tiling, Index first, 
   }
 }
 
-// A dy A^T into q[panel][position][tile][channel of the panel].
+// A dy A^T into q[panel][position][tile][channel of the panel], which has room for `tiles`,
+// `behind` that many of them.
 static void transform_gradients(const float* gy, const Tiling& tiling, Index first, Index last,
-                                const float* zeros, float* q) {
+                                const float* zeros, float* q, Index behind,
+                                Index tiles) {
   const float* pixels[16];
   for (Index t = first; t < last; ++t) {
     tiling.gather<4>(gy, t, 0, zeros, pixels);
     for (Index panel = 0; panel < tiling.channels; panel += kPanel) {
       const Index width = smaller(kPanel, tiling.channels - panel);
-      float* out = q + panel / kPanel * panel_size() + (t - first) * width;
-      const Index stride = position_stride(width);
+      float* out = q + panel / kPanel * panel_size(tiles) + (behind + t - first) * width;
+      const Index stride = position_stride(width, tiles);
       for (Index c = 0; c < width; c += kLanes) {
         transform_tile<4>(pixels, panel + c, out + c, stride,
                           [](const Vec(&in)[4], Vec(&to)[6])
@@ -317,7 +324,7 @@ static void convolve(const float* x, const MapShape& shape, const float* transfo
   clear(zeros, in.channels);
   for (Index first = 0; first < in.count; first += kTileBlock) {
     const Index last = smaller(in.count, first + kTileBlock);
-    transform_inputs(x, in, first, last, zeros, v);
+    transform_inputs(x, in, first, last, zeros, v, stride);
     for (Index panel = 0; panel < out_channels; panel += kPanel) {
       const Index width = smaller(kPanel, out_channels - panel);
       const float* u = transformed + panel * kPositions * in.channels;
@@ -328,6 +335,20 @@ static void convolve(const float* x, const MapShape& shape, const float* transfo
                              width);
       }
       transform_outputs(m, out, first, last, width, bias ? bias + panel : nullptr, y + panel);
+    }
+  }
+}
+
+// Adds the products over the first `rows` tiles of v and q, which have room for `tiles`.
+static void add_tile_products(const float* v, const float* q, Index rows, Index tiles,
+                              Index in_channels, Index out_channels, float* transformed) {
+  for (Index p = 0; p < kPositions; ++p) {
+    for (Index panel = 0; panel < out_channels; panel += kPanel) {
+      const Index width = smaller(kPanel, out_channels - panel);
+      float* u = transformed + (panel * kPositions + p * width) * in_channels;
+      const float* b = q + panel / kPanel * panel_size(tiles) + p * position_stride(width, tiles);
+      product_panel<true>(in_channels, width, rows, v + p * position_stride(in_channels, tiles),
+                          in_channels, b, width, u, width, u, width);
     }
   }
 }
@@ -344,16 +365,36 @@ static void convolve_weight_gradient(const float* x, const MapShape& shape, cons
   clear(zeros, most);
   for (Index first = 0; first < in.count; first += kTileBlock) {
     const Index last = smaller(in.count, first + kTileBlock);
-    transform_inputs(x, in, first, last, zeros, v);
-    transform_gradients(gy, out, first, last, zeros, q);
-    for (Index p = 0; p < kPositions; ++p) {
-      for (Index panel = 0; panel < out_channels; panel += kPanel) {
-        const Index width = smaller(kPanel, out_channels - panel);
-        float* u = transformed + (panel * kPositions + p * width) * in.channels;
-        const float* b = q + panel / kPanel * panel_size() + p * position_stride(width);
-        product_panel<true>(in.channels, width, last - first, v + p * stride, in.channels, b, width,
-                            u, width, u, width);
-      }
+    transform_inputs(x, in, first, last, zeros, v, stride);
+    transform_gradients(gy, out, first, last, zeros, q, 0, kTileBlock);
+    add_tile_products(v, q, last - first, kTileBlock, in.channels, out_channels, transformed);
+  }
+}
+
+// Tiles of values meet those of tangents: behind each other they are one product of twice the
+// depth, and the sums are fetched once.
+static void convolve_weight_gradient_tangent(const MapTangent& x, const MapShape& shape,
+                                             const MapTangent& gy, Index out_channels,
+                                             float* transformed, float* scratch) {
+  constexpr Index kTiles = 2 * kTileBlock;
+  const Tiling in(shape, shape.channels, x.stride);
+  const Tiling out(shape, out_channels, gy.stride);
+  const Index stride = position_stride(in.channels, kTiles);
+  const Index most = in.channels > out_channels ? in.channels : out_channels;
+  float* zeros = scratch;
+  float* v = zeros + most;
+  float* q = v + kPositions * stride;
+  clear(zeros, most);
+  for (Index first = 0; first < in.count; first += kTileBlock) {
+    const Index last = smaller(in.count, first + kTileBlock);
+    Index rows = last - first;
+    transform_inputs(x.value, in, first, last, zeros, v, stride);
+    transform_gradients(gy.tangent, out, first, last, zeros, q, 0, kTiles);
+    if (x.tangent) {
+      transform_inputs(x.tangent, in, first, last, zeros, v + rows * in.channels, stride);
+      transform_gradients(gy.value, out, first, last, zeros, q, rows, kTiles);
+      rows *= 2;
     }
+    add_tile_products(v, q, rows, kTiles, in.channels, out_channels, transformed);
   }
 }
