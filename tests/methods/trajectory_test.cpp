@@ -338,8 +338,8 @@ class Counting : public nn::Network {
     return network_.forward(state, x, options);
   }
   std::int64_t macs() const override { return network_.macs(); }
-  std::unique_ptr<nn::LossGraph> loss_graph(const nn::NetworkState& state, const Tensor& x,
-                                            const Tensor& targets) const override {
+  std::unique_ptr<nn::LossGraph> make_loss_graph(const nn::NetworkState& state, const Tensor& x,
+                                                 const Tensor& targets, bool) const override {
     return std::make_unique<Counted>(*this, network_.loss_graph(state, x, targets), x.size(0));
   }
 
