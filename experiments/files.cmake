@@ -11,6 +11,7 @@ set(RETORT_PRESET_FILES
   datadam/cifar100-ipc1.cfg
   datadam/cifar100-ipc10.cfg
   datadam/cifar100-ipc50.cfg
+  datadam/instance-norm-cifar10-ipc10-cpu.cfg
   datadam/paper-cifar10-ipc1.cfg
   datadam/paper-cifar10-ipc10.cfg
   datadam/paper-cifar10-ipc50.cfg
@@ -77,6 +78,7 @@ set(RETORT_PRESET_FILES
   dsa-fyi/cifar100-ipc10.cfg
   dsa-fyi/cifar100-ipc50.cfg
   dsa/cifar10-ipc1.cfg
+  dsa/cifar10-ipc10-cpu.cfg
   dsa/cifar10-ipc10.cfg
   dsa/cifar10-ipc100.cfg
   dsa/cifar10-ipc50.cfg
@@ -109,6 +111,7 @@ set(RETORT_PRESET_FILES
   idc-i/mnist-ipc10.cfg
   idc-i/mnist-ipc50.cfg
   idc/cifar10-ipc1.cfg
+  idc/cifar10-ipc10-cpu.cfg
   idc/cifar10-ipc10.cfg
   idc/cifar10-ipc50.cfg
   idc/cifar100-ipc1.cfg

@@ -35,7 +35,7 @@ struct Preset {
 };
 
 /// "datadam/paper-cifar10-ipc1" -> "datadam/paper": what stands before dataset and ipc. Those that
-/// two cores can afford are a family of their own, whatever the method.
+/// one core or two can afford are a family of their own, whatever the method.
 std::string family_of(const std::string& name, const std::string& dataset, std::int64_t ipc) {
   if (name.ends_with("-cpu")) return "cpu";
   const std::string ending = dataset + "-ipc" + std::to_string(ipc);
@@ -134,14 +134,47 @@ TEST_CASE("every preset's header names a protocol that exists, or says that none
   }
 }
 
-TEST_CASE("presets for two cores state what was measured, and on which images",
+TEST_CASE("presets for few cores state what was measured, and on which images",
           "[experiments][presets]") {
   const auto count = for_each_of({"cpu"}, [](const Preset& preset) {
     CHECK(std::regex_search(preset.header, std::regex("[0-9]+\\.[0-9]+ \\+- [0-9]+\\.[0-9]+ %")));
     if (preset.is_cifar()) CHECK_THAT(preset.header, Contains("JPEG copy"));
     CHECK(preset.number("iterations") <= 1000);
   });
-  CHECK(count == 2);
+  CHECK(count == 5);
+}
+
+TEST_CASE("presets for one core differ in what their methods need only", "[experiments][presets]") {
+  struct Row {
+    std::string name;
+    double iterations;
+    double lr_images;
+    std::string networks;
+    double net_period;
+  };
+  const std::vector<Row> rows{
+      {"datadam/instance-norm-cifar10-ipc10-cpu", 349, 0.02, "trained", 100},
+      {"dsa/cifar10-ipc10-cpu", 103, 0.02, "synthetic", 10},
+      {"idc/cifar10-ipc10-cpu", 116, 0.005, "trained", 100},
+  };
+  for (const Row& row : rows) {
+    INFO(row.name);
+    const auto found = std::find_if(presets().begin(), presets().end(),
+                                    [&](const Preset& p) { return p.name == row.name; });
+    REQUIRE(found != presets().end());
+    CHECK_THAT(found->header, Contains("1 synthesis seed x 3 networks"));
+    CHECK(found->text("net") == "ConvNet-3");
+    CHECK(found->text("init") == "k-means");
+    CHECK(found->text("features") == "pixels");
+    CHECK(found->number("factor") == 2);
+    CHECK(found->number("batch-real") == 64);
+    CHECK(found->text("image-optimizer") == "adam");
+    CHECK(found->number("image-momentum") == 0.9);
+    CHECK(found->number("lr-images") == row.lr_images);
+    CHECK(found->number("iterations") == row.iterations);
+    CHECK(found->text("networks") == row.networks);
+    CHECK(found->number("net-period") == row.net_period);
+  }
 }
 
 TEST_CASE("presets do not pass a best value for a last one", "[experiments][presets]") {
