@@ -151,8 +151,6 @@ class ConvNetLossGraph : public LossGraph {
 
 bool serves_convnet_loss_gradients(const Tensor& x, std::span<const Tensor> parameters,
                                    const ConvNetShape& shape, std::span<const Tensor> buffers) {
-  // The tangent pass takes every channel's statistics for its own, or as given.
-  if (shape.norm_groups != 0) return false;
   if (!serves_convnet_outputs(x, parameters, buffers, run_of(shape, buffers)) ||
       parameters.size() != kPerBlock * std::size_t(shape.depth) + 2 ||
       std::any_of(parameters.begin(), parameters.end(),

@@ -31,8 +31,8 @@ bool serves_convnet_loss_gradients(const Tensor& x, std::span<const Tensor> para
 /// @param buffers     none: InstanceNorm, or GroupNorm where the shape has groups; else running
 ///                    mean and variance [O] of every block, which are read only: BatchNorm in
 ///                    evaluation
-/// @return as many tensors, shaped like the parameters; under InstanceNorm a convolution's bias has
-/// gradient zero
+/// @return as many tensors, shaped like the parameters; where the norm takes every channel's mean
+/// out, a convolution's bias has gradient zero
 Tensors convnet_loss_gradients(const Tensor& x, const Tensor& targets,
                                std::span<const Tensor> parameters, const ConvNetShape& shape,
                                std::span<const Tensor> buffers = {});

@@ -54,4 +54,33 @@ void share_gradient_sums(const ConvNetPlan::Block& block, const float* rstd, flo
   }
 }
 
+// With d = z - mean, and a dot for the derivatives:
+//   shift = rstd M[weight g]      shift. = rstd. M[weight g] + rstd M[weight. g + weight g.]
+//   slope = rstd^3 M[weight g d]  slope. = 3 rstd^2 rstd. M[weight g d]
+//                                          + rstd^3 M[weight. g d + weight (g d).]
+void share_tangent_sums(const ConvNetPlan::Block& block, const float* rstd, const float* trstd,
+                        const float* tweight, float* sums) {
+  const std::int64_t channels = block.map.channels;
+  const float* const weight = block.norm_weight.const_data_ptr<float>();
+  const float per_pixel = 1 / float(block.map.pixels());
+  float* const g = sums;
+  float* const gd = sums + channels;
+  float* const tg = sums + 2 * channels;
+  float* const tgd = sums + 3 * channels;
+  for (std::int64_t c = 0; c < channels; ++c) {
+    tg[c] = (tweight[c] * g[c] + weight[c] * tg[c]) * per_pixel;
+    tgd[c] = (tweight[c] * gd[c] + weight[c] * tgd[c]) * per_pixel;
+    g[c] *= weight[c] * per_pixel;
+    gd[c] *= weight[c] * per_pixel;
+  }
+  for (float* const means : {g, gd, tg, tgd}) share_means(block, means);
+  for (std::int64_t c = 0; c < channels; ++c) {
+    const float square = rstd[c] * rstd[c];
+    tg[c] = trstd[c] * g[c] + rstd[c] * tg[c];
+    tgd[c] = square * (3 * trstd[c] * gd[c] + rstd[c] * tgd[c]);
+    g[c] *= rstd[c];
+    gd[c] *= square * rstd[c];
+  }
+}
+
 }  // namespace retort::kernels

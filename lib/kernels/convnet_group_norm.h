@@ -22,4 +22,11 @@ void share_statistics(const ConvNetPlan::Block& block, double eps, float* mean, 
 void share_gradient_sums(const ConvNetPlan::Block& block, const float* rstd, float* sum_g,
                          float* sum_gd);
 
+/// What Loops::norm_gradient_tangent_sums wrote becomes the means that
+/// Loops::norm_relu_pool_group_gradient_tangent takes.
+/// @param trstd,tweight [padded channels], derivatives of rstd and the norm's weight
+/// @param sums [4][padded channels]
+void share_tangent_sums(const ConvNetPlan::Block& block, const float* rstd, const float* trstd,
+                        const float* tweight, float* sums);
+
 }  // namespace retort::kernels

@@ -12,7 +12,7 @@ namespace {
 
 std::unique_ptr<ConvNetPlan> make_plan(const Tensor& x, const Tensors& blocks,
                                        const ConvNetShape& shape, const Tensors& buffers) {
-  if (buffers.empty()) return std::make_unique<ConvNetPlan>(x, blocks, shape);
+  if (buffers.empty()) return own_statistics_plan(x, blocks, shape);
   return std::make_unique<AttentionPlan>(x, blocks, shape, /*power=*/0,
                                          fixed_statistics(buffers, shape.eps));
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lib/kernels/common.h"
+#include "lib/kernels/convnet_group_norm.h"
 
 namespace retort::kernels {
 namespace {
@@ -145,6 +146,11 @@ ConvNetTangent::Result ConvNetTangent::run(const Cotangent& cotangent, std::int6
   return result;
 }
 
+NormStatistics ConvNetTangent::statistics(std::size_t b) const {
+  if (plan_.has_fixed_statistics()) return NormStatistics::Given;
+  return plan_.blocks()[b].shares_statistics() ? NormStatistics::Group : NormStatistics::Channel;
+}
+
 NormTangent ConvNetTangent::norm_input(std::size_t b, const Group& group, std::int64_t i) const {
   const ConvNetPlan::Block& block = plan_.blocks()[b];
   const BlockTangent& tangent = blocks_[b];
@@ -163,7 +169,7 @@ NormTangent ConvNetTangent::norm_input(std::size_t b, const Group& group, std::i
           .tbias = data(tangent.norm_bias),
           .mean = at_image(saved_[b].mean, group.first + i),
           .rstd = at_image(saved_[b].rstd, group.first + i),
-          .fixed = plan_.has_fixed_statistics()};
+          .statistics = statistics(b)};
 }
 
 NormTangent ConvNetTangent::direct_norm_input(const Group& group, std::int64_t i,
@@ -187,11 +193,73 @@ NormTangent ConvNetTangent::direct_norm_input(const Group& group, std::int64_t i
           .tbias = data(tangent.norm_bias) + first,
           .mean = at_image(saved_[0].mean, group.first + i) + first,
           .rstd = at_image(saved_[0].rstd, group.first + i) + first,
-          .fixed = plan_.has_fixed_statistics()};
+          .statistics = statistics(0)};
 }
 
 float* ConvNetTangent::norm_sums(std::size_t b, const Group& group) const {
   return wanted_.parameters ? at_image(blocks_[b].norm_sums, group.part) : nullptr;
+}
+
+// A group's statistics take all channels before the first of them goes on; panels that are computed
+// are computed twice then.
+void ConvNetTangent::norm_forward(std::size_t b, const Group& group, std::int64_t i,
+                                  const NormInput& input, float* out) const {
+  const ConvNetPlan::Block& block = plan_.blocks()[b];
+  const std::int64_t channels = block.map.channels;
+  float* const tmean = entry(group, blocks_[b].mean, i, channels);
+  float* const trstd = entry(group, blocks_[b].rstd, i, channels);
+  if (block.shares_statistics()) {
+    for (std::int64_t c = 0; c < channels; c += panel(b)) {
+      loops_.norm_tangent_statistics(input(c), tmean + c, trstd + c);
+    }
+    share_means(block, tmean);
+    share_means(block, trstd);
+  }
+  for (std::int64_t c = 0; c < channels; c += panel(b)) {
+    loops_.norm_relu_pool_tangent(input(c), out + c, tmean + c, trstd + c);
+  }
+}
+
+const float* ConvNetTangent::shared_gradient_means(std::size_t b, const Group& group,
+                                                   std::int64_t i, const NormInput& input,
+                                                   const float* tgout) const {
+  const ConvNetPlan::Block& block = plan_.blocks()[b];
+  if (!block.shares_statistics()) return nullptr;
+  const std::int64_t channels = block.map.channels;
+  const float* const tmean = entry(group, blocks_[b].mean, i, channels);
+  const float* const trstd = entry(group, blocks_[b].rstd, i, channels);
+  const float* const rstd = at_image(saved_[b].rstd, group.first + i);
+  const float* const gout = at_image(saved_[b].gout, group.first + i);
+  float* const means = scratch(Slot::Statistics, 4 * channels);  // sums first
+  for (std::int64_t c = 0; c < channels; c += panel(b)) {
+    loops_.norm_gradient_tangent_sums(input(c), tmean + c, trstd + c, gout + c, tgout + c,
+                                      means + c);
+  }
+  float* const sums = norm_sums(b, group);
+  for (std::int64_t c = 0; sums && c < channels; ++c) {
+    sums[c] += rstd[c] * means[3 * channels + c] + trstd[c] * means[channels + c];
+    sums[channels + c] += means[2 * channels + c];
+  }
+  share_tangent_sums(block, rstd, trstd, data(blocks_[b].norm_weight), means);
+  return means;
+}
+
+void ConvNetTangent::norm_backward(std::size_t b, const Group& group, std::int64_t i,
+                                   const NormTangent& input, std::int64_t first, const float* means,
+                                   const float* tgout, float* gmap) const {
+  const std::int64_t channels = plan_.blocks()[b].map.channels;
+  const float* const tmean = entry(group, blocks_[b].mean, i, channels) + first;
+  const float* const trstd = entry(group, blocks_[b].rstd, i, channels) + first;
+  const float* const gout = at_image(saved_[b].gout, group.first + i) + first;
+  float* const sums = norm_sums(b, group);
+  if (means) {
+    loops_.norm_relu_pool_group_gradient_tangent(input, tmean, trstd, gout, tgout + first,
+                                                 means + first, gmap,
+                                                 sums ? sums + 2 * channels + first : nullptr);
+  } else {
+    loops_.norm_relu_pool_gradient_tangent(input, tmean, trstd, gout, tgout + first, gmap,
+                                           sums ? sums + first : nullptr);
+  }
 }
 
 void ConvNetTangent::forward_group(const Group& group) const {
@@ -234,24 +302,20 @@ void ConvNetTangent::forward_block(std::size_t b, const Group& group, float* out
                     data(own.bias), channels, entry(group, own.map, i, block.map.image_size()),
                     memory);
     for (std::int64_t k = i; k < i + shape.count; ++k) {
-      loops_.norm_relu_pool_tangent(norm_input(b, group, k), out + k * 2 * block.out.image_size(),
-                                    entry(group, own.mean, k, channels),
-                                    entry(group, own.rstd, k, channels));
+      norm_forward(
+          b, group, k, [&](std::int64_t) { return norm_input(b, group, k); },
+          out + k * 2 * block.out.image_size());
     }
   }
 }
 
 void ConvNetTangent::forward_direct(const Group& group, float* out) const {
-  const ConvNetPlan::Block& block = plan_.blocks()[0];
-  const BlockTangent& own = blocks_[0];
-  const std::int64_t channels = block.map.channels;
+  const std::int64_t out_size = 2 * plan_.blocks()[0].out.image_size();
   for (std::int64_t i = 0; i < group.count; ++i) {
     const float* const patches = first_->gather(at_image(plan_.images(), group.first + i));
-    for (std::int64_t c = 0; c < channels; c += kDirectPanel) {
-      loops_.norm_relu_pool_tangent(
-          direct_norm_input(group, i, patches, c), out + i * 2 * block.out.image_size() + c,
-          entry(group, own.mean, i, channels) + c, entry(group, own.rstd, i, channels) + c);
-    }
+    norm_forward(
+        0, group, i, [&](std::int64_t c) { return direct_norm_input(group, i, patches, c); },
+        out + i * out_size);
   }
 }
 
@@ -294,11 +358,11 @@ void ConvNetTangent::backward_block(std::size_t b, const Group& group, const flo
   for (std::int64_t i = 0; i < group.count; i += step) {
     const std::int64_t images = std::min(step, group.count - i);
     for (std::int64_t k = 0; k < images; ++k) {
-      loops_.norm_relu_pool_gradient_tangent(
-          norm_input(b, group, i + k), entry(group, own.mean, i + k, channels),
-          entry(group, own.rstd, i + k, channels), at_image(saved_[b].gout, group.first + i + k),
-          tgout + (i + k) * block.out.image_size(), gmap + k * 2 * block.map.image_size(),
-          norm_sums(b, group));
+      const NormTangent input = norm_input(b, group, i + k);
+      const float* const above = tgout + (i + k) * block.out.image_size();
+      const float* const means = shared_gradient_means(
+          b, group, i + k, [&](std::int64_t) { return input; }, above);
+      norm_backward(b, group, i + k, input, 0, means, above, gmap + k * 2 * block.map.image_size());
     }
     if (wanted_.parameters) {
       const float* const x = entry(group, own.input, i, input_size(b));
@@ -321,22 +385,21 @@ void ConvNetTangent::backward_direct(const Group& group, const float* tgout) con
   const std::int64_t channels = block.map.channels;
   float* const gmap = scratch(Slot::Gradient, block.map.pixels() * joined_panel(0).stride);
   float* const rows = first_->gradient_rows();
-  float* const sums = norm_sums(0, group);
   for (std::int64_t i = 0; i < group.count; ++i) {
     // As in the value's own pass the map is cheaper to compute again than to fetch.
     const float* const patches = first_->gather(at_image(plan_.images(), group.first + i));
+    const NormInput input = [&](std::int64_t c) { return direct_norm_input(group, i, patches, c); };
+    const float* const above = tgout + i * block.out.image_size();
+    const float* const means = shared_gradient_means(0, group, i, input, above);
     for (std::int64_t c = 0; c < channels; c += kDirectPanel) {
-      const DirectConvolution::Panel panel = joined_panel(c);
-      loops_.norm_relu_pool_gradient_tangent(
-          direct_norm_input(group, i, patches, c), entry(group, own.mean, i, channels) + c,
-          entry(group, own.rstd, i, channels) + c, at_image(saved_[0].gout, group.first + i) + c,
-          tgout + i * block.out.image_size() + c, gmap, sums ? sums + c : nullptr);
+      const DirectConvolution::Panel joined = joined_panel(c);
+      norm_backward(0, group, i, input(c), c, means, above, gmap);
       if (wanted_.parameters) {
         plan_.direct().weight_gradient(patches, gmap + kDirectPanel,
-                                       {c, kDirectPanel, panel.stride},
+                                       {c, kDirectPanel, joined.stride},
                                        at_image(own.weight_sums, group.part));
       }
-      if (wanted_.images) first_->input_gradient_rows(gmap, data(own.adjoint), panel, rows);
+      if (wanted_.images) first_->input_gradient_rows(gmap, data(own.adjoint), joined, rows);
     }
     if (wanted_.images) first_->scatter(rows, at_image(images_, group.first + i));
   }
@@ -355,9 +418,10 @@ Tensors ConvNetTangent::parameter_gradients() const {
   return result;
 }
 
-// A norm with its own statistics takes the mean out, and the bias with it; one with given
+// A norm with a channel's own statistics takes the mean out, and the bias with it; one with given
 // statistics hands on rstd weight times its own bias's gradient.
 Tensor ConvNetTangent::bias_gradient(std::size_t b, const Tensor& sums) const {
+  if (plan_.blocks()[b].shares_statistics()) return sums[2];
   if (!plan_.has_fixed_statistics()) return at::zeros_like(sums[0]);
   const Tensor own = blocks_[b].norm_weight * sums[2] + plan_.blocks()[b].norm_weight * sums[1];
   return own * saved_[b].rstd[0];

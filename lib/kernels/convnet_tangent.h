@@ -74,6 +74,13 @@ class ConvNetTangent {
                       std::int64_t size) {
     return group.memory + offset + image * size;
   }
+  /// The channels of an image's norm from `first` on that are taken together: all, but of a direct
+  /// first block kDirectPanel.
+  using NormInput = std::function<NormTangent(std::int64_t first)>;
+  std::int64_t panel(std::size_t block) const {
+    return direct(block) ? kDirectPanel : plan_.blocks()[block].map.channels;
+  }
+  NormStatistics statistics(std::size_t block) const;
   /// All channels of a block that keeps its map.
   NormTangent norm_input(std::size_t block, const Group& group, std::int64_t image) const;
   /// Of a direct first block, kDirectPanel channels of the map from `first` on, computed in scratch
@@ -85,6 +92,19 @@ class ConvNetTangent {
     return {2 * first, 2 * kDirectPanel, 2 * kDirectPanel};
   }
 
+  /// @param out of the image
+  void norm_forward(std::size_t block, const Group& group, std::int64_t image,
+                    const NormInput& input, float* out) const;
+  /// What the channels of a group share of the gradient, [4][channels] in scratch memory; nullptr
+  /// where channels share nothing. Adds the derivatives of the norm's gradients to norm_sums.
+  /// @param tgout of the image
+  const float* shared_gradient_means(std::size_t block, const Group& group, std::int64_t image,
+                                     const NormInput& input, const float* tgout) const;
+  /// Of the panel `input` that begins with channel `first`.  @param means as above
+  void norm_backward(std::size_t block, const Group& group, std::int64_t image,
+                     const NormTangent& input, std::int64_t first, const float* means,
+                     const float* tgout, float* gmap) const;
+
   void forward_group(const Group& group) const;
   void forward_block(std::size_t block, const Group& group, float* out) const;
   void forward_direct(const Group& group, float* out) const;
@@ -92,6 +112,8 @@ class ConvNetTangent {
   /// @param tgout of the block's output  @param tgin of its input, written
   void backward_block(std::size_t block, const Group& group, const float* tgout, float* tgin) const;
   void backward_direct(const Group& group, const float* tgout) const;
+  /// [3][channels], nullptr if not wanted: the derivatives of the norm's gradients; then its bias's
+  /// gradient, or where channels share statistics the derivative of the convolution's.
   float* norm_sums(std::size_t block, const Group& group) const;
   Tensors parameter_gradients() const;
   Tensor bias_gradient(std::size_t block, const Tensor& sums) const;

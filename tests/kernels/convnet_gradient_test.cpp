@@ -19,12 +19,35 @@ using kernels::WantedProducts;
 
 namespace {
 
-enum class Statistics { Own, Given };  // InstanceNorm; BatchNorm in evaluation
+enum class Statistics { Own, Given };  // InstanceNorm or GroupNorm; BatchNorm in evaluation
 
-constexpr Statistics kStatistics[] = {Statistics::Own, Statistics::Given};
+/// A case and the norm it has.
+struct Setting {
+  ConvNetCase c;
+  Statistics statistics = Statistics::Own;
+};
 
-const char* name_of(Statistics statistics) {
-  return statistics == Statistics::Own ? "instance norm" : "batch norm";
+std::ostream& operator<<(std::ostream& out, const Setting& s) {
+  return out << s.c << (s.statistics == Statistics::Own ? "" : ", batch norm");
+}
+
+/// Under every norm once.
+std::vector<Setting> under_norms(const ConvNetCase& c) {
+  return {{c}, {with_groups(c)}, {c, Statistics::Given}};
+}
+
+/// A case for finite differences and the reference alone.
+const ConvNetCase kSmall{{2, 1, 6, 6}, 4, {2, 2}};
+
+std::vector<Setting> small_settings() {
+  std::vector<Setting> settings = under_norms(kSmall);
+  for (const std::int64_t groups : {1, 2}) settings.push_back({with_groups(kSmall, groups)});
+  return settings;
+}
+
+/// A norm of four values amplifies rounding, which a test of its own looks at.
+bool amplifies_rounding(const Setting& s) {
+  return s.statistics == Statistics::Own && ends_in_norm_of_four(s.c);
 }
 
 /// Running mean and variance of every block, far from the 0 and 1 they start from; or none.
@@ -58,19 +81,23 @@ struct Problem {
   };
 
   kernels::ConvNetShape shape;
-  Statistics statistics;
+  bool idle_biases;  // of the convolutions, whose means the norm takes out
   Tensors parameters, buffers, directions;
   Tensor x, targets;
 
-  explicit Problem(const ConvNetCase& c, Statistics of = Statistics::Own)
+  explicit Problem(const Setting& s) : Problem(s.c, s.statistics) {}
+  explicit Problem(const ConvNetCase& c, Statistics statistics = Statistics::Own)
       : shape(c.shape),
-        statistics(of),
+        idle_biases(statistics == Statistics::Own && takes_channel_means(c.shape, c.width)),
         parameters(parameters_with_classifier(c)),
-        buffers(make_buffers(c, of)),
+        buffers(make_buffers(c, statistics)),
         directions(make_directions(parameters)),
         x(normal("x", c.image)),
         targets(make_targets(c)) {}
 
+  bool is_idle_bias(std::size_t i) const {
+    return idle_biases && i % 4 == 1 && i + 2 < parameters.size();
+  }
   std::unique_ptr<kernels::LossGraph> graph() const {
     return kernels::convnet_loss_graph(x, targets, parameters, shape, buffers);
   }
@@ -125,18 +152,12 @@ struct Problem {
   }
 };
 
-/// Whether this is the bias of a convolution whose mean the norm takes out.
-bool is_idle_bias(std::size_t parameter, std::size_t parameters, Statistics statistics) {
-  return statistics == Statistics::Own && parameter % 4 == 1 && parameter + 2 < parameters;
-}
-
-void check_orders(const Problem::Orders& found, const Problem::Orders& wanted,
-                  Statistics statistics) {
+void check_orders(const Problem& p, const Problem::Orders& found, const Problem::Orders& wanted) {
   REQUIRE(found.first.size() == wanted.first.size());
   for (std::size_t i = 0; i < found.first.size(); ++i) {
     INFO("gradient " << i);
     REQUIRE(found.first[i].sizes() == wanted.first[i].sizes());
-    if (is_idle_bias(i, found.first.size(), statistics)) {
+    if (p.is_idle_bias(i)) {
       CHECK(found.first[i].abs().max().item<float>() == 0);
     } else {
       CHECK(distance(found.first[i], wanted.first[i]) < 1e-5);
@@ -148,17 +169,12 @@ void check_orders(const Problem::Orders& found, const Problem::Orders& wanted,
   }
 }
 
-/// The cases of convnet_cases and some of a batch's sizes: alone, odd, with a rest in its groups
-/// and its parts.
-std::vector<ConvNetCase> product_cases() {
-  std::vector<ConvNetCase> all = convnet_cases();
-  all.insert(all.end(), {{{1, 3, 32, 32}, 20, {3, 1}},
-                         {{7, 1, 28, 28}, 40, {3, 3}},
-                         {{33, 3, 32, 32}, 20, {3, 1}},
-                         {{33, 1, 28, 28}, 20, {2, 3}},
-                         {{100, 3, 16, 16}, 24, {2, 1}},
-                         {{100, 1, 9, 11}, 16, {2, 3}}});
-  return all;
+/// Some sizes of a batch beside those of convnet_cases: alone, odd, with a rest in its groups and
+/// its parts.
+std::vector<ConvNetCase> more_batches() {
+  return {{{1, 3, 32, 32}, 20, {3, 1}},   {{7, 1, 28, 28}, 40, {3, 3}},
+          {{33, 3, 32, 32}, 20, {3, 1}},  {{33, 1, 28, 28}, 20, {2, 3}},
+          {{100, 3, 16, 16}, 24, {2, 1}}, {{100, 1, 9, 11}, 16, {2, 3}}};
 }
 
 double dot(const Tensors& a, const Tensors& b) {
@@ -172,15 +188,15 @@ double dot(const Tensors& a, const Tensors& b) {
 constexpr double kTolerance = 1e-5;
 
 /// @param plain the reference in float32: where a sum cancels, nobody is better than rounding
-void check_products(const LossProducts& found, const LossProducts& wanted,
-                    const LossProducts& plain, Statistics statistics) {
+void check_products(const Problem& p, const LossProducts& found, const LossProducts& wanted,
+                    const LossProducts& plain) {
   CHECK(distance(found.images, wanted.images) < kTolerance);
   CHECK(distance(found.targets, wanted.targets) < kTolerance);
   REQUIRE(found.parameters.size() == wanted.parameters.size());
   for (std::size_t i = 0; i < found.parameters.size(); ++i) {
     INFO("parameter " << i);
     REQUIRE(found.parameters[i].sizes() == wanted.parameters[i].sizes());
-    if (is_idle_bias(i, found.parameters.size(), statistics)) {
+    if (p.is_idle_bias(i)) {
       CHECK(found.parameters[i].abs().max().item<float>() == 0);
     } else {
       const double rounding = distance(plain.parameters[i], wanted.parameters[i]);
@@ -208,23 +224,51 @@ Tensors combined(double p, const Tensors& a, double q, const Tensors& b) {
 
 constexpr WantedProducts kParametersOnly{.images = false, .targets = false, .parameters = true};
 
+void check_loss_gradients(const Setting& s) {
+  if (amplifies_rounding(s)) return;
+  INFO(s);
+  const Problem p(s);
+  const Problem::Orders wanted = p.reference();
+  for_each_instruction_set([&] {
+    check_orders(p, p.fast(), wanted);
+    CHECK(kernels::counters().gradient_fast == 1);
+    CHECK(kernels::counters().gradient_fallback == 0);
+    CHECK(kernels::counters().second_order == 0);
+  });
+}
+
+void check_loss_graph(const Setting& s) {
+  if (amplifies_rounding(s)) return;
+  INFO(s);
+  const Problem p(s);
+  const Problem::Orders orders = p.reference();
+  const LossProducts wanted = p.reference_products();
+  const LossProducts plain = p.reference_products(at::kFloat);
+  for_each_instruction_set([&] {
+    const auto graph = p.graph();
+    CHECK(kernels::counters().gradient_fast == 1);
+    CHECK(graph->loss() == Approx(p.reference_loss()).epsilon(1e-5));
+    const LossProducts found = graph->products(p.directions, {true, true, true});
+    check_orders(p, {graph->gradients(), {found.images, found.targets}}, orders);
+    check_products(p, found, wanted, plain);
+    CHECK(found.along == Approx(dot(graph->gradients(), p.directions)).epsilon(1e-4));
+  });
+}
+
 }  // namespace
 
 TEST_CASE("fused loss gradients and their own gradient equal the float64 reference",
           "[kernels][convnet][second-order]") {
-  for (const Statistics statistics : kStatistics) {
-    for (const ConvNetCase& c : convnet_cases()) {
-      if (statistics == Statistics::Own && ends_in_norm_of_four(c)) continue;  // the next test's
-      INFO(c << ", " << name_of(statistics));
-      const Problem p(c, statistics);
-      const Problem::Orders wanted = p.reference();
-      for_each_instruction_set([&] {
-        check_orders(p.fast(), wanted, statistics);
-        CHECK(kernels::counters().gradient_fast == 1);
-        CHECK(kernels::counters().gradient_fallback == 0);
-        CHECK(kernels::counters().second_order == 0);
-      });
-    }
+  for (const ConvNetCase& c : convnet_cases()) {
+    check_loss_gradients({c});
+    check_loss_gradients({c, Statistics::Given});
+  }
+}
+
+TEST_CASE("fused loss gradients and their own gradient under GroupNorm equal the float64 reference",
+          "[kernels][convnet][second-order][group-norm]") {
+  for (const ConvNetCase& c : convnet_cases()) {
+    for (const ConvNetCase& grouped : under_group_norm(c)) check_loss_gradients({grouped});
   }
 }
 
@@ -242,7 +286,7 @@ TEST_CASE(
 
 TEST_CASE("the reference of loss gradients agrees with finite differences to second order",
           "[kernels][convnet][second-order]") {
-  const ConvNetCase c{{2, 1, 6, 6}, 4, {2, 2}};
+  const ConvNetCase& c = kSmall;
   const Tensors p = to_double(parameters_with_classifier(c));
   const Tensor t = make_targets(c).to(at::kDouble);
   const Tensor x = normal("x", c.image).to(at::kDouble);
@@ -251,17 +295,17 @@ TEST_CASE("the reference of loss gradients agrees with finite differences to sec
     for (const Tensor& g : tensors) flat.push_back(g.reshape(-1));
     return at::cat(flat);
   };
-  for (const Statistics statistics : kStatistics) {
-    INFO(name_of(statistics));
-    const Tensors buffers = to_double(make_buffers(c, statistics));
+  for (const Setting& s : small_settings()) {
+    INFO(s);
+    const Tensors buffers = to_double(make_buffers(s.c, s.statistics));
     const auto of_images = [&](const Tensor& in) {
-      return joined(convnet_loss_gradients_reference(in, t, p, c.shape, buffers));
+      return joined(convnet_loss_gradients_reference(in, t, p, s.c.shape, buffers));
     };
     CHECK(direction_error(of_images, x) < 1e-6);
     CHECK(second_direction_error(of_images, x) < 1e-6);
     CHECK(direction_error(
               [&](const Tensor& in) {
-                return joined(convnet_loss_gradients_reference(x, in, p, c.shape, buffers));
+                return joined(convnet_loss_gradients_reference(x, in, p, s.c.shape, buffers));
               },
               t) < 1e-6);
   }
@@ -270,10 +314,9 @@ TEST_CASE("the reference of loss gradients agrees with finite differences to sec
 TEST_CASE(
     "the reference's products with a direction agree with finite differences of its gradients",
     "[kernels][convnet][second-order]") {
-  const ConvNetCase c{{2, 1, 6, 6}, 4, {2, 2}};
-  for (const Statistics statistics : kStatistics) {
-    INFO(name_of(statistics));
-    const Problem p(c, statistics);
+  for (const Setting& s : small_settings()) {
+    INFO(s);
+    const Problem p(s);
     const Tensors parameters = to_double(p.parameters);
     const LossProducts products = p.reference_products();
     const auto along = [&](double h) {
@@ -282,7 +325,7 @@ TEST_CASE(
         moved.push_back(parameters[i] + h * p.directions[i].to(at::kDouble));
       }
       const Tensors gradients = convnet_loss_gradients_reference(
-          p.x.to(at::kDouble), p.targets.to(at::kDouble), moved, c.shape, to_double(p.buffers));
+          p.x.to(at::kDouble), p.targets.to(at::kDouble), moved, p.shape, to_double(p.buffers));
       Tensors detached;
       for (const Tensor& g : gradients) detached.push_back(g.detach());
       return detached;
@@ -291,7 +334,7 @@ TEST_CASE(
     const Tensors numeric = combined(0.5 / kStep, along(kStep), -0.5 / kStep, along(-kStep));
     for (std::size_t i = 0; i < numeric.size(); ++i) {
       INFO("parameter " << i);
-      if (is_idle_bias(i, numeric.size(), statistics)) continue;  // zero on both sides
+      if (p.is_idle_bias(i)) continue;  // zero on both sides
       CHECK(distance(products.parameters[i], numeric[i]) < 1e-6);
     }
   }
@@ -299,25 +342,50 @@ TEST_CASE(
 
 TEST_CASE("a loss graph equals the float64 reference: loss, gradients, products of every parameter",
           "[kernels][convnet][second-order]") {
-  for (const Statistics statistics : kStatistics) {
-    for (const ConvNetCase& c : product_cases()) {
-      if (statistics == Statistics::Own && ends_in_norm_of_four(c)) continue;  // the next test's
-      INFO(c << ", " << name_of(statistics));
-      const Problem p(c, statistics);
-      const Problem::Orders orders = p.reference();
-      const LossProducts wanted = p.reference_products();
-      const LossProducts plain = p.reference_products(at::kFloat);
-      for_each_instruction_set([&] {
-        const auto graph = p.graph();
-        CHECK(kernels::counters().gradient_fast == 1);
-        CHECK(graph->loss() == Approx(p.reference_loss()).epsilon(1e-5));
-        const LossProducts found = graph->products(p.directions, {true, true, true});
-        check_orders({graph->gradients(), {found.images, found.targets}}, orders, statistics);
-        check_products(found, wanted, plain, statistics);
-        CHECK(found.along == Approx(dot(graph->gradients(), p.directions)).epsilon(1e-4));
-      });
+  for (const auto& cases : {convnet_cases(), more_batches()}) {
+    for (const ConvNetCase& c : cases) {
+      check_loss_graph({c});
+      check_loss_graph({c, Statistics::Given});
     }
   }
+}
+
+TEST_CASE("a loss graph under GroupNorm equals the float64 reference",
+          "[kernels][convnet][second-order][group-norm]") {
+  for (const ConvNetCase& c : convnet_cases()) {
+    for (const ConvNetCase& grouped : under_group_norm(c)) check_loss_graph({grouped});
+  }
+  for (const ConvNetCase& c : more_batches()) {
+    check_loss_graph({with_groups(c, 1)});
+    check_loss_graph({with_groups(c)});
+  }
+}
+
+TEST_CASE("as many groups as channels have the loss graph of InstanceNorm",
+          "[kernels][convnet][second-order][group-norm]") {
+  const ConvNetCase& c = convnet_cases()[2];
+  for_each_instruction_set([&] {
+    const Problem p(c), grouped(with_groups(c, c.width));
+    const Tensors wanted = all_of(*p.graph(), p.directions);
+    const Tensors found = all_of(*grouped.graph(), grouped.directions);
+    for (std::size_t i = 0; i < wanted.size(); ++i) CHECK(at::equal(found[i], wanted[i]));
+  });
+}
+
+TEST_CASE("under GroupNorm channels without a weight share in the loss graph all the same",
+          "[kernels][convnet][second-order][group-norm]") {
+  Problem p(with_groups(convnet_cases()[2], 4));
+  // One of every group of five, and all of the last.
+  for (const std::size_t norm : {2, 6}) {
+    for (const std::int64_t channel : {0, 7, 12, 15, 16, 17, 18, 19}) {
+      p.parameters[norm][channel].zero_();
+    }
+  }
+  const LossProducts wanted = p.reference_products();
+  const LossProducts plain = p.reference_products(at::kFloat);
+  for_each_instruction_set([&] {
+    check_products(p, p.graph()->products(p.directions, {true, true, true}), wanted, plain);
+  });
 }
 
 TEST_CASE("where a norm of four values amplifies rounding, a loss graph is as good as LibTorch",
@@ -337,9 +405,9 @@ TEST_CASE("where a norm of four values amplifies rounding, a loss graph is as go
 
 TEST_CASE("a Hessian is symmetric and its products are linear in the direction",
           "[kernels][convnet][second-order]") {
-  for (const Statistics statistics : kStatistics) {
-    INFO(name_of(statistics));
-    const Problem p(kNarrowOddBatch, statistics);
+  for (const Setting& s : under_norms(kNarrowOddBatch)) {
+    INFO(s);
+    const Problem p(s);
     Tensors other;
     for (std::size_t i = 0; i < p.parameters.size(); ++i) {
       other.push_back(normal("other" + std::to_string(i), p.parameters[i].sizes()) * 0.1);
@@ -356,7 +424,7 @@ TEST_CASE("a Hessian is symmetric and its products are linear in the direction",
       const Tensors apart = combined(2, hv, -3, hu);
       for (std::size_t i = 0; i < apart.size(); ++i) {
         INFO("parameter " << i);
-        if (is_idle_bias(i, apart.size(), statistics)) continue;
+        if (p.is_idle_bias(i)) continue;
         CHECK(distance(together[i], apart[i]) < 1e-5);
       }
     });
@@ -366,10 +434,10 @@ TEST_CASE("a Hessian is symmetric and its products are linear in the direction",
 TEST_CASE("a loss graph has the same bits on any number of threads and in tasks",
           "[kernels][convnet][second-order]") {
   if (kernels::available_loops().count == 0) return;
-  for (const Statistics statistics : kStatistics) {
-    for (const std::int64_t images : {3, 33, 100}) {
-      INFO(name_of(statistics) << ", " << images << " images");
-      const Problem p({{images, 3, 16, 16}, 32, {3, 1}}, statistics);
+  for (const std::int64_t images : {3, 33, 100}) {
+    for (const Setting& s : under_norms({{images, 3, 16, 16}, 32, {3, 1}})) {
+      INFO(s);
+      const Problem p(s);
       const auto run = [&] { return all_of(*p.graph(), p.directions); };
       const Tensors here = run();
       const auto check_same = [&](const Tensors& there) {
@@ -421,12 +489,11 @@ TEST_CASE("a loss graph gives what is wanted and nothing else, of parameters of 
 
 TEST_CASE("a loss graph of products alone has the same ones, and no gradients",
           "[kernels][convnet][second-order]") {
-  for (const Statistics statistics : kStatistics) {
-    for (const std::int64_t depth : {1, 3}) {
-      for (const std::int64_t channels : {3, 20}) {
-        const ConvNetCase c{{7, channels, 16, 16}, 16, {depth, 1}};
-        INFO(c << ", " << name_of(statistics));
-        const Problem p(c, statistics);
+  for (const std::int64_t depth : {1, 3}) {
+    for (const std::int64_t channels : {3, 20}) {
+      for (const Setting& s : under_norms({{7, channels, 16, 16}, 16, {depth, 1}})) {
+        INFO(s);
+        const Problem p(s);
         for_each_instruction_set([&] {
           const auto both = p.graph();
           const auto alone = kernels::convnet_loss_graph(p.x, p.targets, p.parameters, p.shape,
@@ -450,7 +517,7 @@ TEST_CASE("a loss graph of products alone has the same ones, and no gradients",
 TEST_CASE("a loss graph refuses directions that are not the parameters'",
           "[kernels][convnet][second-order]") {
   if (kernels::available_loops().count == 0) return;
-  const Problem p({{2, 1, 6, 6}, 4, {2, 2}});
+  const Problem p(kSmall);
   const auto graph = p.graph();
   Tensors v = p.directions;
   v.pop_back();
@@ -502,14 +569,14 @@ TEST_CASE("loss gradients keep the running statistics, and their own gradient th
 
 TEST_CASE("loss gradients do not depend on the number of threads but by rounding",
           "[kernels][convnet][second-order]") {
-  for (const Statistics statistics : kStatistics) {
-    INFO(name_of(statistics));
-    const Problem p(kNarrowOddBatch, statistics);
+  for (const Setting& s : under_norms(kNarrowOddBatch)) {
+    INFO(s);
+    const Problem p(s);
     const Problem::Orders wanted = p.reference();
     const Problem::Orders here = p.fast();
     CHECK(at::equal(p.fast().second[0], here.second[0]));
     const auto check = [&](const Problem::Orders& there) {
-      check_orders(there, wanted, statistics);
+      check_orders(p, there, wanted);
       for (std::size_t i = 0; i < 2; ++i) CHECK(distance(there.second[i], here.second[i]) < 1e-6);
     };
     // Tasks are what gradient matching runs its classes in: the same bits in any.
@@ -535,7 +602,7 @@ TEST_CASE("loss gradients do not depend on the number of threads but by rounding
 TEST_CASE("loss gradients fall back where a parameter needs a gradient or a norm is missing",
           "[kernels][convnet][second-order]") {
   kernels::reset_counters();
-  const ConvNetCase c{{2, 1, 6, 6}, 4, {2, 2}};
+  const ConvNetCase& c = kSmall;
   Tensors p = parameters_with_classifier(c);
   const Tensor x = leaf(normal("x", c.image));
   p[0].requires_grad_();
@@ -549,7 +616,7 @@ TEST_CASE("loss gradients fall back where a parameter needs a gradient or a norm
 TEST_CASE("loss gradients leave running statistics that are not float32 to the reference",
           "[kernels][convnet][second-order]") {
   kernels::reset_counters();
-  const ConvNetCase c{{2, 1, 6, 6}, 4, {2, 2}};
+  const ConvNetCase& c = kSmall;
   const Tensors p = parameters_with_classifier(c);
   const Tensor x = normal("x", c.image);
   const Tensor t = make_targets(c);
@@ -570,7 +637,7 @@ TEST_CASE("loss gradients leave running statistics that are not float32 to the r
 
 TEST_CASE("loss gradients of the fast path can be differentiated twice, by the reference",
           "[kernels][convnet][second-order]") {
-  const ConvNetCase c{{2, 1, 6, 6}, 4, {2, 2}};
+  const ConvNetCase& c = kSmall;
   const Tensors p = parameters_with_classifier(c);
   const auto second = [&](const Tensor& x, const Tensors& gradients) {
     const Tensor once = torch::autograd::grad({gradients[0].square().sum()}, {x}, {},
@@ -580,13 +647,13 @@ TEST_CASE("loss gradients of the fast path can be differentiated twice, by the r
   const Tensor x = leaf(normal("x", c.image));
   const Tensor xd = leaf(x.to(at::kDouble));
   const Tensor t = make_targets(c);
-  for (const Statistics statistics : kStatistics) {
-    INFO(name_of(statistics));
-    const Tensors buffers = make_buffers(c, statistics);
+  for (const Setting& s : small_settings()) {
+    INFO(s);
+    const Tensors buffers = make_buffers(s.c, s.statistics);
     kernels::reset_counters();
-    const Tensor found = second(x, convnet_loss_gradients(x, t, p, c.shape, buffers));
+    const Tensor found = second(x, convnet_loss_gradients(x, t, p, s.c.shape, buffers));
     const Tensor wanted =
-        second(xd, convnet_loss_gradients_reference(xd, t.to(at::kDouble), to_double(p), c.shape,
+        second(xd, convnet_loss_gradients_reference(xd, t.to(at::kDouble), to_double(p), s.c.shape,
                                                     to_double(buffers)));
     CHECK(kernels::counters().second_order == 1);
     CHECK(distance(found, wanted) < 1e-5);

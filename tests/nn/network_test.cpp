@@ -378,9 +378,8 @@ TEST_CASE("the fast kernels serve a ConvNet's loss gradients and their gradient 
     const Tensor x = images(3, shape).to(dtype).requires_grad_();
     kernels::reset_counters();
     Tensors result = network->loss_gradients(state, x, targets.to(dtype));
-    // False in float64, and under GroupNorm, whose tangents the kernels do not have.
-    const bool served = kernels::serves_convnet_features(x, state.parameters, blocks) &&
-                        name.find("-GN") == std::string::npos;
+    // False in float64.
+    const bool served = kernels::serves_convnet_features(x, state.parameters, blocks);
     CHECK(kernels::counters().gradient_fast == (served ? 1 : 0));
     Tensor loss = at::zeros({}, dtype);
     for (const Tensor& g : result) loss = loss + g.square().sum();

@@ -26,6 +26,13 @@ struct MapShape {
   std::int64_t size() const { return count * image_size(); }
 };
 
+/// Whose mean and deviation a norm takes.
+enum class NormStatistics {
+  Channel,  ///< each channel's own
+  Group,    ///< those that several channels share, which a caller puts together
+  Given,    ///< some that do not answer to the map (BatchNorm in evaluation)
+};
+
 /// Some channels of one map, [height][width][channels], and their derivative along a direction (the
 /// tangent), with what their norm needs. A pixel of z begins z_stride floats after the one before
 /// it, one of a pooled map pooled_stride.
@@ -38,13 +45,11 @@ struct NormTangent {
   std::int64_t pooled_stride;
   const float *weight, *bias, *tweight, *tbias;  ///< [channels]
   const float *mean, *rstd;                      ///< [channels]
-  /// The statistics are given (BatchNorm in evaluation) and do not answer to the map; else its own,
-  /// as norm_relu_pool wrote them.
-  bool fixed = false;
+  NormStatistics statistics = NormStatistics::Channel;
 };
 
-/// A stack of maps and their derivatives along a direction. A pixel begins `stride` floats after the
-/// one before it.
+/// A stack of maps and their derivatives along a direction. A pixel begins `stride` floats after
+/// the one before it.
 struct MapTangent {
   const float* value;
   const float* tangent;  ///< nullptr: zero
@@ -115,7 +120,7 @@ struct Loops {
 
   /// norm_relu_pool of a map and its tangent.
   /// @param y [height/2][width/2][2 pooled_stride], of each pixel the value and then the tangent
-  /// @param tmean,trstd [channels], written
+  /// @param tmean,trstd [channels], written; of a group's norm read
   void (*norm_relu_pool_tangent)(const NormTangent& in, float* y, float* tmean, float* trstd);
   /// norm_relu_pool_gradient and its derivative along the same direction.
   /// @param gy,tgy [height/2][width/2][pooled_stride], cotangent of the value and its derivative
@@ -125,6 +130,25 @@ struct Loops {
   void (*norm_relu_pool_gradient_tangent)(const NormTangent& in, const float* tmean,
                                           const float* trstd, const float* gy, const float* tgy,
                                           float* gz, float* sums);
+
+  // The two for a group's norm, of which these take every channel for itself and the caller puts
+  // them together in between.
+  /// What norm_relu_pool_tangent would write of a channel's own.  @param tmean,trstd [channels],
+  /// written
+  void (*norm_tangent_statistics)(const NormTangent& in, float* tmean, float* trstd);
+  /// With g the gradient after the affine map and d = z - mean: sums over pixels of g, g d, and the
+  /// derivatives of both.
+  /// @param gy,tgy as above  @param sums [4][pooled_stride], written
+  void (*norm_gradient_tangent_sums)(const NormTangent& in, const float* tmean, const float* trstd,
+                                     const float* gy, const float* tgy, float* sums);
+  /// gz = scale g - shift - slope d, scale = weight rstd, and its derivative.
+  /// @param means [4][pooled_stride]: shift, slope and the derivatives of both
+  /// @param gz as above  @param sum_tgz [channels], sums over pixels of the derivative added to, or
+  /// nullptr
+  void (*norm_relu_pool_group_gradient_tangent)(const NormTangent& in, const float* tmean,
+                                                const float* trstd, const float* gy,
+                                                const float* tgy, const float* means, float* gz,
+                                                float* sum_tgz);
 
   // All of one image; `shape.count` is ignored.
   /// Mean, and sum of squared deviations from it.  @param mean,squares [channels], written

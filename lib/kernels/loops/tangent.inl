@@ -1,10 +1,13 @@
-// Instance norm + affine + ReLU + 2x2 average pooling of one image with derivatives along a
-// direction (a dot), and the same for its gradient: what a gradient's gradient is made of. With
+// Norm + affine + ReLU + 2x2 average pooling of one image with derivatives along a direction (a
+// dot), and the same for its gradient: what a gradient's gradient is made of. With
 //   d = z - mean      scale = weight rstd                         a = scale d + bias
 //   mean. = M[z.]     rstd. = -rstd^3 M[d z.]   d. = z. - mean.   a. = scale d. + scale. d + bias.
 //   y. = pool(a > 0 ? a. : 0)
-// where M is the mean over pixels; the gradient g before the ReLU, and g., come from those of y.
-//   gz = scale e      e = g - M[g] - rstd^2 M[g d] d              gz. = scale. e + scale e.
+// where M is the mean over what shares the statistics: a channel's pixels, or a group's; the
+// gradient g before the ReLU, and g., come from those of y.
+//   shift = rstd M[weight g]       slope = rstd^3 M[weight g d]
+//   gz = scale g - shift - slope d
+//   gz. = scale. g + scale g. - shift. - slope. d - slope d.
 // Of statistics that are given, mean., rstd. and all that M makes are zero.
 
 // What one register of channels needs at every pixel.
@@ -43,7 +46,7 @@ RETORT_INLINE void tangent_statistics(const NormTangent& in, Index first, float*
   Vec sum[kVecs] = {};
   Vec product[kVecs] = {};
   for (int v = 0; v < kVecs; ++v) mean[v] = load(in.mean + first + v * kLanes);
-  for (Index i = 0; !in.fixed && i < in.height; ++i) {
+  for (Index i = 0; in.statistics != NormStatistics::Given && i < in.height; ++i) {
     Vec row_sum[kVecs] = {};
     Vec row_product[kVecs] = {};
     for (Index pixel = i * in.width; pixel < (i + 1) * in.width; ++pixel) {
@@ -70,7 +73,9 @@ RETORT_INLINE void tangent_statistics(const NormTangent& in, Index first, float*
 template <int kVecs>
 static void norm_tangent_group(const NormTangent& in, Index first, float* y, float* tmean,
                                float* trstd) {
-  tangent_statistics<kVecs>(in, first, tmean, trstd);
+  if (in.statistics != NormStatistics::Group) {
+    tangent_statistics<kVecs>(in, first, tmean, trstd);
+  }
   TangentChannel k[kVecs];
   for (int v = 0; v < kVecs; ++v) k[v] = tangent_channel(in, first + v * kLanes, tmean, trstd);
   const Index offset[4] = {0, 1, in.width, in.width + 1};
@@ -152,20 +157,23 @@ RETORT_INLINE void tangent_sums(const NormTangent& in, Index first, const Tangen
   }
 }
 
-// e = g - shift - slope d, and the derivatives of both.
 struct TangentMeans {
   Vec shift, slope, tshift, tslope;
 };
 
-RETORT_INLINE TangentMeans tangent_means(const NormTangent& in, Index c, const float* trstd,
-                                         const TangentSums& sum) {
-  if (in.fixed) return {Vec{}, Vec{}, Vec{}, Vec{}};
+// Of a channel's own statistics.
+RETORT_INLINE TangentMeans tangent_means(const NormTangent& in, Index c, const TangentChannel& k,
+                                         const float* trstd, const TangentSums& sum) {
+  if (in.statistics == NormStatistics::Given) return {Vec{}, Vec{}, Vec{}, Vec{}};
   const float per_pixel = 1 / float(in.height * in.width);
   const Vec rstd = load(in.rstd + c);
   const Vec square = rstd * rstd;
+  const Vec g = sum.g * per_pixel;
   const Vec gd = sum.gd * per_pixel;
-  return {sum.g * per_pixel, square * gd, sum.tg * per_pixel,
-          square * (sum.tgd * per_pixel) + 2.0f * rstd * load(trstd + c) * gd};
+  const Vec tgd = sum.tgd * per_pixel;
+  return {k.scale * g, square * (k.scale * gd), k.tscale * g + k.scale * (sum.tg * per_pixel),
+          square * (k.tscale * gd + k.scale * tgd) +
+              2.0f * rstd * load(trstd + c) * (k.scale * gd)};
 }
 
 RETORT_INLINE void add_to(float* p, Vec v) { store(p, load(p) + v); }
@@ -179,21 +187,15 @@ RETORT_INLINE void add_norm_sums(const NormTangent& in, Index c, const float* tr
   add_to(sums + 2 * in.pooled_stride + c, sum.g);
 }
 
-template <int kVecs>
-static void norm_gradient_tangent_group(const NormTangent& in, Index first, const float* tmean,
-                                        const float* trstd, const float* gy, const float* tgy,
-                                        float* gz, float* sums) {
-  TangentChannel k[kVecs];
-  TangentSums sum[kVecs] = {};
-  TangentMeans mean[kVecs];
-  for (int v = 0; v < kVecs; ++v) k[v] = tangent_channel(in, first + v * kLanes, tmean, trstd);
-  if (sums || !in.fixed) tangent_sums<kVecs>(in, first, k, gy, tgy, sum);
-  for (int v = 0; v < kVecs; ++v) {
-    mean[v] = tangent_means(in, first + v * kLanes, trstd, sum[v]);
-    if (sums) add_norm_sums(in, first + v * kLanes, trstd, sum[v], sums);
-  }
+// The gradient and its derivative at every pixel; with kSum sums over pixels of the derivative are
+// written.
+template <int kVecs, bool kSum>
+RETORT_INLINE void tangent_gradients(const NormTangent& in, Index first, const TangentChannel* k,
+                                     const TangentMeans* mean, const float* gy, const float* tgy,
+                                     float* gz, Vec* sum) {
   const Index offset[4] = {0, 1, in.width, in.width + 1};
   for (Index i = 0; i < in.height; i += 2) {
+    Vec row[kVecs] = {};
     for (Index j = 0; j < in.width; j += 2) {
       const bool whole = i + 1 < in.height && j + 1 < in.width;
       const Index pooled = (i / 2 * (in.width / 2) + j / 2) * in.pooled_stride + first;
@@ -211,15 +213,38 @@ static void norm_gradient_tangent_group(const NormTangent& in, Index first, cons
           const TangentPixel at = tangent_pixel(in, pixel, first + v * kLanes, k[v]);
           const Vec g = at.a > Vec{} ? above : Vec{};
           const Vec tg = at.a > Vec{} ? tabove : Vec{};
-          const Vec e = g - mean[v].shift - at.d * mean[v].slope;
-          const Vec te = tg - mean[v].tshift - at.d * mean[v].tslope - at.td * mean[v].slope;
+          const Vec result = k[v].scale * g - mean[v].shift - at.d * mean[v].slope;
+          const Vec tresult = (k[v].tscale * g - mean[v].tshift) + k[v].scale * tg -
+                              at.d * mean[v].tslope - at.td * mean[v].slope;
           float* out = gz + pixel * 2 * in.channels + first + v * kLanes;
-          store(out, k[v].scale * e);
-          store(out + in.channels, k[v].tscale * e + k[v].scale * te);
+          store(out, result);
+          store(out + in.channels, tresult);
+          if constexpr (kSum) row[v] += tresult;
         }
       }
     }
+    if constexpr (kSum) {
+      for (int v = 0; v < kVecs; ++v) sum[v] += row[v];
+    }
   }
+}
+
+template <int kVecs>
+static void norm_gradient_tangent_group(const NormTangent& in, Index first, const float* tmean,
+                                        const float* trstd, const float* gy, const float* tgy,
+                                        float* gz, float* sums) {
+  TangentChannel k[kVecs];
+  TangentSums sum[kVecs] = {};
+  TangentMeans mean[kVecs];
+  for (int v = 0; v < kVecs; ++v) k[v] = tangent_channel(in, first + v * kLanes, tmean, trstd);
+  if (sums || in.statistics != NormStatistics::Given) {
+    tangent_sums<kVecs>(in, first, k, gy, tgy, sum);
+  }
+  for (int v = 0; v < kVecs; ++v) {
+    mean[v] = tangent_means(in, first + v * kLanes, k[v], trstd, sum[v]);
+    if (sums) add_norm_sums(in, first + v * kLanes, trstd, sum[v], sums);
+  }
+  tangent_gradients<kVecs, false>(in, first, k, mean, gy, tgy, gz, nullptr);
 }
 
 static void norm_relu_pool_gradient_tangent(const NormTangent& in, const float* tmean,
@@ -232,5 +257,39 @@ static void norm_relu_pool_gradient_tangent(const NormTangent& in, const float* 
   }
   for (; c < in.channels; c += kLanes) {
     norm_gradient_tangent_group<1>(in, c, tmean, trstd, gy, tgy, gz, sums);
+  }
+}
+
+static void norm_tangent_statistics(const NormTangent& in, float* tmean, float* trstd) {
+  for (Index c = 0; c < in.channels; c += kLanes) tangent_statistics<1>(in, c, tmean, trstd);
+}
+
+static void norm_gradient_tangent_sums(const NormTangent& in, const float* tmean,
+                                       const float* trstd, const float* gy, const float* tgy,
+                                       float* sums) {
+  for (Index c = 0; c < in.channels; c += kLanes) {
+    const TangentChannel k = tangent_channel(in, c, tmean, trstd);
+    TangentSums sum = {};
+    tangent_sums<1>(in, c, &k, gy, tgy, &sum);
+    const Index stride = in.pooled_stride;
+    store(sums + c, sum.g);
+    store(sums + stride + c, sum.gd);
+    store(sums + 2 * stride + c, sum.tg);
+    store(sums + 3 * stride + c, sum.tgd);
+  }
+}
+
+static void norm_relu_pool_group_gradient_tangent(const NormTangent& in, const float* tmean,
+                                                  const float* trstd, const float* gy,
+                                                  const float* tgy, const float* means, float* gz,
+                                                  float* sum_tgz) {
+  for (Index c = 0; c < in.channels; c += kLanes) {
+    const TangentChannel k = tangent_channel(in, c, tmean, trstd);
+    const Index stride = in.pooled_stride;
+    const TangentMeans mean = {load(means + c), load(means + stride + c),
+                               load(means + 2 * stride + c), load(means + 3 * stride + c)};
+    Vec sum = {};
+    tangent_gradients<1, true>(in, c, &k, &mean, gy, tgy, gz, &sum);
+    if (sum_tgz) add_to(sum_tgz + c, sum);
   }
 }
