@@ -510,6 +510,7 @@ class Run {
     data::SyntheticSet& set = outcome.set;
     check_set(set);
     set.preprocessing = context_.dataset.preprocessing();
+    set.assets = method_.assets();
     set.provenance = options_.provenance;
     set.provenance.dataset_sha256 = context_.dataset.info().sha256;
     set.provenance.class_names = context_.dataset.info().class_names;

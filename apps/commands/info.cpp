@@ -47,6 +47,12 @@ std::string short_hash(const std::string& hash) {
   return hash.size() > 16 ? str(hash.substr(0, 16), "...") : hash;
 }
 
+std::string asset_text(const data::Asset& asset) {
+  return str(asset.count, asset.count == 1 ? " network of " : " networks of ", asset.file,
+             ", SHA-256 ", short_hash(asset.sha256), "; ", asset.note, "; training took ",
+             duration_text(asset.wall_seconds));
+}
+
 void add_provenance(Rows& rows, const data::Provenance& provenance) {
   const auto add = [&](const std::string& name, const std::string& text) {
     if (!text.empty()) rows.push_back({name, text});
@@ -91,6 +97,9 @@ std::string describe_set(const std::string& path) {
       {"preprocessing", set.preprocessing.description()},
   };
   if (set.learned_lr) rows.push_back({"learned step size", str(*set.learned_lr)});
+  for (const auto& asset : set.assets) {
+    rows.push_back({asset.role, cli::wrapped(asset_text(asset), 100, 18)});
+  }
   add_provenance(rows, set.provenance);
   std::string text = columns(rows);
   if (set.provenance.config.empty()) return text;
@@ -109,6 +118,19 @@ json provenance_json(const data::Provenance& provenance) {
       {"iterations", provenance.iterations},   {"wall_seconds", provenance.wall_seconds},
       {"cpu_seconds", provenance.cpu_seconds}, {"peak_memory_bytes", provenance.peak_memory_bytes},
       {"processor", provenance.processor},     {"threads", provenance.threads}};
+}
+
+json assets_json(const std::vector<data::Asset>& assets) {
+  json list = json::array();
+  for (const auto& asset : assets) {
+    list.push_back({{"role", asset.role},
+                    {"file", asset.file},
+                    {"sha256", asset.sha256},
+                    {"count", asset.count},
+                    {"wall_seconds", asset.wall_seconds},
+                    {"note", asset.note}});
+  }
+  return list;
 }
 
 json labels_json(const data::Labels& labels) {
@@ -135,6 +157,7 @@ json set_json(const std::string& path) {
           {"preprocessing", set.preprocessing.description()},
           {"learned_lr", set.learned_lr ? json(*set.learned_lr) : json()},
           {"subset_per_class", subset > 0 ? json(subset) : json()},
+          {"assets", assets_json(set.assets)},
           {"provenance", provenance_json(set.provenance)}};
 }
 

@@ -60,6 +60,17 @@ struct Provenance {
   std::int64_t threads = 0;
 };
 
+/// Networks that a set was made with, kept in a file of their own.
+struct Asset {
+  std::string role;         ///< "experts"
+  std::string file;         ///< its name, without folders
+  std::string sha256;       ///< what tells it from others; of experts the id of their file
+  std::int64_t count = 0;   ///< networks in it that were used
+  double wall_seconds = 0;  ///< of training them, summed: those trained side by side count each
+  std::string note;         ///< what they are, in words
+  bool operator==(const Asset&) const = default;
+};
+
 /// A condensed dataset. Stored images are what costs bytes; decoded images are what networks are
 /// trained on (`synth::decode`). For the decoder "pixels" the two are the same.
 struct SyntheticSet {
@@ -69,6 +80,7 @@ struct SyntheticSet {
   Decoder decoder;
   Preprocessing preprocessing = Preprocessing::identity(1);
   std::optional<double> learned_lr;  ///< for methods that learn the student's step size
+  std::vector<Asset> assets;
   Provenance provenance;
 
   ImageShape shape() const;

@@ -144,6 +144,36 @@ void write_provenance(H5Writer& out, const data::Provenance& p) {
   out.attribute(group, "threads", p.threads);
 }
 
+std::string asset_path(std::size_t index) { return str("assets/", index); }
+
+void write_assets(H5Writer& out, const std::vector<data::Asset>& assets) {
+  out.group("assets");
+  for (std::size_t i = 0; i < assets.size(); ++i) {
+    const std::string path = asset_path(i);
+    out.group(path);
+    out.attribute(path, "role", assets[i].role);
+    out.attribute(path, "file", assets[i].file);
+    out.attribute(path, "sha256", assets[i].sha256);
+    out.attribute(path, "count", assets[i].count);
+    out.attribute(path, "wall_seconds", assets[i].wall_seconds);
+    out.attribute(path, "note", assets[i].note);
+  }
+}
+
+std::vector<data::Asset> read_assets(const H5Reader& in) {
+  std::vector<data::Asset> assets;
+  while (in.has(asset_path(assets.size()))) {
+    const std::string path = asset_path(assets.size());
+    assets.push_back({.role = in.text_attribute(path, "role"),
+                      .file = in.text_attribute(path, "file"),
+                      .sha256 = in.text_attribute(path, "sha256"),
+                      .count = in.int_attribute(path, "count"),
+                      .wall_seconds = in.double_attribute(path, "wall_seconds"),
+                      .note = in.text_attribute(path, "note")});
+  }
+  return assets;
+}
+
 data::Provenance read_provenance(const H5Reader& in) {
   const std::string group = "provenance";
   data::Provenance p;
@@ -219,6 +249,7 @@ data::SyntheticSet read_parts(const H5Reader& in, const std::string& source) {
     check_tensor(lr, at::kDouble, 0, source, "/schedule/lr");
     set.learned_lr = lr.item<double>();
   }
+  set.assets = read_assets(in);
   set.provenance = read_provenance(in);
   check_set(set, source);
   const std::int64_t num_classes = in.int_attribute("labels", "num_classes");
@@ -330,7 +361,7 @@ void write_set(const std::filesystem::path& path, const data::SyntheticSet& set)
     write_labels(out, set);
     write_preprocessing(out, "preprocessing", set.preprocessing);
     if (set.learned_lr) out.tensor("schedule/lr", at::scalar_tensor(*set.learned_lr, at::kDouble));
-    out.group("assets");
+    write_assets(out, set.assets);
     write_provenance(out, set.provenance);
   });
 }

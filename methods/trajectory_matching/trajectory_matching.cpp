@@ -349,6 +349,24 @@ data::SyntheticSet TrajectoryMatching::snapshot() const {
   return set;
 }
 
+std::vector<data::Asset> TrajectoryMatching::assets() const {
+  if (!experts_) return {};
+  const storage::ExpertInfo& info = experts_->info();
+  double seconds = 0;
+  for (std::int64_t expert = 0; expert < experts_->experts(); ++expert) {
+    for (std::int64_t s = 0; s < std::int64_t(info.epochs.size()); ++s) {
+      seconds += experts_->log(expert, s).wall_seconds;
+    }
+  }
+  return {{.role = "experts",
+           .file = experts_->path().filename().string(),
+           .sha256 = experts_->id(),
+           .count = experts_->experts(),
+           .wall_seconds = seconds,
+           .note = str("recipe ", info.recipe, ", ", info.network, " on ", info.train_images,
+                       " images of ", info.dataset, ", ", info.epochs.back(), " epochs")}};
+}
+
 void TrajectoryMatching::save_state(storage::StateWriter& out) const {
   out.text("experts/id", experts_->id());
   out.integer("experts/count", experts_->experts());

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "lib/augment/augment.h"
 #include "lib/storage/expert_file.h"
@@ -34,6 +35,7 @@ class TrajectoryMatching : public DistillationMethod {
   ///         after 100 skipped iterations in a row
   UpdateReport update(std::int64_t iteration) override;
   data::SyntheticSet snapshot() const override;
+  std::vector<data::Asset> assets() const override;
   void save_state(storage::StateWriter& out) const override;
   void load_state(RunContext& run, const storage::StateReader& in) override;
 

@@ -370,6 +370,23 @@ TEST_CASE("sets carry the learned step size and the labels that go with the imag
   }
 }
 
+TEST_CASE("a method names the experts it follows, once it has opened them",
+          "[methods][trajectory]") {
+  auto method = small_method("mtt");
+  CHECK(method->assets().empty());
+  RunContext run = context();
+  method->initialize(run);
+  const auto assets = method->assets();
+  REQUIRE(assets.size() == 1);
+  CHECK(assets[0].role == "experts");
+  CHECK(assets[0].file == "experts.h5");
+  CHECK(assets[0].sha256 == storage::ExpertReader(small_experts()).id());
+  CHECK(assets[0].count == kSmallExperts);
+  CHECK_THAT(assets[0].note, Catch::Matchers::Contains("recipe sgd, ConvNet-2-w8") &&
+                                 Catch::Matchers::Contains("5 epochs"));
+  CHECK(small_method("dm")->assets().empty());
+}
+
 TEST_CASE("images to start from are real ones of their class", "[methods][trajectory]") {
   for (const std::string init : {"right", "representative"}) {
     INFO(init);

@@ -119,6 +119,8 @@ void check_same(const SyntheticSet& actual, const SyntheticSet& expected) {
     CHECK(same_bits(a.inverse, b.inverse.contiguous()));
   }
   CHECK(actual.learned_lr == expected.learned_lr);
+  const bool same_assets = actual.assets == expected.assets;  // Catch2 could not print them
+  CHECK(same_assets);
   const data::Provenance& p = actual.provenance;
   const data::Provenance& q = expected.provenance;
   CHECK(p.program_version == q.program_version);
@@ -226,6 +228,37 @@ TEST_CASE("stored canvases are kept apart from images", "[storage][set]") {
   // Labels index what networks train on.
   CHECK(canvas.int_attribute("labels", "num_images") == 24);
   CHECK(canvas.dataset_shape("images/class_index") == std::vector<std::int64_t>{6});
+}
+
+TEST_CASE("the networks that a set was made with are named in it, and cost it no bytes",
+          "[storage][set]") {
+  const TemporaryFolder folder("set-assets");
+  SyntheticSet set = pixels_set();
+  write_set(folder / "without.h5", set);
+  for (int i = 0; i < 11; ++i) {  // groups by number, not by name
+    set.assets.push_back({.role = i == 0 ? "experts" : "teacher",
+                          .file = "netze ▲.h5",
+                          .sha256 = std::string(64, 'b'),
+                          .count = i,
+                          .wall_seconds = 0.1 + i,
+                          .note = i == 0 ? "" : "50 epochs"});
+  }
+  const auto path = folder / "with.h5";
+  write_set(path, set);
+  check_same(read_set(path), set);
+  CHECK(storage::verify_file(path).empty());
+  CHECK(H5Reader(path).text_attribute("assets/10", "role") == "teacher");
+  const storage::StoredBytes with = storage::stored_bytes(path);
+  const storage::StoredBytes without = storage::stored_bytes(folder / "without.h5");
+  CHECK(with.images == without.images);
+  CHECK(with.other == without.other);
+  edit(path, [](hid_t file) {
+    const hid_t asset = H5Oopen(file, "assets/3", H5P_DEFAULT);
+    write_number(asset, "count", 4);
+    H5Oclose(asset);
+  });
+  CHECK_FALSE(storage::verify_file(path).empty());
+  CHECK_THROWS_AS(read_set(path), StorageError);
 }
 
 TEST_CASE("bytes are counted as stored, and in memory the same", "[storage][set]") {
