@@ -150,6 +150,7 @@ class Run {
   RunOutcome condense(const std::optional<storage::StateReader>& saved) {
     prepare_check();
     announce();
+    provide();
     start_ = wall_seconds();
     cpu_start_ = cpu_seconds();
     opening_ = start_ - began_;
@@ -255,6 +256,13 @@ class Run {
                   has_budget() ? str(", cut at ", duration_text(budget)) : ""));
   }
 
+  void provide() {
+    if (!options_.provide) return;
+    const double before = wall_seconds();
+    options_.provide(context_);
+    began_ += wall_seconds() - before;
+  }
+
   /// The checkpoint to go on from, if there is one.
   std::optional<storage::StateReader> saved_state() const {
     if (!options_.resume) return {};
@@ -282,7 +290,7 @@ class Run {
       method_.initialize(context_);
     } catch (const Interrupted&) {
       throw Interrupted(str("stopped while preparing, nothing new was saved; start again with ",
-                            resume_command()));
+                            resume_command(folder_.root)));
     }
   }
 
@@ -295,10 +303,6 @@ class Run {
     owes_evaluation_ = check_ && state.integer("driver/owes_evaluation") != 0;
     saved_at_ = next_;
     method_.load_state(context_, state);
-  }
-
-  std::string resume_command() const {
-    return str("retort condense --run-dir ", folder_.root.string(), " --resume");
   }
 
   double wall() const { return earlier_wall_ + wall_seconds() - start_; }
@@ -496,7 +500,7 @@ class Run {
     progress_.finish();
     save_checkpoint();
     throw Interrupted(str("stopped after iteration ", next_, " of ", method_.iterations(),
-                          "; saved, go on with ", resume_command()));
+                          "; saved, go on with ", resume_command(folder_.root)));
   }
 
   RunOutcome finish() {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -26,6 +27,10 @@ struct DriverOptions {
   /// wall_seconds() when the caller began to work for this run, say to open its dataset; not given:
   /// at the call.
   std::optional<double> began;
+  /// Finds or makes what the method needs first and names it in the context; empty: nothing is
+  /// needed. Called once the run folder is there and the run can be resumed by it. Its time counts
+  /// neither as condensing nor against the budget.
+  std::function<void(RunContext& context)> provide;
   std::int64_t checkpoint_every = 0;  ///< iterations; 0: by time, about once a minute
   std::int64_t eval_every = 0;        ///< iterations; 0: no in-loop evaluation
   /// Iterations between pictures of the first ten images of every class; 0: a tenth of the run's,

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +24,25 @@ struct RunContext {
   std::int64_t ipc = 1;
   Rng rng{0};                      ///< the run's root stream; take children by name
   const StopFlag* stop = nullptr;  ///< polled by whatever takes longer than seconds; none: never
+  /// Files of the prerequisites that a method has declared; empty where it has none.
+  std::string experts = {};
+};
+
+/// Networks in training on real images that a method follows (lib/train/experts.h).
+struct ExpertsNeeded {
+  std::string folder;  ///< where their file is to be; empty: wherever it fits
+  std::string recipe;  ///< train::ExpertRecipe by name
+  std::vector<std::string>
+      settings;  ///< "name=value", where they differ from the recipe's defaults
+  std::string net;
+  std::int64_t count = 0;
+  std::int64_t epochs = 0;
+  std::int64_t followed = 0;  ///< the last epoch that the method looks at on its way
+};
+
+/// What a method needs before it starts, and was not given by its options.
+struct Prerequisites {
+  std::optional<ExpertsNeeded> experts;
 };
 
 /// What happened in one update: the row of metrics.csv.
@@ -47,13 +67,17 @@ struct Work {
 };
 
 /// One algorithm that condenses a dataset. Lives for one run; used by one thread. Order of calls:
-/// initialize, or load_state on a fresh object; then update; snapshot and save_state in between.
+/// prerequisites; initialize, or load_state on a fresh object; then update; snapshot and save_state
+/// in between.
 class DistillationMethod {
  public:
   virtual ~DistillationMethod() = default;
   virtual std::int64_t iterations() const = 0;  ///< 1 for methods that are not iterative
   /// What a run on this context will cost; needs no initialize.
   virtual Work work(const RunContext& run) const = 0;
+  /// What whoever runs it has to find or make first, and to name in the RunContext.
+  /// @throws ConfigError if options disagree
+  virtual Prerequisites prerequisites() const { return {}; }
   /// @throws ConfigError if options and data disagree; Interrupted when `run.stop` was requested
   virtual void initialize(RunContext& run) = 0;
   /// @param iteration counts from 0

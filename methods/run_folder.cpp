@@ -197,6 +197,10 @@ std::optional<StoredConfig> stored_config(const std::filesystem::path& run_dir) 
   return StoredConfig{folder.config().string(), read_text(folder.config())};
 }
 
+std::string resume_command(const std::filesystem::path& run_dir) {
+  return str("retort condense --run-dir ", run_dir.string(), " --resume");
+}
+
 std::string with_iterations(const std::string& config, std::int64_t iterations) {
   std::istringstream lines(config);
   std::string out;

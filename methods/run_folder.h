@@ -115,6 +115,9 @@ struct StoredConfig {
 };
 std::optional<StoredConfig> stored_config(const std::filesystem::path& run_dir);
 
+/// The command that goes on with a run.
+std::string resume_command(const std::filesystem::path& run_dir);
+
 /// The configuration text with another value of `iterations`.
 std::string with_iterations(const std::string& config, std::int64_t iterations);
 

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -9,6 +11,7 @@
 #include "apps/commands/condense_options.h"
 #include "apps/commands/document.h"
 #include "apps/commands/output_file.h"
+#include "apps/commands/run_experts.h"
 #include "experiments/protocols.h"
 #include "lib/config/options.h"
 #include "lib/core/clock.h"
@@ -19,6 +22,7 @@
 #include "lib/core/text.h"
 #include "methods/driver.h"
 #include "methods/prediction.h"
+#include "methods/run_folder.h"
 
 namespace retort::commands {
 namespace {
@@ -62,17 +66,38 @@ void check_ipc(std::int64_t ipc, const data::ImageDataset& dataset) {
 }
 
 /// Images for checks during the run leave the training split only when checks were asked for.
+bool holds_out(const CondenseOptions& options) {
+  return options.eval_every > 0 && options.eval_on != "test";
+}
+
 data::ImageDataset training_view(const CondenseOptions& options, data::ImageDataset dataset) {
-  if (options.eval_every == 0 || options.eval_on == "test") return dataset;
+  if (!holds_out(options)) return dataset;
   log::info(str("checks during the run use ", options.hold_out * 100,
                 " % of the training images, which the method does not see"));
   return dataset.hold_out(options.hold_out, Rng(std::uint64_t(options.seed)).child("hold-out"));
 }
 
+/// Those that the method follows and was not given.
+std::optional<RunExperts> run_experts(const CondenseOptions& options, const fs::path& run_dir,
+                                      const methods::DistillationMethod& method,
+                                      const data::ImageDataset& dataset) {
+  const auto needed = method.prerequisites().experts;
+  if (!needed) return std::nullopt;
+  const ExpertsOfRun run{
+      .folder = needed->folder.empty() ? experts_folder(run_dir) : fs::path(needed->folder),
+      .dataset = options.dataset,
+      .device = options.device,
+      .kernels = options.kernels,
+      .seed = options.seed,
+      .hold_out = holds_out(options) ? options.hold_out : 0};
+  return std::optional<RunExperts>(std::in_place, *needed, run, dataset);
+}
+
 /// @param began wall_seconds() when the command began
-methods::DriverOptions driver_options(CondenseOptions& options, double began) {
+methods::DriverOptions driver_options(CondenseOptions& options, const fs::path& run_dir,
+                                      double began) {
   methods::DriverOptions driver;
-  driver.run_dir = options.run_dir.empty() ? new_run_dir(options) : fs::path(options.run_dir);
+  driver.run_dir = run_dir;
   if (!options.out.empty()) driver.out = options.out;
   if (!options.time_budget.empty()) {
     driver.time_budget_seconds = cli::parse_duration("time-budget", options.time_budget);
@@ -96,8 +121,26 @@ methods::DriverOptions driver_options(CondenseOptions& options, double began) {
   return driver;
 }
 
+/// Null if the method needs none.
+nlohmann::json prediction_json(std::optional<RunExperts>& experts) {
+  if (!experts) return {};
+  const auto seconds = experts->predicted_seconds();
+  return {{"file", experts->file().string()},
+          {"count", experts->count()},
+          {"missing", experts->missing()},
+          {"seconds", seconds ? nlohmann::json(*seconds) : nlohmann::json()}};
+}
+
+std::string prediction_text(RunExperts& experts) {
+  const std::int64_t missing = experts.missing();
+  if (missing == 0) return str(experts_text(experts.count()), " of ", experts.file().string());
+  return str(missing, missing < experts.count() ? " more" : "", " to be made first, ",
+             duration_text(experts.predicted_seconds().value_or(0)), ", into ",
+             experts.file().string());
+}
+
 int report_cost(const CondenseOptions& options, const methods::DistillationMethod& method,
-                const methods::RunContext& context) {
+                const methods::RunContext& context, std::optional<RunExperts>& experts) {
   methods::Prediction cost = methods::predict(method, context);
   // The program and the dataset are there already; what is predicted counts the pixels again.
   const double loaded = double(peak_memory_bytes());
@@ -108,23 +151,41 @@ int report_cost(const CondenseOptions& options, const methods::DistillationMetho
         {"schema", "retort.prediction/1"},     {"iterations", method.iterations()},
         {"setup_seconds", cost.setup_seconds}, {"iteration_seconds", cost.iteration_seconds},
         {"total_seconds", cost.total_seconds}, {"memory_loaded_bytes", std::int64_t(loaded)},
-        {"memory_bytes", cost.memory_bytes}};
+        {"memory_bytes", cost.memory_bytes},   {"experts", prediction_json(experts)}};
     print_document(document);
     return 0;
   }
-  cli::print(columns({
+  std::vector<std::vector<std::string>> rows = {
       {"iterations", std::to_string(method.iterations())},
       {"preparation", duration_text(cost.setup_seconds)},
       {"each iteration", duration_text(cost.iteration_seconds)},
       {"in all", duration_text(cost.total_seconds)},
       {"memory with the data loaded", bytes_text(std::int64_t(loaded))},
       {"memory in all, roughly", bytes_text(cost.memory_bytes)},
-  }));
+  };
+  if (experts) rows.insert(rows.begin(), {"experts", prediction_text(*experts)});
+  cli::print(columns(rows));
   return 0;
 }
 
+nlohmann::json experts_json(const RunExperts& experts) {
+  return {{"file", experts.file().string()},
+          {"count", experts.count()},
+          {"made", experts.made()->experts},
+          {"seconds", experts.made()->seconds}};
+}
+
+std::string experts_row(const RunExperts& experts) {
+  const RunExperts::Made& made = *experts.made();
+  return str(experts.count(), " of ", experts.file().string(),
+             made.experts > 0 ? str(", ", made.experts, " made now in ",
+                                    duration_text(made.seconds), ", besides the time below")
+                              : ", made before");
+}
+
 void report_outcome(const CondenseOptions& options, const methods::DriverOptions& driver,
-                    const methods::RunOutcome& outcome, std::int64_t planned) {
+                    const methods::RunOutcome& outcome, std::int64_t planned,
+                    const std::optional<RunExperts>& experts) {
   const std::string set = (driver.run_dir / "set.h5").string();
   if (options.common.json) {
     nlohmann::json document = {{"schema", "retort.condense/1"},
@@ -141,6 +202,7 @@ void report_outcome(const CondenseOptions& options, const methods::DriverOptions
     if (outcome.last_loss) document["loss"] = *outcome.last_loss;
     document["device"] = options.device.device;
     document["kernels"] = kernel_counts();
+    if (experts && experts->made()) document["experts"] = experts_json(*experts);
     if (outcome.out) document["out"] = outcome.out->string();
     print_document(document);
     return;
@@ -153,6 +215,7 @@ void report_outcome(const CondenseOptions& options, const methods::DriverOptions
     std::snprintf(loss, sizeof loss, "%.5g", *outcome.last_loss);
     rows.push_back({"last loss", loss});
   }
+  if (experts && experts->made()) rows.push_back({"experts", experts_row(*experts)});
   rows.push_back({"time", duration_text(outcome.wall_seconds)});
   cli::print(columns(rows));
 }
@@ -196,9 +259,18 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   check_ipc(options.ipc, dataset);
   methods::RunContext context{.dataset = dataset, .ipc = options.ipc, .rng = Rng(seed)};
   const auto method = options.factory->create();
-  if (options.dry_run) return report_cost(options, *method, context);
+  const fs::path run_dir =
+      options.run_dir.empty() ? new_run_dir(options) : fs::path(options.run_dir);
+  std::optional<RunExperts> experts = run_experts(options, run_dir, *method, dataset);
+  if (options.dry_run) return report_cost(options, *method, context, experts);
 
-  const methods::DriverOptions driver = driver_options(options, began);
+  methods::DriverOptions driver = driver_options(options, run_dir, began);
+  if (experts) {
+    driver.provide = [&](methods::RunContext& run) {
+      experts->provide(program, methods::resume_command(run_dir));
+      run.experts = experts->file().string();
+    };
+  }
   log::info(str("condensing ", options.dataset.dataset, " with ", options.method, ", ", options.ipc,
                 options.ipc == 1 ? " image" : " images", " per class, into ",
                 driver.run_dir.string()));
@@ -206,7 +278,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   cli::expect_polling();
   const methods::RunOutcome outcome =
       methods::run(*method, context, driver, program.terminal, program.stop);
-  report_outcome(options, driver, outcome, method->iterations());
+  report_outcome(options, driver, outcome, method->iterations(), experts);
   return 0;
 }
 

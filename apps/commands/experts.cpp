@@ -1,27 +1,20 @@
-#include <algorithm>
 #include <filesystem>
-#include <memory>
-#include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "apps/commands/commands.h"
 #include "apps/commands/document.h"
-#include "apps/commands/expert_maker.h"
+#include "apps/commands/expert_session.h"
 #include "apps/commands/experts_options.h"
 #include "lib/config/options.h"
 #include "lib/core/clock.h"
 #include "lib/core/error.h"
-#include "lib/core/files.h"
 #include "lib/core/log.h"
-#include "lib/core/parallel.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
 #include "lib/eval/evaluator.h"
-#include "lib/nn/naming.h"
 #include "lib/storage/expert_file.h"
 #include "lib/train/expert_parts.h"
-#include "methods/prediction.h"
 
 namespace retort::commands {
 namespace {
@@ -29,10 +22,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using train::ExpertParts;
-
-std::string experts_text(std::int64_t count) {
-  return str(count, count == 1 ? " expert" : " experts");
-}
 
 /// What experts are trained and tested on.
 data::ImageDataset open_dataset(ExpertsOptions& options, at::Device device) {
@@ -42,12 +31,6 @@ data::ImageDataset open_dataset(ExpertsOptions& options, at::Device device) {
     dataset = dataset.hold_out(options.hold_out, Rng(seed).child("hold-out"));
   }
   return dataset.on(device);
-}
-
-std::unique_ptr<nn::Network> network_for(const ExpertsOptions& options,
-                                         const data::ImageDataset& dataset) {
-  const std::string name = nn::with_depth(options.net, nn::default_convnet_depth(dataset.shape()));
-  return nn::make_network(name, dataset.shape(), dataset.num_classes());
 }
 
 /// An option of the recipe as it was recorded; "" if it was not.
@@ -154,52 +137,7 @@ void report(const ExpertsOptions& options, const Outcome& outcome) {
   }
 }
 
-/// What experts cost.
-struct Cost {
-  double epoch_seconds = 0;  ///< of one expert, over all threads
-  double total_seconds = 0;
-  double memory_bytes = 0;
-  double file_bytes = 0;
-};
-
-/// Of one expert.
-methods::Flops epoch_flops(const nn::Network& network, const data::ImageDataset& dataset,
-                           const ExpertsOptions& options) {
-  constexpr double kTraining = 3;  // forward, input and weight gradients
-  // Forward, gradient of the images, and the gradients of both.
-  constexpr double kPenalty = 6;
-  const auto images = double(dataset.size(data::Split::Train));
-  const train::TrainOptions training = options.recipe.train_options(false);
-  methods::Flops work =
-      methods::forward_flops(network, images * kTraining * (training.gsam ? 2 : 1));
-  if (training.penalty > 0) {
-    work.plain += 2.0 * double(network.macs()) * images * kPenalty;
-  }
-  if (options.test_every == 0) return work;
-  return work + methods::forward_flops(
-                    network, double(dataset.size(data::Split::Test)) / double(options.test_every));
-}
-
-Cost predict_cost(const nn::Network& network, const data::ImageDataset& dataset,
-                  const ExpertsOptions& options) {
-  const auto snapshots = double(options.recipe.snapshot_epochs().size());
-  const auto parameters = double(network.parameter_count());
-  const Lanes lanes =
-      lanes_for(options.parallel, options.count, thread_count(),
-                std::min(options.recipe.batch_size, dataset.size(data::Split::Train)));
-  constexpr double kChunk = 32;  // images of a mini-batch that one thread works on
-  Cost cost;
-  cost.epoch_seconds = methods::predicted_seconds(epoch_flops(network, dataset, options));
-  cost.total_seconds = cost.epoch_seconds * double(options.recipe.epochs * options.count);
-  cost.memory_bytes = double(peak_memory_bytes()) +
-                      double(std::max<std::int64_t>(1, lanes.lanes)) * snapshots * parameters * 4 +
-                      double(thread_count()) * methods::activation_bytes(network, kChunk);
-  cost.file_bytes =
-      double(options.count) * snapshots * parameters * (options.recipe.store == "bf16" ? 2 : 4);
-  return cost;
-}
-
-int report_cost(const ExpertsOptions& options, const Cost& cost) {
+int report_cost(const ExpertsOptions& options, const ExpertCost& cost) {
   if (options.common.json) {
     print_document({{"schema", "retort.experts-prediction/1"},
                     {"experts", options.count},
@@ -218,33 +156,6 @@ int report_cost(const ExpertsOptions& options, const Cost& cost) {
       {"file", bytes_text(cost.file_bytes)},
   }));
   return 0;
-}
-
-void announce(const ExpertsOptions& options, const nn::Network& network,
-              const data::ImageDataset& dataset, const ExpertParts& parts) {
-  log::info(str("training ", experts_text(std::int64_t(parts.numbers().size())), " by recipe ",
-                options.recipe.name, ": ", network.name(), " on ", dataset.info().name, ", ",
-                dataset.size(data::Split::Train), " images, ", options.recipe.epochs,
-                " epochs, into ", options.out));
-  if (options.test_every > 0) {
-    log::info(str("tested on ", options.hold_out > 0 ? "the images held out" : "the test split",
-                  " for information: nothing is chosen by it"));
-  }
-}
-
-void make_experts(const ExpertsOptions& options, const nn::Network& network,
-                  const data::ImageDataset& dataset, ExpertParts& parts, cli::Program& program) {
-  ExpertMaker maker(network, dataset, options.recipe, parts,
-                    {.parallel = options.parallel, .test_every = options.test_every}, program);
-  try {
-    maker.make();
-  } catch (const Interrupted& e) {
-    const auto planned = std::int64_t(parts.numbers().size());
-    throw Interrupted(str(e.what(), "; ", planned - std::int64_t(parts.unfinished().size()), " of ",
-                          experts_text(planned), " are finished, the others are saved in ",
-                          ExpertParts::folder_of(options.out).string(),
-                          ", the same command goes on"));
-  }
 }
 
 int merge(const ExpertsOptions& options) {
@@ -267,17 +178,10 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   if (!options.dry_run) ExpertParts::expect_new(options.out, options.add);
 
   const data::ImageDataset dataset = open_dataset(options, device);
-  const auto network = network_for(options, dataset);
-  if (options.dry_run) return report_cost(options, predict_cost(*network, dataset, options));
-  storage::ExpertInfo info = train::expert_info(options.recipe, *network, dataset);
-  info.options = options.recorded_text();
-  info.program_version = cli::program_version();
-  expect_writable(options.out);
-  ExpertParts parts(options.out, std::move(info), std::uint64_t(options.seed));
-  parts.plan(options.count, options.add);
-  announce(options, *network, dataset, parts);
-  make_experts(options, *network, dataset, parts, program);
-  const ExpertParts::Merge merged = parts.finish();
+  ExpertSession session(options, dataset);
+  if (options.dry_run) return report_cost(options, session.cost());
+  const ExpertParts::Merge merged =
+      session.make(program, ExpertSession::Others::Leave, "the same command goes on");
   if (!merged.done()) {
     log::info(str("other processes still train ",
                   experts_text(std::int64_t(merged.unfinished.size())),

@@ -50,7 +50,7 @@ std::string short_hash(const std::string& hash) {
 std::string asset_text(const data::Asset& asset) {
   return str(asset.count, asset.count == 1 ? " network of " : " networks of ", asset.file,
              ", SHA-256 ", short_hash(asset.sha256), "; ", asset.note, "; training took ",
-             duration_text(asset.wall_seconds));
+             duration_text(asset.wall_seconds), asset.count == 1 ? "" : ", summed over them");
 }
 
 void add_provenance(Rows& rows, const data::Provenance& provenance) {

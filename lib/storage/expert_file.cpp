@@ -277,13 +277,18 @@ std::string progress_text(const ExpertSummary& summary) {
 }  // namespace
 
 struct ExpertReader::State {
-  explicit State(const fs::path& path)
+  State(const fs::path& path, std::int64_t first)
       : file(path), summary(read_summary(file)), snapshots(file, summary.info.store) {
     for (std::size_t e = 0; e < summary.experts.size(); ++e) {
       if (summary.experts[e].complete) complete.push_back(std::int64_t(e));
     }
     require(!complete.empty(), source_of(path),
             "expected a complete expert, " + progress_text(summary));
+    if (first == 0) return;
+    const auto count = std::int64_t(complete.size());
+    require(first <= count, source_of(path),
+            str("expected ", first, " complete experts, found ", count));
+    complete.resize(std::size_t(first));
   }
 
   std::int64_t row(std::int64_t expert) const {
@@ -309,7 +314,8 @@ struct ExpertReader::State {
   std::vector<std::int64_t> complete;  // the rows of what readers may use
 };
 
-ExpertReader::ExpertReader(const fs::path& path) : state_(std::make_unique<State>(path)) {}
+ExpertReader::ExpertReader(const fs::path& path, std::int64_t first)
+    : state_(std::make_unique<State>(path, first)) {}
 ExpertReader::~ExpertReader() = default;
 ExpertReader::ExpertReader(ExpertReader&&) noexcept = default;
 

@@ -91,20 +91,23 @@ struct ExpertSummary {
 ///         damage outside of the snapshots, a missing field, a layout that does not tile
 ExpertSummary read_expert_summary(const std::filesystem::path& path);
 
+/// The id of a file of such experts: SHA-256 (hex) of the text that says what they have in common.
+std::string expert_id(const ExpertInfo& info);
+
 /// A finished file, or a complete part, opened once; any thread may read.
 class ExpertReader {
  public:
   using Seeds = ExpertSeeds;
 
-  /// @throws StorageError as read_expert_summary, and for a file without a complete expert
-  explicit ExpertReader(const std::filesystem::path& path);
+  /// @param first the first so many complete experts are read, as if there were no more; 0: all
+  /// @throws StorageError as read_expert_summary, and for a file without as many complete experts
+  explicit ExpertReader(const std::filesystem::path& path, std::int64_t first = 0);
   ~ExpertReader();
   ExpertReader(ExpertReader&&) noexcept;
 
   const std::filesystem::path& path() const;
   const ExpertInfo& info() const;
-  /// SHA-256 (hex) of the text that says what the experts have in common. More experts of the same
-  /// kind do not change it.
+  /// See expert_id. More experts of the same kind do not change it.
   const std::string& id() const;
   std::int64_t experts() const;     ///< complete ones, numbered from 0 in file order
   std::int64_t parameters() const;  ///< P

@@ -122,6 +122,8 @@ std::optional<Difference> difference(const ExpertInfo& expected, const ExpertInf
 
 namespace retort::storage {
 
+std::string expert_id(const ExpertInfo& info) { return sha256_hex(experts::identity_text(info)); }
+
 void expect_fitting(const ExpertReader& experts, const data::ImageDataset& dataset,
                     const std::string& network, const std::vector<ParameterLayout>& layout) {
   ExpertInfo wanted = experts.info();

@@ -225,6 +225,11 @@ fs::path ExpertParts::folder_of(const fs::path& out) {
 
 bool ExpertParts::under_way(const fs::path& out) { return fs::exists(plan_path(out)); }
 
+std::int64_t ExpertParts::planned(const fs::path& out) {
+  const auto plan = read_plan(out);
+  return plan ? std::int64_t(plan->numbers.size()) : 0;
+}
+
 void ExpertParts::expect_new(const fs::path& out, bool add) {
   if (fs::exists(out) && !add && !under_way(out)) throw ConfigError(exists_text(out));
 }

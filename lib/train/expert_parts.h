@@ -36,6 +36,8 @@ class ExpertParts {
   static std::filesystem::path folder_of(const std::filesystem::path& out);
   /// Whether experts of OUT are planned that are not all made.
   static bool under_way(const std::filesystem::path& out);
+  /// How many experts are planned for OUT, those made since among them; 0: nothing is under way.
+  static std::int64_t planned(const std::filesystem::path& out);
   /// Fails before anything is loaded. @throws ConfigError if OUT exists, nothing is under way and
   /// `add` was not asked for
   static void expect_new(const std::filesystem::path& out, bool add);

@@ -56,7 +56,8 @@ double expert_images(const TrajectoryOptions& options, const RunContext& run, do
     images += std::min(training, 2 * decoded);
   }
   if (options.labels == "learned") {
-    images += decoded * (options.label_init == "right" ? kExperts : 1);
+    const double experts = options.experts_count > 0 ? double(options.experts_count) : kExperts;
+    images += decoded * (options.label_init == "right" ? experts : 1);
   }
   return images;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <future>
 
 #include <torch/csrc/autograd/autograd.h>
@@ -96,15 +97,7 @@ void TrajectoryMatching::prepare(RunContext& run) {
   check_options();
   strategy_ = matching::make_strategy(options_.augmentation, options_.augmentation_style,
                                       run.dataset.info().mirror_changes_class);
-  if (options_.experts.empty()) {
-    throw ConfigError(
-        str("option 'experts': which file of experts shall be followed? This makes one, ",
-            "with the options of --dataset that are used here: ",
-            experts_command(options_, run.dataset)));
-  }
-  experts_ = std::make_shared<const storage::ExpertReader>(options_.experts);
-  storage::expect_fitting(*experts_, run.dataset, network_->name(), stored_layout(*network_));
-  tell_of_experts();
+  open_experts(run);
   segments_.emplace(experts_,
                     SegmentOptions{.starts = {.lowest = options_.min_start_epoch,
                                               .bound = options_.max_start_epoch,
@@ -113,6 +106,43 @@ void TrajectoryMatching::prepare(RunContext& run) {
                                    .epochs = options_.expert_epochs,
                                    .between = options_.intermediate != "none"},
                     rng_);
+}
+
+Prerequisites TrajectoryMatching::prerequisites() const {
+  if (!options_.experts.empty()) return {};
+  const std::int64_t epochs =
+      options_.experts_epochs > 0 ? options_.experts_epochs : options_.usual_epochs();
+  if (epochs < options_.last_followed()) {
+    throw ConfigError(str("experts-epochs ", epochs, ": this run follows experts to epoch ",
+                          options_.last_followed(), " (max-start-epoch ", options_.max_start_epoch,
+                          ", less one, and expert-epochs ", options_.expert_epochs, ")"));
+  }
+  return {.experts = ExpertsNeeded{
+              .folder = options_.experts_dir,
+              .recipe = options_.recipe,
+              .settings = options_.experts_settings,
+              .net = options_.net,
+              .count = options_.experts_count > 0 ? options_.experts_count : kUsualExperts,
+              .epochs = epochs,
+              .followed = options_.last_followed()}};
+}
+
+void TrajectoryMatching::open_experts(const RunContext& run) {
+  const std::string& file = options_.experts.empty() ? run.experts : options_.experts;
+  const auto advice = [&](const std::string& out) {
+    return str("This makes one, with the options of --dataset that are used here: ",
+               experts_command(options_, run.dataset, out));
+  };
+  if (file.empty()) {
+    throw ConfigError(
+        str("option 'experts': which file of experts shall be followed? ", advice("experts.h5")));
+  }
+  if (!std::filesystem::exists(file)) {
+    throw ConfigError(str("option 'experts': there is no file '", file, "'. ", advice(file)));
+  }
+  experts_ = std::make_shared<const storage::ExpertReader>(file, options_.experts_count);
+  storage::expect_fitting(*experts_, run.dataset, network_->name(), stored_layout(*network_));
+  tell_of_experts();
 }
 
 void TrajectoryMatching::tell_of_experts() const {
@@ -386,7 +416,7 @@ void TrajectoryMatching::load_state(RunContext& run, const storage::StateReader&
   prepare(run);
   if (in.text("experts/id") != experts_->id() ||
       in.integer("experts/count") != experts_->experts()) {
-    throw ConfigError(str("experts '", options_.experts, "': this run began with others (",
+    throw ConfigError(str("experts '", experts_->path().string(), "': this run began with others (",
                           in.integer("experts/count"), " of id ", in.text("experts/id"),
                           "), the file has ", experts_->experts(), " of id ", experts_->id()));
   }

@@ -30,6 +30,7 @@ class TrajectoryMatching : public DistillationMethod {
 
   std::int64_t iterations() const override { return options_.iterations; }
   Work work(const RunContext& run) const override;
+  Prerequisites prerequisites() const override;
   void initialize(RunContext& run) override;
   /// @throws NumericalError when the step size falls to zero or below, unless it is clamped, and
   ///         after 100 skipped iterations in a row
@@ -49,6 +50,7 @@ class TrajectoryMatching : public DistillationMethod {
 
   void prepare(RunContext& run);
   void check_options() const;
+  void open_experts(const RunContext& run);
   void tell_of_experts() const;
   std::unique_ptr<synth::ImageDecoder> decoder() const;
   Tensor initial_images(RunContext& run, const synth::ImageDecoder& decoder) const;

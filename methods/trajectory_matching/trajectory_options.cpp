@@ -29,8 +29,7 @@ config::Rule<std::string> strategy_text() {
 void TrajectoryOptions::describe(config::OptionTable& table) {
   table.add("iterations", iterations, "updates of the synthetic set",
             in_range(std::int64_t{0}, kMany));
-  table.add("experts", experts, "experts to follow, made by `retort experts`",
-            {"a file of experts", [](const std::string&) { return true; }});
+  describe_experts(table);
   table
       .add("net", net, "network of the experts and of the students that follow them",
            synth::network_name())
@@ -40,6 +39,48 @@ void TrajectoryOptions::describe(config::OptionTable& table) {
   describe_smoothing(table);
   describe_images(table);
   describe_engine(table);
+}
+
+void TrajectoryOptions::describe_experts(config::OptionTable& table) {
+  const auto anything = [](const std::string&) { return true; };
+  table.add("experts", experts,
+            "experts to follow, made by `retort experts`; none: those that earlier runs left in "
+            "experts-dir, or new ones",
+            {"a file of experts, or nothing", anything});
+  table.add("experts-count", experts_count,
+            str("experts to follow, the first of their file; 0: all of a given file, ",
+                kUsualExperts, " where none is given (the papers have 100 or more)"),
+            in_range(std::int64_t{0}, std::int64_t{100000}));
+  table
+      .add("experts-epochs", experts_epochs,
+           "epochs of experts that are made; 0: those of the paper's recipe",
+           in_range(std::int64_t{0}, std::int64_t{100000}))
+      .only_with("experts", {""});
+  table
+      .add("experts-settings", experts_settings,
+           "options of `retort experts` for experts that are made, where they differ from the "
+           "defaults of the method's recipe",
+           {"name=value",
+            [](const std::string& text) {
+              const std::size_t equals = text.find('=');
+              return equals != std::string::npos && equals > 0 && equals + 1 < text.size();
+            }})
+      .only_with("experts", {""});
+  table
+      .add("experts-dir", experts_dir,
+           "where experts are kept for all runs; nothing: experts/ beside the run folder",
+           {"a folder, or nothing", anything})
+      .only_with("experts", {""});
+}
+
+void TrajectoryOptions::settle(std::int64_t /*ipc*/) {
+  if (!experts.empty()) return;
+  if (experts_count == 0) experts_count = kUsualExperts;
+  if (experts_epochs == 0) experts_epochs = usual_epochs();
+}
+
+std::int64_t TrajectoryOptions::usual_epochs() const {
+  return std::max(recipe_epochs, last_followed());
 }
 
 void TrajectoryOptions::describe_students(config::OptionTable& table) {
@@ -163,12 +204,12 @@ void TrajectoryOptions::describe_engine(config::OptionTable& table) {
       .only_with("gradient", {"tesla"});
 }
 
-std::string experts_command(const TrajectoryOptions& options, const data::ImageDataset& dataset) {
+std::string experts_command(const TrajectoryOptions& options, const data::ImageDataset& dataset,
+                            const std::string& out) {
   const bool zca = dataset.preprocessing().kind() == data::Preprocessing::Kind::Zca;
-  const std::int64_t last_target = options.max_start_epoch - 1 + options.expert_epochs;
   return str("retort experts --recipe ", options.recipe, " --dataset ", dataset.info().name,
-             zca ? " --zca" : "", " --net ", options.net, " --epochs ",
-             std::max(options.recipe_epochs, last_target), " --out experts.h5");
+             zca ? " --zca" : "", " --net ", options.net, " --epochs ", options.usual_epochs(),
+             " --out ", out);
 }
 
 }  // namespace retort::methods::trajectory_matching

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "lib/config/options.h"
 #include "lib/data/image_dataset.h"
@@ -9,10 +10,18 @@
 
 namespace retort::methods::trajectory_matching {
 
+/// Experts that are made where no file of them is given: few beside the 100 and more of the papers,
+/// but each takes minutes to hours.
+constexpr std::int64_t kUsualExperts = 5;
+
 /// What every trajectory method lets the user choose; each sets its own defaults.
 struct TrajectoryOptions {
   std::int64_t iterations = 5000;
   std::string experts;
+  std::int64_t experts_count = 0;   ///< 0: all of a file, kUsualExperts where they are made
+  std::int64_t experts_epochs = 0;  ///< 0: by the recipe
+  std::vector<std::string> experts_settings;
+  std::string experts_dir;
   std::string net = "ConvNet-3";
 
   std::int64_t syn_steps = 20;     ///< N
@@ -56,13 +65,19 @@ struct TrajectoryOptions {
   std::int64_t micro_batch = 0;
   bool tesla_halving = false;
 
-  /// Of the experts that the method's paper follows, for advice only: `retort experts --recipe`.
+  /// Of the experts that the method's paper follows: `retort experts --recipe`.
   std::string recipe = "sgd";
   std::int64_t recipe_epochs = 50;
 
   void describe(config::OptionTable& table);
+  /// How many experts are made, and for how many epochs, where no file of them is given.
+  void settle(std::int64_t ipc);
+  /// The last epoch of experts that a student is compared with.
+  std::int64_t last_followed() const { return max_start_epoch - 1 + expert_epochs; }
+  std::int64_t usual_epochs() const;  ///< of the recipe, or as many as are followed
 
  private:
+  void describe_experts(config::OptionTable& table);    ///< which, and how they are made
   void describe_students(config::OptionTable& table);   ///< how many steps along which experts
   void describe_outer(config::OptionTable& table);      ///< how images, step size and labels move
   void describe_smoothing(config::OptionTable& table);  ///< what AST adds
@@ -71,6 +86,8 @@ struct TrajectoryOptions {
 };
 
 /// The command that makes experts for a run of these options.
-std::string experts_command(const TrajectoryOptions& options, const data::ImageDataset& dataset);
+/// @param out the file
+std::string experts_command(const TrajectoryOptions& options, const data::ImageDataset& dataset,
+                            const std::string& out);
 
 }  // namespace retort::methods::trajectory_matching

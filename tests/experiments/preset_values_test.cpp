@@ -503,6 +503,8 @@ TEST_CASE("the presets of FTD hold its table", "[experiments][presets]") {
     CHECK(preset.number("image-ema") == row.decay);
     CHECK_THAT(preset.whole,
                Contains("recipe ftd, rho 0.01, GSAM coefficient " + row.coefficient + "."));
+    // The recipe's own is 0.3.
+    CHECK(preset.text("experts-settings") == (row.coefficient == "1" ? "gsam-alpha=1" : ""));
   });
   CHECK(count == table.size());
 }

@@ -1,4 +1,7 @@
 // What --time-budget ends, counts and keeps.
+#include <chrono>
+#include <thread>
+
 #include "lib/core/clock.h"
 #include "lib/core/log.h"
 #include "lib/storage/set_file.h"
@@ -177,6 +180,31 @@ TEST_CASE("a time budget counts from when the caller began, over all sessions of
     Scripted second;
     CHECK(drive(second, options).iterations == 6);
   }
+}
+
+TEST_CASE("what a method needs first costs neither condensing nor the time budget",
+          "[methods][driver]") {
+  const Folder folder;
+  int calls = 0;
+  DriverOptions options = folder.options();
+  options.time_budget_seconds = 0.8;
+  options.provide = [&](RunContext& run) {
+    // A run that is killed here goes on by its folder.
+    CHECK(read_text(folder.run.config()) == kConfig);
+    if (++calls == 1) throw Interrupted("training experts was interrupted");
+    run.experts = "e.h5";
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+  };
+  Scripted first;
+  CHECK_THROWS_WITH_TEXT(drive(first, options), Interrupted, "training experts");
+  options.resume = true;
+  Scripted second;
+  const RunOutcome outcome = drive(second, options);
+  CHECK(outcome.iterations == 6);
+  CHECK(outcome.wall_seconds < 0.8);
+  Scripted third;
+  CHECK(drive(third, options).already_finished);
+  CHECK(calls == 2);
 }
 
 TEST_CASE("checks during a run do not use up its time budget", "[methods][driver]") {

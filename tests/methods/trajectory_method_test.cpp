@@ -85,6 +85,65 @@ TEST_CASE("without experts the command that makes them is spelled out", "[method
   expect_refused("ast", none, "--recipe ast " + net + "--epochs 50");
 }
 
+TEST_CASE("without experts a method says which it needs, for as long as its recipe or it follows",
+          "[methods][trajectory]") {
+  const auto needed = [](const std::string& name, const Settings& more) {
+    return small_method(name, "3", more)->prerequisites().experts;
+  };
+  const Settings none{{"experts", ""}, {"max-start-epoch", "25"}};
+  for (const auto& [name, recipe] : std::vector<std::pair<std::string, std::string>>{
+           {"mtt", "sgd"}, {"tesla", "sgd"}, {"ftd", "ftd"}, {"datm", "ftd"}, {"ast", "ast"}}) {
+    INFO(name);
+    const auto experts = needed(name, none);
+    REQUIRE(experts.has_value());
+    CHECK(experts->recipe == recipe);
+    CHECK(experts->net == "ConvNet-2-w8");
+    CHECK(experts->count == 5);
+    CHECK(experts->epochs == (name == "datm" ? 100 : 50));
+    CHECK(experts->followed == 26);
+  }
+  CHECK(needed("mtt", {{"experts", ""}, {"max-start-epoch", "70"}})->epochs == 71);
+  const auto chosen = needed("mtt", {{"experts", ""},
+                                     {"experts-count", "2"},
+                                     {"experts-epochs", "4"},
+                                     {"experts-settings", "lr=0.02,store=bf16"},
+                                     {"experts-dir", "pool"}});
+  CHECK(chosen->count == 2);
+  CHECK(chosen->epochs == 4);
+  CHECK(chosen->settings == std::vector<std::string>{"lr=0.02", "store=bf16"});
+  CHECK(chosen->folder == "pool");
+  CHECK_THROWS_WITH_TEXT(needed("mtt", {{"experts", ""}, {"experts-epochs", "3"}}), ConfigError,
+                         "experts-epochs 3: this run follows experts to epoch 4");
+  CHECK_FALSE(needed("mtt", {}).has_value());
+  CHECK_FALSE(needed("dm", {}).has_value());
+}
+
+TEST_CASE("what is made where no experts are given is settled, and nothing of a given file",
+          "[methods][trajectory]") {
+  const auto settled = [](const std::string& experts) {
+    const auto factory = find_method("datm").factory();
+    config::OptionTable table = factory->options();
+    table.set("experts", experts, config::Origin::Flag);
+    factory->settle(10);
+    return std::pair(table.find("experts-count").value(), table.find("experts-epochs").value());
+  };
+  CHECK(settled("") == std::pair<std::string, std::string>("5", "100"));
+  CHECK(settled("e.h5") == std::pair<std::string, std::string>("0", "0"));
+}
+
+TEST_CASE("of a file as many experts are followed as asked for", "[methods][trajectory]") {
+  auto method = small_method("mtt", "6", {{"experts-count", "2"}});
+  RunContext run = context();
+  method->initialize(run);
+  CHECK(method->assets().at(0).count == 2);
+  for (std::int64_t i = 0; i < 6; ++i) CHECK(column(method->update(i), "expert") < 2);
+  // Named by whoever runs the method.
+  auto provided = small_method("mtt", "1", {{"experts", ""}});
+  run.experts = small_experts();
+  provided->initialize(run);
+  CHECK(provided->assets().at(0).file == "experts.h5");
+}
+
 TEST_CASE("experts that do not fit a run are refused", "[methods][trajectory]") {
   auto other_net = small_method("mtt", "3", {{"net", "ConvNet-1-w8"}});
   RunContext run = context();
@@ -94,7 +153,10 @@ TEST_CASE("experts that do not fit a run are refused", "[methods][trajectory]") 
   RunContext colours{.dataset = rgb, .ipc = 2, .rng = Rng(1)};
   CHECK_THROWS_AS(other_data->initialize(colours), DataError);
   auto nowhere = small_method("mtt", "3", {{"experts", "no-such-file.h5"}});
-  CHECK_THROWS_WITH_TEXT(nowhere->initialize(run), StorageError, "no-such-file.h5");
+  CHECK_THROWS_WITH_TEXT(nowhere->initialize(run), ConfigError,
+                         "there is no file 'no-such-file.h5'. This makes one, with the options of "
+                         "--dataset that are used here: retort experts --recipe sgd --dataset "
+                         "shapes --net ConvNet-2-w8 --epochs 50 --out no-such-file.h5");
   expect_refused("mtt", {{"net", "ConvNet-2-BN-w8"}}, "running statistics");
 }
 

@@ -569,6 +569,13 @@ TEST_CASE("a finished file is extended by more experts and keeps its id", "[stor
   CHECK(reader.experts() == 3);
   CHECK(reader.id() == id);
   for (std::int64_t e = 0; e < 3; ++e) CHECK(at::equal(reader.snapshot(e, 1), values_of(e, 1)));
+  const ExpertReader two(path, 2);
+  CHECK(two.experts() == 2);
+  CHECK(two.id() == id);
+  CHECK(at::equal(two.snapshot(1, 2), values_of(1, 2)));
+  CHECK_THROWS_WITH_TEXT(two.snapshot(2, 2), StorageError, "expected expert 0 .. 1, asked for 2");
+  CHECK_THROWS_WITH_TEXT(ExpertReader(path, 4), StorageError,
+                         "expected 4 complete experts, found 3");
   CHECK(reader.info().processor == "a processor; another processor");
   CHECK(reader.info().program_version == "0.1.0; 0.2.0");
   CHECK(read_expert_summary(path).experts[2].processor == "another processor");
@@ -580,6 +587,7 @@ TEST_CASE("the id says what experts have in common, to the last option", "[stora
   const fs::path path = merged(folder, {0});
   const std::string id = ExpertReader(path).id();
   CHECK(id == sha256_hex(H5Reader(path).text("identity")));
+  CHECK(id == storage::expert_id(example_info()));
   CHECK_THAT(H5Reader(path).text("identity"),
              Catch::Matchers::Contains("method = sgd\n") &&
                  Catch::Matchers::Contains("option lr = 0.01\n") &&

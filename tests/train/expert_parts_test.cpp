@@ -191,6 +191,7 @@ TEST_CASE("a plan may grow but not shrink, and keeps its settings", "[train][exp
   auto larger = run.parts();
   larger.plan(3, false);
   CHECK(larger.numbers() == Numbers{0, 1, 2});
+  CHECK(ExpertParts::planned(run.out()) == 3);
   auto smaller = run.parts();
   CHECK_THROWS_WITH_TEXT(smaller.plan(1, false), ConfigError,
                          "expected --count 3 or more, as planned there, found 1");
@@ -199,6 +200,7 @@ TEST_CASE("a plan may grow but not shrink, and keeps its settings", "[train][exp
   run.make(larger, 2);
   // What the first does not know of is not finished without the plan.
   CHECK(parts.finish().done());
+  CHECK(ExpertParts::planned(run.out()) == 0);
   CHECK(run.in_file() == 3);
   CHECK_THROWS_WITH_TEXT(other.plan(1, true), ConfigError, "(theirs / yours): seed: 7 / 8");
 }

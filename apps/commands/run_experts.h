@@ -1,0 +1,69 @@
+#pragma once
+// The experts of a run that was given no file of them: found where earlier runs left theirs, or
+// made there.
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "apps/cli/command.h"
+#include "apps/commands/expert_session.h"
+#include "apps/commands/experts_options.h"
+#include "lib/data/image_dataset.h"
+#include "methods/method.h"
+
+namespace retort::commands {
+
+/// What of a run its experts share.
+struct ExpertsOfRun {
+  std::filesystem::path folder;  ///< where their file is looked for, and made
+  DatasetOptions dataset;
+  DeviceOptions device;
+  KernelOptions kernels;
+  std::int64_t seed = 0;
+  double hold_out = 0;  ///< part of every class that the run does not see; 0: none
+};
+
+/// "experts" beside the folder of a run.
+std::filesystem::path experts_folder(const std::filesystem::path& run_dir);
+
+class RunExperts {
+ public:
+  /// @param dataset what the run sees; must outlive it
+  /// @throws ConfigError for settings that the recipe does not know
+  RunExperts(const methods::ExpertsNeeded& needed, const ExpertsOfRun& run,
+             const data::ImageDataset& dataset);
+
+  /// Named after what decides what experts become, with the first letters of their id.
+  const std::filesystem::path& file() const { return file_; }
+  std::int64_t count() const { return needed_.count; }
+  /// How many of them the file lacks. @throws StorageError for other experts under its name
+  std::int64_t missing() const;
+  /// What making these is predicted to take; nothing on a device.
+  std::optional<double> predicted_seconds();
+
+  /// Until the file has them all, whoever makes them. Says so first, with the time it will take.
+  /// @param go_on the command that continues after an interruption
+  /// @throws Interrupted when a stop was requested; all that was done is saved
+  void provide(cli::Program& program, const std::string& go_on);
+  /// Experts that `provide` found lacking, and its seconds; nothing before it.
+  struct Made {
+    std::int64_t experts = 0;
+    double seconds = 0;
+  };
+  const std::optional<Made>& made() const { return made_; }
+
+ private:
+  void announce(std::int64_t missing, const std::string& go_on);
+
+  methods::ExpertsNeeded needed_;
+  bool on_cpu_;
+  ExpertsOptions options_;
+  std::optional<ExpertSession> session_;
+  std::string id_;
+  std::filesystem::path file_;
+  std::optional<Made> made_;
+};
+
+}  // namespace retort::commands
