@@ -62,6 +62,10 @@ bool run_comparison(benchmark::State& state, Comparison& comparison) {
   }
   state.counters["ours_ms"] = median(ours_ms);
   state.counters["plain_ms"] = median(plain_ms);
+  if (const double images = comparison.images(); images > 0) {
+    state.counters["ours_images_s"] = 1000 * images / median(ours_ms);
+    state.counters["plain_images_s"] = 1000 * images / median(plain_ms);
+  }
   state.counters["ratio"] = median(ratios);
   state.counters["ratio_min"] = *std::min_element(ratios.begin(), ratios.end());
   state.counters["ratio_max"] = *std::max_element(ratios.begin(), ratios.end());

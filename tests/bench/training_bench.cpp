@@ -1,6 +1,7 @@
 #include "experiments/protocols.h"
 #include "lib/core/parallel.h"
 #include "lib/core/str.h"
+#include "lib/train/experts.h"
 #include "lib/train/supervised.h"
 #include "tests/bench/lines.h"
 #include "tests/bench/plain_training.h"
@@ -20,6 +21,28 @@ std::vector<Check> checks_of(const std::string& what, const Tensors& ours, const
   return {{what, ours[0], plain[0], exact[0]},
           {str(what, " in the classifier"), ours[1], plain[1], exact[1]},
           {"loss", ours[2], plain[2], exact[2]}};
+}
+
+using States = std::vector<nn::NetworkState>;
+
+States copies(const States& states) {
+  States result;
+  for (const auto& state : states) result.push_back(state.detached_clone());
+  return result;
+}
+
+/// Of all networks together.
+Tensors changes(const States& states, const States& start, const std::vector<double>& losses) {
+  std::vector<Tensors> joined(3);
+  for (std::size_t i = 0; i < states.size(); ++i) {
+    Tensors change;
+    for (std::size_t p = 0; p < start[i].parameters.size(); ++p) {
+      change.push_back(states[i].parameters[p].detach().to(at::kDouble) - start[i].parameters[p]);
+    }
+    const Tensors own = results_of(change, losses[i]);
+    for (std::size_t k = 0; k < own.size(); ++k) joined[k].push_back(own[k].flatten());
+  }
+  return {at::cat(joined[0]), at::cat(joined[1]), at::cat(joined[2])};
 }
 
 /// Forward and backward of one training step.
@@ -138,8 +161,6 @@ class EpochComparison : public Comparison {
   }
 
  private:
-  using States = std::vector<nn::NetworkState>;
-
   void run_plain(Style style, const PlainTraining& training, std::int64_t round, States& states,
                  std::vector<double>& losses) const {
     for_each(style, std::int64_t(states.size()), [&](std::int64_t i) {
@@ -165,27 +186,6 @@ class EpochComparison : public Comparison {
     });
   }
 
-  static States copies(const States& states) {
-    States result;
-    for (const auto& state : states) result.push_back(state.detached_clone());
-    return result;
-  }
-
-  /// Of all networks together.
-  static Tensors changes(const States& states, const States& start,
-                         const std::vector<double>& losses) {
-    std::vector<Tensors> joined(3);
-    for (std::size_t i = 0; i < states.size(); ++i) {
-      Tensors change;
-      for (std::size_t p = 0; p < start[i].parameters.size(); ++p) {
-        change.push_back(states[i].parameters[p].detach().to(at::kDouble) - start[i].parameters[p]);
-      }
-      const Tensors own = results_of(change, losses[i]);
-      for (std::size_t k = 0; k < own.size(); ++k) joined[k].push_back(own[k].flatten());
-    }
-    return {at::cat(joined[0]), at::cat(joined[1]), at::cat(joined[2])};
-  }
-
   static Rng stream(std::int64_t network, std::int64_t round) {
     return Rng(7).child("network", network).child("round", round);
   }
@@ -203,6 +203,83 @@ class EpochComparison : public Comparison {
   std::vector<double> plain_losses_;
 };
 
+/// The first epoch of an expert by the recipe `sgd`, from a dataset in memory.
+class ExpertComparison : public Comparison {
+ public:
+  ExpertComparison(Scene& scene, const std::string& workload, Style style)
+      : scene_(scene),
+        key_(str("expert/", workload)),
+        style_(style),
+        dataset_(
+            scene.workloads.get(workload).images_per_class(scene.sizes.expert_per_class, Rng(5))),
+        network_(default_network(scene.sizes, dataset_)) {
+    recipe_.batch_size = scene.sizes.expert_batch;
+    recipe_.epochs = 1;
+    const auto options = recipe_.train_options(dataset_.info().mirror_changes_class);
+    const Batch all = training_batch(dataset_, 0, dataset_.size(data::Split::Train));
+    training_ = {.images = all.images,
+                 .labels = all.labels,
+                 .augmentation = options.augmentation,
+                 .batch_size = options.batch_size,
+                 .lr = options.lr,
+                 .momentum = options.momentum,
+                 .weight_decay = options.weight_decay};
+  }
+
+  double images() const override { return double(training_.images.size(0)); }
+
+  std::vector<Check> checks() override {
+    const States start{network_->initialize(Rng(seeds(-1).init))};
+    ours(-1);
+    plain(-1);
+    const auto& exact = scene_.exact.get(key_, [&] { return exact_change(start); });
+    return checks_of("change of the parameters", changes({ours_}, start, {loss_}),
+                     changes({plain_}, start, {plain_loss_}), exact);
+  }
+
+  void ours(std::int64_t round) override {
+    train::ExpertTraining training(*network_, dataset_, recipe_, seeds(round));
+    loss_ = training.epoch().loss;
+    ours_ = training.state();
+  }
+
+  void plain(std::int64_t round) override {
+    plain_ = network_->initialize(Rng(seeds(round).init));
+    plain_loss_ = plain_epoch(style_, training_, *network_, plain_, stream(round));
+  }
+
+ private:
+  std::vector<Exact> exact_change(const States& start) const {
+    PlainTraining training = training_;
+    training.images = training.images.to(at::kDouble);
+    return bracketed([&](const std::vector<double>& thresholds) {
+      std::vector<Tensors> results;
+      for (const double t : thresholds) {
+        training.relu_threshold = t;
+        nn::NetworkState state = in_float64(start.front());
+        const double loss = plain_epoch(Style::Best, training, *network_, state, stream(-1));
+        results.push_back(changes({state}, start, {loss}));
+      }
+      return results;
+    });
+  }
+
+  static storage::ExpertSeeds seeds(std::int64_t round) { return train::expert_seeds(7, round); }
+  static Rng stream(std::int64_t round) { return Rng(seeds(round).data).child("epoch", 0); }
+
+  Scene& scene_;
+  std::string key_;
+  Style style_;
+  data::ImageDataset dataset_;
+  std::unique_ptr<nn::Network> network_;
+  train::ExpertRecipe recipe_;
+  PlainTraining training_;
+  nn::NetworkState ours_;
+  nn::NetworkState plain_;
+  double loss_ = 0;
+  double plain_loss_ = 0;
+};
+
 }  // namespace
 
 std::vector<Line> training_lines(Scene& scene) {
@@ -215,6 +292,9 @@ std::vector<Line> training_lines(Scene& scene) {
                            return std::make_unique<StepComparison>(scene, workload, batch, style);
                          }});
       }
+      lines.push_back({style_name(style), str("expert/", workload), [&scene, workload, style] {
+                         return std::make_unique<ExpertComparison>(scene, workload, style);
+                       }});
       for (const std::int64_t networks : {1, 2}) {
         for (const std::int64_t ipc : scene.sizes.epoch_ipc) {
           const std::string work =

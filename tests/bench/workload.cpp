@@ -41,6 +41,8 @@ Sizes small_sizes() {
           .train_batches = {40},
           .epoch_ipc = {8},
           .epoch_batch = 48,
+          .expert_per_class = 10,
+          .expert_batch = 48,
           .stacks = {2},
           .stack_batch = 20,
           .inner_steps = 4,

@@ -25,6 +25,8 @@ struct Sizes {
   std::vector<std::int64_t> train_batches = {100, 256};
   std::vector<std::int64_t> epoch_ipc = {10, 40};  ///< images per class that networks train on
   std::int64_t epoch_batch = 256;
+  std::int64_t expert_per_class = 128;  ///< real images that an expert trains on
+  std::int64_t expert_batch = 256;
   std::vector<std::int64_t> stacks = {2, 5};  ///< networks trained at once
   std::int64_t stack_batch = 100;
   std::int64_t inner_steps = 30;  ///< of a student in trajectory matching
