@@ -131,8 +131,9 @@ class Sweep {
       // Nothing asks for the derivative of theta_0.
       const auto found = pass->products(
           u, {.images = true, .targets = labels.logits, .parameters = exact && i > 0});
-      result.alpha -=
-          inner_product(lambda, problem_.momentum != 0 ? velocities_[i] : found.gradient);
+      // Without momentum v_{i+1} = g_i and u = -alpha lambda.
+      result.alpha += problem_.momentum != 0 ? -inner_product(lambda, velocities_[i])
+                                             : found.along / problem_.alpha;
       const Tensor rows = problem_.steps[i].rows.to(result.images.device());
       result.images.index_add_(0, rows, found.images);
       if (labels.logits) result.labels.index_add_(0, rows, found.labels);

@@ -2,9 +2,7 @@
 
 #include <algorithm>
 
-#include "lib/core/parallel.h"
 #include "lib/synth/parametrization.h"
-#include "lib/train/supervised.h"
 #include "methods/prediction.h"
 
 namespace retort::methods::trajectory_matching {
@@ -87,14 +85,12 @@ Work predicted_work(const TrajectoryOptions& options, const RunContext& run) {
   if (options.labels == "target") {
     work.per_iteration = work.per_iteration + forward_flops(*network, decoded);
   }
-  const double pieces =
+  const double at_work =
       options.gradient == "unrolled"
           ? 0
-          : std::min(1.0,
-                     double(thread_count()) / double(train::gradient_chunks(std::max<std::int64_t>(
-                                                  1, std::int64_t(visible)))));
+          : (options.micro_batch > 0 ? std::min(1.0, double(options.micro_batch) / visible) : 1);
   const double vectors = steps * (options.inner_momentum > 0 ? 2 : 1);
-  work.memory_bytes = pixel_bytes(run.dataset) + step_bytes * (kept * steps + pieces) +
+  work.memory_bytes = pixel_bytes(run.dataset) + step_bytes * (kept * steps + at_work) +
                       vectors * double(network->parameter_count()) * sizeof(float);
   return work;
 }

@@ -28,12 +28,12 @@ struct InnerStep {
 /// One step at fixed parameters theta: the gradient g of its loss, and the derivatives of <u, g>
 /// for a direction u.
 ///
-/// The batch is cut into pieces that follow from its size alone, each computed on one thread, and
-/// their results are added in order: the number of threads changes no bit. Since <u, g> is linear
-/// in the losses of the images, the cut is exact, and only pieces at work need memory.
+/// The batch may be cut into pieces, computed one after the other: since <u, g> is linear in the
+/// losses of the images, the cut is exact, and only the piece at work needs memory. A piece is over
+/// all threads, whose number changes no bit.
 class StepPass {
  public:
-  /// @param theta [P]  @param micro_batch images of a piece; 0: chosen for speed
+  /// @param theta [P]  @param micro_batch images of a piece; 0: all
   StepPass(const Student& student, const Tensor& theta, const InnerStep& step,
            std::int64_t micro_batch);
 
@@ -42,7 +42,7 @@ class StepPass {
   Tensor gradient(bool keep);
 
   struct Products {
-    Tensor gradient;    ///< [P]; the bits that gradient() gives
+    double along = 0;   ///< <u, g>
     Tensor images;      ///< [b,C,H,W], before mirroring and augmentation
     Tensor labels;      ///< [b,K], of the stored labels; undefined unless wanted
     Tensor parameters;  ///< [P], H u; undefined unless wanted
@@ -62,7 +62,8 @@ class StepPass {
   };
 
   void make_batch(const InnerStep& step);
-  std::unique_ptr<nn::LossGraph> graph_of(const Piece& piece) const;
+  enum class For { Gradient, Products };
+  std::unique_ptr<nn::LossGraph> graph_of(const Piece& piece, For purpose) const;
   /// The share of the step's loss that is a piece's mean.
   double share(const Piece& piece) const;
   /// From images as the network sees them back to those that were chosen.
