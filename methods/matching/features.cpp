@@ -7,10 +7,12 @@ namespace retort::methods::matching {
 void forward_real(
     const Lens& lens, const Tensor& images, double attention_power,
     const std::function<void(std::int64_t first, const nn::ForwardResult& result)>& consume) {
-  constexpr std::int64_t kChunk = 32;  // activations of 16 to 32 images stay in cache
+  // On a processor, activations of 16 to 32 images stay in cache; a device wants all at once.
+  constexpr std::int64_t kChunk = 32;
   const at::NoGradGuard no_grad;
   const std::int64_t total = images.size(0);
-  const std::int64_t chunk = lens.network.per_sample(nn::Mode::Train) ? kChunk : total;
+  const bool cut = images.is_cpu() && lens.network.per_sample(nn::Mode::Train);
+  const std::int64_t chunk = cut ? kChunk : total;
   const nn::ForwardOptions options{
       .mode = nn::Mode::Train, .logits = false, .attention_power = attention_power};
   for (std::int64_t first = 0; first < total; first += chunk) {
