@@ -67,7 +67,8 @@ TrajectoryMatching::TrajectoryMatching(TrajectoryOptions options)
 void TrajectoryMatching::check_options() const {
   if (options_.current_max_start_epoch > options_.max_start_epoch) {
     throw ConfigError(str("current-max-start-epoch ", options_.current_max_start_epoch,
-                          ": it grows to max-start-epoch, which is ", options_.max_start_epoch));
+                          ": it grows to max-start-epoch, which is ", options_.max_start_epoch,
+                          "; 0: no growth"));
   }
   if (options_.init == "mosaic" && options_.factor > 1) {
     throw ConfigError(str("init mosaic with factor ", options_.factor,
