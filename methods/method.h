@@ -26,6 +26,9 @@ struct RunContext {
   const StopFlag* stop = nullptr;  ///< polled by whatever takes longer than seconds; none: never
   /// Files of the prerequisites that a method has declared; empty where it has none.
   std::string experts = {};
+  /// What chose the images of `dataset`, so that others can be shown the same.
+  std::uint64_t seed = 0;  ///< of the run
+  double hold_out = 0;     ///< part of every class that is kept from it; 0: none
 };
 
 /// Networks in training on real images that a method follows (lib/train/experts.h).

@@ -80,7 +80,7 @@ data::ImageDataset training_view(const CondenseOptions& options, data::ImageData
 /// Those that the method follows and was not given.
 std::optional<RunExperts> run_experts(const CondenseOptions& options, const fs::path& run_dir,
                                       const methods::DistillationMethod& method,
-                                      const data::ImageDataset& dataset) {
+                                      const methods::RunContext& context) {
   const auto needed = method.prerequisites().experts;
   if (!needed) return std::nullopt;
   const ExpertsOfRun run{
@@ -89,8 +89,8 @@ std::optional<RunExperts> run_experts(const CondenseOptions& options, const fs::
       .device = options.device,
       .kernels = options.kernels,
       .seed = options.seed,
-      .hold_out = holds_out(options) ? options.hold_out : 0};
-  return std::optional<RunExperts>(std::in_place, *needed, run, dataset);
+      .hold_out = context.hold_out};
+  return std::optional<RunExperts>(std::in_place, *needed, run, context.dataset);
 }
 
 /// @param began wall_seconds() when the command began
@@ -122,25 +122,25 @@ methods::DriverOptions driver_options(CondenseOptions& options, const fs::path& 
 }
 
 /// Null if the method needs none.
-nlohmann::json prediction_json(std::optional<RunExperts>& experts) {
+nlohmann::json prediction_json(const std::optional<RunExperts>& experts) {
   if (!experts) return {};
-  const auto seconds = experts->predicted_seconds();
+  const RunExperts::Found found = experts->look();
   return {{"file", experts->file().string()},
           {"count", experts->count()},
-          {"missing", experts->missing()},
-          {"seconds", seconds ? nlohmann::json(*seconds) : nlohmann::json()}};
+          {"missing", found.stock.missing},
+          {"seconds", found.seconds ? nlohmann::json(*found.seconds) : nlohmann::json()}};
 }
 
-std::string prediction_text(RunExperts& experts) {
-  const std::int64_t missing = experts.missing();
+std::string prediction_text(const RunExperts& experts) {
+  const RunExperts::Found found = experts.look();
+  const std::int64_t missing = found.stock.missing;
   if (missing == 0) return str(experts_text(experts.count()), " of ", experts.file().string());
   return str(missing, missing < experts.count() ? " more" : "", " to be made first, ",
-             duration_text(experts.predicted_seconds().value_or(0)), ", into ",
-             experts.file().string());
+             duration_text(found.seconds.value_or(0)), ", into ", experts.file().string());
 }
 
 int report_cost(const CondenseOptions& options, const methods::DistillationMethod& method,
-                const methods::RunContext& context, std::optional<RunExperts>& experts) {
+                const methods::RunContext& context, const std::optional<RunExperts>& experts) {
   methods::Prediction cost = methods::predict(method, context);
   // The program and the dataset are there already; what is predicted counts the pixels again.
   const double loaded = double(peak_memory_bytes());
@@ -257,11 +257,15 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   const data::ImageDataset full = options.dataset.open(seed);
   const data::ImageDataset dataset = training_view(options, full).on(device);
   check_ipc(options.ipc, dataset);
-  methods::RunContext context{.dataset = dataset, .ipc = options.ipc, .rng = Rng(seed)};
+  methods::RunContext context{.dataset = dataset,
+                              .ipc = options.ipc,
+                              .rng = Rng(seed),
+                              .seed = seed,
+                              .hold_out = holds_out(options) ? options.hold_out : 0};
   const auto method = options.factory->create();
   const fs::path run_dir =
       options.run_dir.empty() ? new_run_dir(options) : fs::path(options.run_dir);
-  std::optional<RunExperts> experts = run_experts(options, run_dir, *method, dataset);
+  std::optional<RunExperts> experts = run_experts(options, run_dir, *method, context);
   if (options.dry_run) return report_cost(options, *method, context, experts);
 
   methods::DriverOptions driver = driver_options(options, run_dir, began);

@@ -56,27 +56,29 @@ ExpertSession::ExpertSession(ExpertsOptions& options, const data::ImageDataset& 
   info_.program_version = cli::program_version();
 }
 
-ExpertCost ExpertSession::cost() const {
+ExpertCost ExpertSession::cost(std::int64_t experts) const {
   const auto snapshots = double(options_.recipe.snapshot_epochs().size());
   const auto parameters = double(network_->parameter_count());
   const Lanes lanes =
-      lanes_for(options_.parallel, options_.count, thread_count(),
+      lanes_for(options_.parallel, experts, thread_count(),
                 std::min(options_.recipe.batch_size, dataset_.size(data::Split::Train)));
   constexpr double kChunk = 32;  // images of a mini-batch that one thread works on
   ExpertCost cost;
   cost.epoch_seconds = methods::predicted_seconds(epoch_flops(*network_, dataset_, options_));
-  cost.total_seconds = cost.epoch_seconds * double(options_.recipe.epochs * options_.count);
+  cost.total_seconds = cost.epoch_seconds * double(options_.recipe.epochs * experts);
   cost.memory_bytes = double(peak_memory_bytes()) +
                       double(std::max<std::int64_t>(1, lanes.lanes)) * snapshots * parameters * 4 +
                       double(thread_count()) * methods::activation_bytes(*network_, kChunk);
   cost.file_bytes =
-      double(options_.count) * snapshots * parameters * (options_.recipe.store == "bf16" ? 2 : 4);
+      double(experts) * snapshots * parameters * (options_.recipe.store == "bf16" ? 2 : 4);
   return cost;
 }
 
 void ExpertSession::announce(const ExpertParts& parts) const {
-  log::info(str("training ", experts_text(std::int64_t(parts.numbers().size())), " by recipe ",
-                options_.recipe.name, ": ", network_->name(), " on ", dataset_.info().name, ", ",
+  const auto count = std::int64_t(parts.unfinished().size());
+  if (count == 0) return;
+  log::info(str("training ", experts_text(count), " by recipe ", options_.recipe.name, ": ",
+                network_->name(), " on ", dataset_.info().name, ", ",
                 dataset_.size(data::Split::Train), " images, ", options_.recipe.epochs,
                 " epochs, into ", options_.out));
   if (options_.test_every > 0) {
@@ -85,17 +87,31 @@ void ExpertSession::announce(const ExpertParts& parts) const {
   }
 }
 
-ExpertParts::Merge ExpertSession::make(cli::Program& program, Others others,
-                                       const std::string& go_on) {
+ExpertParts::Merge ExpertSession::make(cli::Program& program, const std::string& go_on) {
   expect_writable(options_.out);
   ExpertParts parts(options_.out, info_, std::uint64_t(options_.seed));
   parts.plan(options_.count, options_.add);
+  return train_and([&](ExpertMaker&) { return parts.finish(); }, parts, program, go_on);
+}
+
+void ExpertSession::make_up_to(std::int64_t total, cli::Program& program,
+                               const std::string& go_on) {
+  expect_writable(options_.out);
+  ExpertParts parts(options_.out, info_, std::uint64_t(options_.seed));
+  parts.plan_up_to(total);
+  train_and([&](ExpertMaker& maker) { return wait_for_others(maker, parts, program); }, parts,
+            program, go_on);
+}
+
+ExpertParts::Merge ExpertSession::train_and(const std::function<Merge(ExpertMaker&)>& merge,
+                                            ExpertParts& parts, cli::Program& program,
+                                            const std::string& go_on) const {
   announce(parts);
   ExpertMaker maker(*network_, dataset_, options_.recipe, parts,
                     {.parallel = options_.parallel, .test_every = options_.test_every}, program);
   try {
     maker.make();
-    return others == Others::Leave ? parts.finish() : wait_for_others(maker, parts, program);
+    return merge(maker);
   } catch (const Interrupted& e) {
     const auto planned = std::int64_t(parts.numbers().size());
     throw Interrupted(str(e.what(), "; ", planned - std::int64_t(parts.unfinished().size()), " of ",
@@ -107,7 +123,7 @@ ExpertParts::Merge ExpertSession::make(cli::Program& program, Others others,
 /// One of them may be killed: what it leaves is made here.
 ExpertParts::Merge ExpertSession::wait_for_others(ExpertMaker& maker, ExpertParts& parts,
                                                   cli::Program& program) const {
-  ExpertParts::Merge merged = parts.finish();
+  Merge merged = parts.finish_mine();
   if (!merged.done()) {
     log::info(str("waiting for ", experts_text(std::int64_t(merged.unfinished.size())),
                   " that other processes train"));
@@ -116,7 +132,7 @@ ExpertParts::Merge ExpertSession::wait_for_others(ExpertMaker& maker, ExpertPart
     std::this_thread::sleep_for(std::chrono::milliseconds(500));
     leave_if_requested(&program.stop, "waiting for experts");
     maker.make();
-    merged = parts.finish();
+    merged = parts.finish_mine();
   }
   return merged;
 }

@@ -179,9 +179,8 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
 
   const data::ImageDataset dataset = open_dataset(options, device);
   ExpertSession session(options, dataset);
-  if (options.dry_run) return report_cost(options, session.cost());
-  const ExpertParts::Merge merged =
-      session.make(program, ExpertSession::Others::Leave, "the same command goes on");
+  if (options.dry_run) return report_cost(options, session.cost(options.count));
+  const ExpertParts::Merge merged = session.make(program, "the same command goes on");
   if (!merged.done()) {
     log::info(str("other processes still train ",
                   experts_text(std::int64_t(merged.unfinished.size())),

@@ -1,36 +1,19 @@
 #include "apps/commands/run_experts.h"
 
-#include <algorithm>
-
 #include "lib/core/clock.h"
 #include "lib/core/error.h"
 #include "lib/core/log.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
 #include "lib/storage/expert_file.h"
-#include "lib/train/expert_parts.h"
 
 namespace retort::commands {
 namespace {
 
 namespace fs = std::filesystem;
+using train::ExpertParts;
 
 constexpr std::size_t kLettersOfId = 8;
-
-/// "gsam-alpha=1"
-void apply_settings(train::ExpertRecipe& recipe, const std::vector<std::string>& settings) {
-  config::OptionTable table;
-  recipe.describe(table);
-  for (const std::string& setting : settings) {
-    const std::size_t equals = setting.find('=');
-    const std::string name = setting.substr(0, equals);
-    if (name == "epochs") {
-      throw ConfigError("option 'experts-settings': epochs are said by --experts-epochs");
-    }
-    with_context("option 'experts-settings'",
-                 [&] { table.set(name, setting.substr(equals + 1), config::Origin::File); });
-  }
-}
 
 /// One seed serves runs of all seeds, unless theirs decides which images there are.
 std::int64_t seed_for(const ExpertsOfRun& run) {
@@ -63,8 +46,7 @@ RunExperts::RunExperts(const methods::ExpertsNeeded& needed, const ExpertsOfRun&
   options_.seed = seed_for(run);
   options_.net = needed.net;
   options_.test_every = 0;  // condensing looks at training images alone
-  options_.add = true;
-  apply_settings(options_.recipe, needed.settings);
+  with_context("option 'make-settings'", [&] { options_.recipe.apply(needed.settings); });
   options_.recipe.epochs = needed.epochs;
   session_.emplace(options_, dataset);
   id_ = storage::expert_id(session_->info());
@@ -72,49 +54,48 @@ RunExperts::RunExperts(const methods::ExpertsNeeded& needed, const ExpertsOfRun&
   options_.out = file_.string();
 }
 
-std::int64_t RunExperts::missing() const {
-  if (!fs::exists(file_)) return needed_.count;
-  const storage::ExpertSummary found = storage::read_expert_summary(file_);
-  if (found.id != id_) {
-    throw StorageError(str("'", file_.string(), "': expected experts of id ", id_, ", found ",
-                           found.id, "; move the file away, or choose another --experts-dir"));
+RunExperts::Found RunExperts::look() const {
+  if (fs::exists(file_)) {
+    const std::string found = storage::read_expert_summary(file_).id;
+    if (found != id_) {
+      throw StorageError(str("'", file_.string(), "': expected experts of id ", id_, ", found ",
+                             found, "; move the file away, or choose another --experts-dir"));
+    }
   }
-  const auto complete =
-      std::count_if(found.experts.begin(), found.experts.end(),
-                    [](const storage::ExpertSummary::Expert& expert) { return expert.complete; });
-  return std::max<std::int64_t>(0, needed_.count - complete);
+  Found found{.stock = ExpertParts::stock(file_, std::uint64_t(options_.seed), needed_.count),
+              .seconds = {}};
+  if (found.stock.missing == 0) {
+    found.seconds = 0;
+  } else if (on_cpu_) {
+    found.seconds = session_->cost(found.stock.missing).total_seconds;
+  }
+  return found;
 }
 
-std::optional<double> RunExperts::predicted_seconds() {
-  options_.count = missing();
-  if (options_.count == 0) return 0;
-  if (!on_cpu_) return std::nullopt;
-  return session_->cost().total_seconds;
-}
-
-void RunExperts::announce(std::int64_t missing, const std::string& go_on) {
-  log::info(
-      str("no file of experts was given: this run follows ", experts_text(needed_.count),
-          " of recipe ", needed_.recipe, " to epoch ", needed_.followed, "; ", file_.string(),
-          missing == needed_.count ? " is not there yet" : str(" has ", needed_.count - missing)));
-  const auto seconds = predicted_seconds();
+void RunExperts::announce(const Found& found, const std::string& go_on) const {
+  const auto [in_file, finished, missing] = found.stock;
+  log::info(str("no file of experts was given: this run follows ", experts_text(needed_.count),
+                " of recipe ", needed_.recipe, " to epoch ", needed_.followed, "; ", file_.string(),
+                in_file > 0 ? str(" has ", in_file) : " is not there yet",
+                finished > 0 ? str(", ", finished, " more finished in ",
+                                   ExpertParts::folder_of(file_).string())
+                             : ""));
   log::info(str("made first: ", experts_text(missing), ", ", needed_.epochs, " epochs each",
-                seconds ? ", predicted to take " + duration_text(*seconds) : "",
+                found.seconds ? ", predicted to take " + duration_text(*found.seconds) : "",
                 ", which count neither as condensing nor against --time-budget"));
   log::info(
-      str("--experts-count and --experts-epochs choose how many, --experts FILE follows "
-          "others; Ctrl-C saves, then ",
-          go_on, " goes on"));
+      str("--make-experts N asks for another number, --experts FILE follows others; Ctrl-C "
+          "saves, then ",
+          go_on, " goes on, and a new run with fewer takes those that are finished"));
 }
 
 void RunExperts::provide(cli::Program& program, const std::string& go_on) {
   const double began = wall_seconds();
-  Made made{.experts = missing()};
-  if (made.experts > 0) announce(made.experts, go_on);
-  // A plan that an earlier session has left may only grow.
-  for (std::int64_t left = made.experts; left > 0; left = missing()) {
-    options_.count = std::max(left, train::ExpertParts::planned(file_));
-    session_->make(program, ExpertSession::Others::WaitFor, "go on with " + go_on);
+  const Found found = look();
+  Made made{.experts = found.stock.missing};
+  if (made.experts > 0) announce(found, go_on);
+  if (found.stock.in_file < needed_.count) {
+    session_->make_up_to(needed_.count, program, "go on with " + go_on);
   }
   made.seconds = wall_seconds() - began;
   made_ = made;

@@ -11,6 +11,7 @@
 #include "apps/commands/expert_session.h"
 #include "apps/commands/experts_options.h"
 #include "lib/data/image_dataset.h"
+#include "lib/train/expert_parts.h"
 #include "methods/method.h"
 
 namespace retort::commands {
@@ -31,23 +32,27 @@ std::filesystem::path experts_folder(const std::filesystem::path& run_dir);
 class RunExperts {
  public:
   /// @param dataset what the run sees; must outlive it
-  /// @throws ConfigError for settings that the recipe does not know
+  /// @throws ConfigError for settings that the recipe does not have
   RunExperts(const methods::ExpertsNeeded& needed, const ExpertsOfRun& run,
              const data::ImageDataset& dataset);
 
   /// Named after what decides what experts become, with the first letters of their id.
   const std::filesystem::path& file() const { return file_; }
   std::int64_t count() const { return needed_.count; }
-  /// How many of them the file lacks. @throws StorageError for other experts under its name
-  std::int64_t missing() const;
-  /// What making these is predicted to take; nothing on a device.
-  std::optional<double> predicted_seconds();
+  /// How many there are, and what making the others is predicted to take; nothing on a device.
+  struct Found {
+    train::ExpertParts::Stock stock;
+    std::optional<double> seconds;
+  };
+  /// @throws StorageError for other experts under the name of the file
+  Found look() const;
 
   /// Until the file has them all, whoever makes them. Says so first, with the time it will take.
+  /// What else an earlier session has planned there is left to it.
   /// @param go_on the command that continues after an interruption
   /// @throws Interrupted when a stop was requested; all that was done is saved
   void provide(cli::Program& program, const std::string& go_on);
-  /// Experts that `provide` found lacking, and its seconds; nothing before it.
+  /// Experts that `provide` found missing, and its seconds; nothing before it.
   struct Made {
     std::int64_t experts = 0;
     double seconds = 0;
@@ -55,7 +60,7 @@ class RunExperts {
   const std::optional<Made>& made() const { return made_; }
 
  private:
-  void announce(std::int64_t missing, const std::string& go_on);
+  void announce(const Found& found, const std::string& go_on) const;
 
   methods::ExpertsNeeded needed_;
   bool on_cpu_;

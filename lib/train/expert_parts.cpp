@@ -132,6 +132,11 @@ class Finished {
       return expert.complete && expert.seeds == seeds;
     });
   }
+  std::int64_t count() const {
+    const auto& experts = summary_.experts;
+    return std::count_if(experts.begin(), experts.end(),
+                         [](const ExpertSummary::Expert& expert) { return expert.complete; });
+  }
   const ExpertInfo& info() const { return summary_.info; }
 
  private:
@@ -155,14 +160,20 @@ void remove_part(const fs::path& out, std::int64_t number) {
   fs::remove(lock_path(out, number), ignored);
 }
 
-/// Moves the complete parts of the folder into OUT; those of a merge that was killed before it
-/// removed them are there already.
+bool has(const std::vector<std::int64_t>& numbers, std::int64_t number) {
+  return std::find(numbers.begin(), numbers.end(), number) != numbers.end();
+}
+
+/// Moves the complete parts of the folder into OUT, of these numbers if only some are asked for;
+/// those of a merge that was killed before it removed them are there already.
 /// @return how many were moved or found there
-std::int64_t merge_parts(const fs::path& out) {
+std::int64_t merge_parts(const fs::path& out,
+                         const std::optional<std::vector<std::int64_t>>& only = {}) {
   const Finished before(out);
   std::vector<std::int64_t> complete;
   std::vector<fs::path> fresh;
   for (const std::int64_t number : parts_of(out)) {
+    if (only && !has(*only, number)) continue;
     const fs::path part = storage::part_path(out, number);
     const auto expert = part_summary(part);
     if (!expert.complete) continue;
@@ -209,6 +220,31 @@ std::vector<std::int64_t> unfinished_of(const fs::path& out,
   return left;
 }
 
+/// The lowest numbers that OUT does not hold, as many as it lacks of `total`.
+std::vector<std::int64_t> lacking(const Finished& finished, std::uint64_t seed,
+                                  std::int64_t total) {
+  std::vector<std::int64_t> numbers;
+  const std::int64_t count = total - finished.count();
+  for (std::int64_t number = 0; std::int64_t(numbers.size()) < count; ++number) {
+    if (!finished.holds(expert_seeds(seed, number))) numbers.push_back(number);
+  }
+  return numbers;
+}
+
+/// The plan that is there, else an empty one.
+/// @throws ConfigError if plan, parts or OUT were made with other settings than `info`
+Plan plan_to_take_up(const fs::path& out, const Finished& finished, const ExpertInfo& info,
+                     std::uint64_t seed) {
+  if (fs::exists(out)) expect_same(settings_of(finished.info()), info, out);
+  for (const std::int64_t number : parts_of(out)) {
+    const fs::path part = storage::part_path(out, number);
+    expect_same(settings_of(storage::read_expert_summary(part).info), info, part);
+  }
+  Plan plan = read_plan(out).value_or(Plan{settings_of(info), {}, std::int64_t(seed)});
+  expect_same(plan.settings, info, plan_path(out));
+  return plan;
+}
+
 std::string exists_text(const fs::path& out) {
   return str("option 'out': '", out.string(),
              "' exists; --add makes more experts for it, or choose another name");
@@ -225,9 +261,18 @@ fs::path ExpertParts::folder_of(const fs::path& out) {
 
 bool ExpertParts::under_way(const fs::path& out) { return fs::exists(plan_path(out)); }
 
-std::int64_t ExpertParts::planned(const fs::path& out) {
-  const auto plan = read_plan(out);
-  return plan ? std::int64_t(plan->numbers.size()) : 0;
+ExpertParts::Stock ExpertParts::stock(const fs::path& out, std::uint64_t seed, std::int64_t total) {
+  // So that nobody merges meanwhile.
+  std::optional<FileLock> lock;
+  if (fs::exists(folder_of(out))) lock.emplace(lock_folder(out));
+  const Finished finished(out);
+  Stock result{.in_file = finished.count()};
+  for (const std::int64_t number : lacking(finished, seed, total)) {
+    ++(is_complete(storage::part_path(out, number)) ? result.finished : result.missing);
+  }
+  // Waiting for the lock may have made it anew.
+  if (lock && !under_way(out)) remove_folder(out, *lock);
+  return result;
 }
 
 void ExpertParts::expect_new(const fs::path& out, bool add) {
@@ -239,28 +284,35 @@ void ExpertParts::plan(std::int64_t count, bool add) {
   try {
     expect_new(out_, add);
     const Finished finished(out_);
-    if (fs::exists(out_)) expect_same(settings_of(finished.info()), info_, out_);
-    for (const std::int64_t number : parts_of(out_)) {
-      const fs::path part = storage::part_path(out_, number);
-      expect_same(settings_of(storage::read_expert_summary(part).info), info_, part);
-    }
-    Plan plan = read_plan(out_).value_or(Plan{settings_of(info_), {}, std::int64_t(seed_)});
-    expect_same(plan.settings, info_, plan_path(out_));
+    Plan plan = plan_to_take_up(out_, finished, info_, seed_);
     const auto planned = std::int64_t(plan.numbers.size());
     if (count < planned) {
       throw ConfigError(str("'", folder_of(out_).string(), "': expected --count ", planned,
                             " or more, as planned there, found ", count,
                             "; --merge takes what is complete"));
     }
-    const auto is_planned = [&](std::int64_t number) {
-      return std::find(plan.numbers.begin(), plan.numbers.end(), number) != plan.numbers.end();
-    };
     for (std::int64_t number = 0; std::int64_t(plan.numbers.size()) < count; ++number) {
       const bool made = finished.holds(expert_seeds(seed_, number));
-      if (!made && !is_planned(number)) plan.numbers.push_back(number);
+      if (!made && !has(plan.numbers, number)) plan.numbers.push_back(number);
     }
     numbers_ = plan.numbers;
     write_plan(out_, std::move(plan));
+  } catch (...) {
+    if (!under_way(out_)) remove_folder(out_, lock);
+    throw;
+  }
+}
+
+void ExpertParts::plan_up_to(std::int64_t total) {
+  const FileLock lock = lock_folder(out_);
+  try {
+    const Finished finished(out_);
+    Plan plan = plan_to_take_up(out_, finished, info_, seed_);
+    numbers_ = lacking(finished, seed_, total);
+    for (const std::int64_t number : numbers_) {
+      if (!has(plan.numbers, number)) plan.numbers.push_back(number);
+    }
+    if (!numbers_.empty()) write_plan(out_, std::move(plan));
   } catch (...) {
     if (!under_way(out_)) remove_folder(out_, lock);
     throw;
@@ -298,11 +350,25 @@ ExpertParts::Merge ExpertParts::finish() {
   std::vector<std::int64_t> all = numbers_;
   if (const auto plan = read_plan(out_)) {
     for (const std::int64_t number : plan->numbers) {
-      if (std::find(all.begin(), all.end(), number) == all.end()) all.push_back(number);
+      if (!has(all, number)) all.push_back(number);
     }
   }
   Merge result{0, unfinished_of(out_, all, seed_)};
   if (!result.done()) return result;
+  result.merged = merge_parts(out_);
+  remove_folder(out_, lock);
+  return result;
+}
+
+ExpertParts::Merge ExpertParts::finish_mine() {
+  const FileLock lock = lock_folder(out_);
+  Merge result{0, unfinished_of(out_, numbers_, seed_)};
+  if (!result.done()) return result;
+  const auto plan = read_plan(out_);
+  if (plan && !unfinished_of(out_, plan->numbers, seed_).empty()) {
+    result.merged = merge_parts(out_, numbers_);
+    return result;
+  }
   result.merged = merge_parts(out_);
   remove_folder(out_, lock);
   return result;

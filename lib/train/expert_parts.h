@@ -36,8 +36,14 @@ class ExpertParts {
   static std::filesystem::path folder_of(const std::filesystem::path& out);
   /// Whether experts of OUT are planned that are not all made.
   static bool under_way(const std::filesystem::path& out);
-  /// How many experts are planned for OUT, those made since among them; 0: nothing is under way.
-  static std::int64_t planned(const std::filesystem::path& out);
+  /// How far OUT is from holding `total` experts. The next ones are the lowest numbers of `seed`
+  /// that it does not hold.
+  struct Stock {
+    std::int64_t in_file = 0;   ///< all complete ones of OUT
+    std::int64_t finished = 0;  ///< of the next ones: complete parts, to be merged
+    std::int64_t missing = 0;   ///< of the next ones: to be trained, or on their way
+  };
+  static Stock stock(const std::filesystem::path& out, std::uint64_t seed, std::int64_t total);
   /// Fails before anything is loaded. @throws ConfigError if OUT exists, nothing is under way and
   /// `add` was not asked for
   static void expect_new(const std::filesystem::path& out, bool add);
@@ -47,7 +53,11 @@ class ExpertParts {
   /// @throws ConfigError if OUT exists, nothing is under way and `add` was not asked for, or if
   ///         plan, parts or OUT were made with other settings: which, theirs and mine
   void plan(std::int64_t count, bool add);
-  /// Of the plan, and those not yet in OUT or finished, whoever works on them.
+  /// Plans what OUT lacks of `total` experts. Others of a plan that is there stay for whoever
+  /// planned them.
+  /// @throws ConfigError if plan, parts or OUT were made with other settings
+  void plan_up_to(std::int64_t total);
+  /// Those planned, and those not yet in OUT or finished, whoever works on them.
   const std::vector<std::int64_t>& numbers() const { return numbers_; }
   std::vector<std::int64_t> unfinished() const;
 
@@ -56,11 +66,15 @@ class ExpertParts {
 
   struct Merge {
     std::int64_t merged = 0;               ///< parts that went into OUT now
-    std::vector<std::int64_t> unfinished;  ///< of the plan
+    std::vector<std::int64_t> unfinished;  ///< of those waited for
     bool done() const { return unfinished.empty(); }
   };
-  /// When the whole plan is made: merges it into OUT and removes the folder.
+  /// When the whole plan is made, with what others have added to it: merges it into OUT and removes
+  /// the folder.
   Merge finish();
+  /// When `numbers` are made: merges them into OUT. The rest of the plan stays, if it is
+  /// unfinished.
+  Merge finish_mine();
   /// Merges what is complete; the plan stays for the rest.
   /// @throws ConfigError if there is nothing to merge
   static Merge merge_complete(const std::filesystem::path& out);

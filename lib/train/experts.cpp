@@ -231,6 +231,16 @@ void ExpertRecipe::describe(config::OptionTable& table) {
             one_of({"f32", "bf16"}));
 }
 
+void ExpertRecipe::apply(const std::vector<std::string>& settings) {
+  config::OptionTable table;
+  describe(table);
+  for (const std::string& setting : settings) {
+    const std::size_t equals = std::min(setting.find('='), setting.size());
+    const std::size_t value = std::min(equals + 1, setting.size());
+    table.set(setting.substr(0, equals), setting.substr(value), config::Origin::File);
+  }
+}
+
 TrainOptions ExpertRecipe::train_options(bool mirror_changes_class) const {
   TrainOptions options;
   options.epochs = epochs;
@@ -261,6 +271,10 @@ std::vector<std::int64_t> ExpertRecipe::snapshot_epochs() const {
   for (std::int64_t epoch = 0; epoch < epochs; epoch += keep_every) kept.push_back(epoch);
   kept.push_back(epochs);
   return kept;
+}
+
+std::string recipe_name(const storage::ExpertInfo& info) {
+  return info.recipe == file_method("ftd") ? "ftd" : info.recipe;
 }
 
 storage::ExpertInfo expert_info(const ExpertRecipe& recipe, const nn::Network& network,

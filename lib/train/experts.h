@@ -46,11 +46,16 @@ struct ExpertRecipe {
   static ExpertRecipe defaults(const std::string& name);
   /// The options that this recipe has, its name not among them.
   void describe(config::OptionTable& table);
+  /// @param settings "gsam-alpha=1", ... @throws ConfigError for what this recipe does not have
+  void apply(const std::vector<std::string>& settings);
   /// @throws ConfigError for an unknown augmentation
   TrainOptions train_options(bool mirror_changes_class) const;
   /// Ascending, from 0 to the last one.
   std::vector<std::int64_t> snapshot_epochs() const;
 };
+
+/// The recipe that a file of experts is by.
+std::string recipe_name(const storage::ExpertInfo& info);
 
 /// What the file of such experts says of all of them. `options` and `program_version` are left to
 /// the caller.

@@ -54,7 +54,8 @@ double expert_images(const TrajectoryOptions& options, const RunContext& run, do
     images += std::min(training, 2 * decoded);
   }
   if (options.labels == "learned") {
-    const double experts = options.experts_count > 0 ? double(options.experts_count) : kExperts;
+    const std::int64_t followed = options.experts_followed();
+    const double experts = followed > 0 ? double(followed) : kExperts;
     images += decoded * (options.label_init == "right" ? experts : 1);
   }
   return images;

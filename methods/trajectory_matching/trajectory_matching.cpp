@@ -17,6 +17,7 @@
 #include "methods/trajectory_matching/expert_choice.h"
 #include "methods/trajectory_matching/flat.h"
 #include "methods/trajectory_matching/predicted_work.h"
+#include "methods/trajectory_matching/wanted_experts.h"
 
 namespace retort::methods::trajectory_matching {
 namespace {
@@ -112,27 +113,26 @@ void TrajectoryMatching::prepare(RunContext& run) {
 Prerequisites TrajectoryMatching::prerequisites() const {
   if (!options_.experts.empty()) return {};
   const std::int64_t epochs =
-      options_.experts_epochs > 0 ? options_.experts_epochs : options_.usual_epochs();
+      options_.make_epochs > 0 ? options_.make_epochs : options_.usual_epochs();
   if (epochs < options_.last_followed()) {
-    throw ConfigError(str("experts-epochs ", epochs, ": this run follows experts to epoch ",
+    throw ConfigError(str("make-epochs ", epochs, ": this run follows experts to epoch ",
                           options_.last_followed(), " (max-start-epoch ", options_.max_start_epoch,
                           ", less one, and expert-epochs ", options_.expert_epochs, ")"));
   }
-  return {.experts = ExpertsNeeded{
-              .folder = options_.experts_dir,
-              .recipe = options_.recipe,
-              .settings = options_.experts_settings,
-              .net = options_.net,
-              .count = options_.experts_count > 0 ? options_.experts_count : kUsualExperts,
-              .epochs = epochs,
-              .followed = options_.last_followed()}};
+  return {.experts = ExpertsNeeded{.folder = options_.experts_dir,
+                                   .recipe = options_.recipe,
+                                   .settings = options_.make_settings,
+                                   .net = options_.net,
+                                   .count = options_.make_experts,
+                                   .epochs = epochs,
+                                   .followed = options_.last_followed()}};
 }
 
 void TrajectoryMatching::open_experts(const RunContext& run) {
   const std::string& file = options_.experts.empty() ? run.experts : options_.experts;
   const auto advice = [&](const std::string& out) {
     return str("This makes one, with the options of --dataset that are used here: ",
-               experts_command(options_, run.dataset, out));
+               experts_command(options_, run, out));
   };
   if (file.empty()) {
     throw ConfigError(
@@ -141,7 +141,7 @@ void TrajectoryMatching::open_experts(const RunContext& run) {
   if (!std::filesystem::exists(file)) {
     throw ConfigError(str("option 'experts': there is no file '", file, "'. ", advice(file)));
   }
-  experts_ = std::make_shared<const storage::ExpertReader>(file, options_.experts_count);
+  experts_ = std::make_shared<const storage::ExpertReader>(file, options_.experts_followed());
   storage::expect_fitting(*experts_, run.dataset, network_->name(), stored_layout(*network_));
   tell_of_experts();
 }
@@ -150,6 +150,15 @@ void TrajectoryMatching::tell_of_experts() const {
   const storage::ExpertInfo& info = experts_->info();
   log::info(str("following ", experts_->experts(), " experts of recipe ", info.recipe, ", id ",
                 experts_->id()));
+  if (!options_.experts.empty()) {
+    const auto differing = recipe_differences(info, options_);
+    if (!differing.empty()) {
+      log::warn(str("the experts of '", experts_->path().string(),
+                    "' were not trained as this method and its settings ask for (theirs / asked "
+                    "for): ",
+                    config::differences_text(differing)));
+    }
+  }
   if (info.dataset_note == dataset_->info().note) return;
   const auto described = [](const std::string& note) {
     return note.empty() ? std::string("the whole") : note;

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "lib/augment/augment.h"
-#include "lib/core/str.h"
+#include "lib/core/error.h"
 
 namespace retort::methods::trajectory_matching {
 
@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::int64_t kMany = 1'000'000'000;
 constexpr std::int64_t kManyEpochs = 1'000'000;
+constexpr std::int64_t kManyExperts = 100'000;
 
 config::Rule<std::string> strategy_text() {
   return {"none, auto, or of color, crop, cutout, flip, scale, rotate joined by _",
@@ -21,6 +22,16 @@ config::Rule<std::string> strategy_text() {
             if (text == "auto") return true;
             augment::Strategy::parse(text);  // its message names the unknown operation
             return true;
+          }};
+}
+
+config::Rule<std::string> recipe_setting() {
+  return {"name=value", [](const std::string& text) {
+            const std::size_t equals = text.find('=');
+            if (text.substr(0, equals) == "epochs") {
+              throw ConfigError("option 'make-settings': epochs are said by --make-epochs");
+            }
+            return equals != std::string::npos && equals > 0 && equals + 1 < text.size();
           }};
 }
 
@@ -47,24 +58,25 @@ void TrajectoryOptions::describe_experts(config::OptionTable& table) {
             "experts to follow, made by `retort experts`; none: those that earlier runs left in "
             "experts-dir, or new ones",
             {"a file of experts, or nothing", anything});
-  table.add("experts-count", experts_count,
-            str("experts to follow, the first of their file; 0: all of a given file, ",
-                kUsualExperts, " where none is given (the papers have 100 or more)"),
-            in_range(std::int64_t{0}, std::int64_t{100000}));
   table
-      .add("experts-epochs", experts_epochs,
+      .add("experts-count", experts_count, "experts of that file to follow, the first; 0: all",
+           in_range(std::int64_t{0}, kManyExperts))
+      .not_with("experts", {""});
+  table
+      .add("make-experts", make_experts,
+           "experts to follow where no file is given, found or made (the papers have 100)",
+           in_range(std::int64_t{1}, kManyExperts))
+      .only_with("experts", {""});
+  table
+      .add("make-epochs", make_epochs,
            "epochs of experts that are made; 0: those of the paper's recipe",
            in_range(std::int64_t{0}, std::int64_t{100000}))
       .only_with("experts", {""});
   table
-      .add("experts-settings", experts_settings,
+      .add("make-settings", make_settings,
            "options of `retort experts` for experts that are made, where they differ from the "
            "defaults of the method's recipe",
-           {"name=value",
-            [](const std::string& text) {
-              const std::size_t equals = text.find('=');
-              return equals != std::string::npos && equals > 0 && equals + 1 < text.size();
-            }})
+           recipe_setting())
       .only_with("experts", {""});
   table
       .add("experts-dir", experts_dir,
@@ -74,9 +86,7 @@ void TrajectoryOptions::describe_experts(config::OptionTable& table) {
 }
 
 void TrajectoryOptions::settle(std::int64_t /*ipc*/) {
-  if (!experts.empty()) return;
-  if (experts_count == 0) experts_count = kUsualExperts;
-  if (experts_epochs == 0) experts_epochs = usual_epochs();
+  if (experts.empty() && make_epochs == 0) make_epochs = usual_epochs();
 }
 
 std::int64_t TrajectoryOptions::usual_epochs() const {
@@ -202,14 +212,6 @@ void TrajectoryOptions::describe_engine(config::OptionTable& table) {
       .add("tesla-halving", tesla_halving,
            "take half the gradient of the images, as TESLA's code does")
       .only_with("gradient", {"tesla"});
-}
-
-std::string experts_command(const TrajectoryOptions& options, const data::ImageDataset& dataset,
-                            const std::string& out) {
-  const bool zca = dataset.preprocessing().kind() == data::Preprocessing::Kind::Zca;
-  return str("retort experts --recipe ", options.recipe, " --dataset ", dataset.info().name,
-             zca ? " --zca" : "", " --net ", options.net, " --epochs ", options.usual_epochs(),
-             " --out ", out);
 }
 
 }  // namespace retort::methods::trajectory_matching

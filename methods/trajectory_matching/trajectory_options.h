@@ -5,22 +5,19 @@
 #include <vector>
 
 #include "lib/config/options.h"
-#include "lib/data/image_dataset.h"
 #include "lib/synth/real_selection.h"
 
 namespace retort::methods::trajectory_matching {
-
-/// Experts that are made where no file of them is given: few beside the 100 and more of the papers,
-/// but each takes minutes to hours.
-constexpr std::int64_t kUsualExperts = 5;
 
 /// What every trajectory method lets the user choose; each sets its own defaults.
 struct TrajectoryOptions {
   std::int64_t iterations = 5000;
   std::string experts;
-  std::int64_t experts_count = 0;   ///< 0: all of a file, kUsualExperts where they are made
-  std::int64_t experts_epochs = 0;  ///< 0: by the recipe
-  std::vector<std::string> experts_settings;
+  std::int64_t experts_count = 0;  ///< of `experts`; 0: all
+  /// Where no file is given. Few beside the 100 of the papers, but each takes minutes to hours.
+  std::int64_t make_experts = 5;
+  std::int64_t make_epochs = 0;  ///< 0: by the recipe
+  std::vector<std::string> make_settings;
   std::string experts_dir;
   std::string net = "ConvNet-3";
 
@@ -70,11 +67,13 @@ struct TrajectoryOptions {
   std::int64_t recipe_epochs = 50;
 
   void describe(config::OptionTable& table);
-  /// How many experts are made, and for how many epochs, where no file of them is given.
+  /// For how many epochs experts are made, where no file of them is given.
   void settle(std::int64_t ipc);
   /// The last epoch of experts that a student is compared with.
   std::int64_t last_followed() const { return max_start_epoch - 1 + expert_epochs; }
   std::int64_t usual_epochs() const;  ///< of the recipe, or as many as are followed
+  /// Of the given file, or of those found or made.
+  std::int64_t experts_followed() const { return experts.empty() ? make_experts : experts_count; }
 
  private:
   void describe_experts(config::OptionTable& table);    ///< which, and how they are made
@@ -84,10 +83,5 @@ struct TrajectoryOptions {
   void describe_images(config::OptionTable& table);     ///< what they start from and consist of
   void describe_engine(config::OptionTable& table);     ///< how gradients are computed
 };
-
-/// The command that makes experts for a run of these options.
-/// @param out the file
-std::string experts_command(const TrajectoryOptions& options, const data::ImageDataset& dataset,
-                            const std::string& out);
 
 }  // namespace retort::methods::trajectory_matching

@@ -55,7 +55,7 @@ void make_experts(const Workspace& workspace, const std::string& file, const Wor
 
 /// Of a run that makes such experts itself.
 Words own_experts(const Words& more) {
-  return joined(mtt({"--experts-count", "2", "--experts-epochs", "3"}), more);
+  return joined(mtt({"--make-experts", "2", "--make-epochs", "3"}), more);
 }
 
 std::vector<fs::path> files_in(const fs::path& folder) {
@@ -107,13 +107,14 @@ TEST_CASE("a run that is given no experts makes them beside its folder, the next
                            Contains("is not there yet") &&
                            Contains("made first: 2 experts, 3 epochs each, predicted to take") &&
                            Contains("count neither as condensing nor against --time-budget") &&
+                           Contains("--make-experts N asks for another number") &&
                            Contains("retort condense --run-dir runs/a/ --resume goes on") &&
                            Contains("expert 1: epoch 3 of 3") && !Contains("test loss"));
   CHECK_THAT(made.out, Contains("experts") && Contains(", 2 made now in"));
   CHECK_THAT(read_text(workspace.path("runs/a/log.txt")), Contains("expert 1: epoch 3 of 3"));
   CHECK_THAT(read_text(workspace.path("runs/a/config.cfg")), Contains("experts = \n") &&
-                                                                 Contains("experts-count = 2\n") &&
-                                                                 Contains("experts-epochs = 3\n"));
+                                                                 Contains("make-experts = 2\n") &&
+                                                                 Contains("make-epochs = 3\n"));
 
   // The file is what the command of its own makes.
   make_experts(workspace, "e.h5");
@@ -154,8 +155,8 @@ TEST_CASE("more experts are made beside those that are there, and fewer are the 
           "[apps][experts][condense]") {
   const Workspace workspace;
   const auto run = [&](const std::string& count, const std::string& name) {
-    return workspace.succeed(mtt({"--experts-count", count, "--experts-epochs", "3",
-                                  "--experts-dir", "pool", "--run-dir", name}));
+    return workspace.succeed(mtt({"--make-experts", count, "--make-epochs", "3", "--experts-dir",
+                                  "pool", "--run-dir", name}));
   };
   run("1", "one");
   const auto more = run("3", "three");
@@ -200,12 +201,12 @@ TEST_CASE("a dry run says which experts would be made, and makes none",
 TEST_CASE("every method makes experts by its own recipe", "[apps][experts][condense]") {
   const Workspace workspace;
   const auto file_of = [&](const std::string& method, const Words& more) {
-    const Words own{"--experts-count", "2", "--experts-epochs", "3", "--experts-dir", method};
+    const Words own{"--make-experts", "2", "--make-epochs", "3", "--experts-dir", method};
     workspace.succeed(following(method, joined(joined(own, more), {"--run-dir", "run-" + method})));
     return storage::ExpertReader(file_in(workspace.path(method)));
   };
   CHECK(file_of("tesla", {}).info().recipe == "sgd");
-  const auto flat = file_of("ftd", {"--experts-settings", "gsam-alpha=1,batch-size=16"});
+  const auto flat = file_of("ftd", {"--make-settings", "gsam-alpha=1,batch-size=16"});
   CHECK(flat.info().recipe == "gsam");
   CHECK_THAT(flat.info().options, Contains("gsam-alpha = 1\n") && Contains("batch-size = 16\n"));
   CHECK(file_of("datm", {"--current-max-start-epoch", "1"}).info().recipe == "gsam");
@@ -229,8 +230,8 @@ TEST_CASE("a run that is stopped while it makes experts goes on with them",
           "[apps][experts][condense][resume]") {
   const Workspace workspace;
   const auto command = [](const std::string& pool, const std::string& run) {
-    return mtt({"--experts-count", "2", "--experts-epochs", "300", "--experts-dir", pool,
-                "--run-dir", run});
+    return mtt(
+        {"--make-experts", "2", "--make-epochs", "300", "--experts-dir", pool, "--run-dir", run});
   };
   workspace.succeed(command("whole", "run-whole"));
   for (const int number : {SIGKILL, SIGINT}) {
@@ -266,10 +267,52 @@ TEST_CASE("a run that is stopped while it makes experts goes on with them",
                   images_of(workspace.path("run-whole/set.h5"))));
 }
 
+TEST_CASE("a run that asks for fewer than an unfinished one makes only these",
+          "[apps][experts][condense][resume]") {
+  const Workspace workspace;
+  const auto command = [](const std::string& count, const std::string& run) {
+    return mtt({"--make-experts", count, "--make-epochs", "300", "--experts-dir", "pool",
+                "--run-dir", run});
+  };
+  Process running = workspace.start(command("4", "four"));
+  const auto under_way = [&] {
+    const auto folders = files_in(workspace.path("pool"));
+    return !folders.empty() && fs::exists(folders.front() / "expert-0.h5");
+  };
+  for (int wait = 0; wait < 30000 && !under_way(); ++wait) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  running.signal(SIGINT);
+  const auto stopped = running.wait();
+  INFO(stopped.err);
+  REQUIRE(stopped.exit_code == 130);
+  CHECK_THAT(stopped.err, Contains("0 of 4 experts are finished"));
+
+  const auto planned = nlohmann::json::parse(
+      workspace.succeed(joined(command("2", "two"), {"--dry-run", "--json"})).out);
+  CHECK(planned["experts"]["missing"] == 2);
+  const auto two = workspace.succeed(command("2", "two"));
+  CHECK_THAT(two.err, Contains("follows 2 experts") && Contains("is not there yet") &&
+                          Contains("made first: 2 experts") && Contains("training 2 experts") &&
+                          Contains("expert 1: epoch 300 of 300") && !Contains("expert 2"));
+  CHECK(storage::read_set(workspace.path("two/set.h5")).assets.at(0).count == 2);
+  fs::path file;
+  for (const auto& path : files_in(workspace.path("pool"))) {
+    if (fs::is_regular_file(path)) file = path;
+  }
+  REQUIRE_FALSE(file.empty());
+  CHECK(storage::ExpertReader(file).experts() == 2);
+
+  const auto four = workspace.succeed({"condense", "--run-dir", "four", "--resume"});
+  CHECK_THAT(four.err, Contains("has 2") && Contains("made first: 2 experts"));
+  CHECK(file_in(workspace.path("pool")) == file);
+  CHECK(storage::ExpertReader(file).experts() == 4);
+}
+
 TEST_CASE("two runs at once make the experts of both once", "[apps][experts][condense]") {
   const Workspace workspace;
   const auto command = [](const std::string& run) {
-    return mtt({"--experts-count", "4", "--experts-epochs", "30", "--run-dir", run});
+    return mtt({"--make-experts", "4", "--make-epochs", "30", "--run-dir", run});
   };
   Process one = workspace.start(command("runs/one"));
   const Workspace beside;  // outputs of the second go elsewhere
@@ -301,14 +344,16 @@ TEST_CASE("what cannot be said of experts is refused, and nothing is left",
                                            "'. This makes one, with the options of --dataset");
   check(mtt({"--experts", "none.h5"}),
         "retort experts --recipe sgd --dataset shapes --net "
-        "ConvNet-2-w8 --epochs 50 --out " +
+        "ConvNet-2-w8 --epochs 50 --count 5 --out " +
             workspace.path("none.h5").string());
-  check(mtt({"--experts-epochs", "2"}), "experts-epochs 2: this run follows experts to epoch 3");
-  check(mtt({"--experts", "e.h5", "--experts-epochs", "3"}), "changes nothing");
-  check(own_experts({"--experts-settings", "gsam-alpha=1"}),
-        "option 'experts-settings': unknown option 'gsam-alpha'");
-  check(own_experts({"--experts-settings", "epochs=1"}), "said by --experts-epochs");
-  check(own_experts({"--experts-settings", "lr"}), "name=value");
+  check(mtt({"--make-epochs", "2"}), "make-epochs 2: this run follows experts to epoch 3");
+  check(mtt({"--experts", "e.h5", "--make-epochs", "3"}), "changes nothing");
+  check(mtt({"--experts", "e.h5", "--make-experts", "3"}), "changes nothing");
+  check(mtt({"--experts-count", "3"}), "changes nothing while experts is not given");
+  check(own_experts({"--make-settings", "gsam-alpha=1"}),
+        "option 'make-settings': unknown option 'gsam-alpha'");
+  check(own_experts({"--make-settings", "epochs=1"}), "said by --make-epochs");
+  check(own_experts({"--make-settings", "lr"}), "name=value");
   check({"condense", "--method", "mtt", "--dataset", "shapes", "--net", "ConvNet-2-BN-w8"},
         "has BatchNorm");
 }

@@ -395,6 +395,7 @@ TEST_CASE("a trajectory method with nothing set does what its README says",
     const Preset defaults = untouched(row.method);
     CHECK(defaults.text("net") == "ConvNet-3");
     CHECK(defaults.text("experts").empty());
+    CHECK(defaults.number("make-experts") == 5);
     CHECK(defaults.number("iterations") == row.iterations);
     CHECK(defaults.number("syn-steps") == row.syn_steps);
     CHECK(defaults.number("batch-syn") == 0);
@@ -454,6 +455,7 @@ void check_row(const Preset& preset, const TrajectoryRow& row, double iterations
   CHECK(preset.number("lr-momentum") == 0.5);
   CHECK(preset.text("augmentation-style") == "mtt");
   CHECK(preset.text("experts").empty());
+  CHECK(preset.number("make-experts") == 100);
 }
 
 }  // namespace
@@ -504,7 +506,7 @@ TEST_CASE("the presets of FTD hold its table", "[experiments][presets]") {
     CHECK_THAT(preset.whole,
                Contains("recipe ftd, rho 0.01, GSAM coefficient " + row.coefficient + "."));
     // The recipe's own is 0.3.
-    CHECK(preset.text("experts-settings") == (row.coefficient == "1" ? "gsam-alpha=1" : ""));
+    CHECK(preset.text("make-settings") == (row.coefficient == "1" ? "gsam-alpha=1" : ""));
   });
   CHECK(count == table.size());
 }

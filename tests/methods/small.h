@@ -15,7 +15,9 @@ inline const data::ImageDataset& shapes() {
 }
 
 /// Sets the options that cost time to tiny values, where the method has them.
-inline void make_small(config::OptionTable& table, const std::string& iterations = "3") {
+/// @param recipe of the experts that it follows, if it does
+inline void make_small(config::OptionTable& table, const std::string& iterations,
+                       const std::string& recipe) {
   const auto set = [&](const std::string& name, const std::string& value) {
     if (table.contains(name)) table.set(name, value, config::Origin::Flag);
   };
@@ -30,7 +32,7 @@ inline void make_small(config::OptionTable& table, const std::string& iterations
     set("net", batch_norm ? "ConvNet-2-BN-w8" : "ConvNet-2-w8");
   }
   if (table.contains("experts")) {
-    set("experts", small_experts());
+    set("experts", small_experts(recipe));
     set("syn-steps", "3");
     set("batch-syn", "5");
     set("expert-epochs", "2");
@@ -48,7 +50,8 @@ inline std::unique_ptr<methods::DistillationMethod> small_method(
     const std::vector<std::pair<std::string, std::string>>& more = {}) {
   const auto factory = methods::find_method(name).factory();
   config::OptionTable table = factory->options();
-  make_small(table, iterations);
+  const bool flat = name == "ftd" || name == "datm";
+  make_small(table, iterations, flat ? "gsam" : name == "ast" ? "ast" : "sgd");
   for (const auto& [key, value] : more) table.set(key, value, config::Origin::Flag);
   return factory->create();
 }

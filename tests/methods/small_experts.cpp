@@ -1,6 +1,8 @@
 #include "tests/methods/small_experts.h"
 
 #include <filesystem>
+#include <map>
+#include <memory>
 #include <vector>
 
 #include "lib/core/str.h"
@@ -12,9 +14,9 @@
 namespace retort::testing {
 namespace {
 
-storage::ExpertInfo small_info(const nn::Network& network) {
+storage::ExpertInfo small_info(const nn::Network& network, const std::string& recipe) {
   storage::ExpertInfo info;
-  info.recipe = "sgd";
+  info.recipe = recipe;
   info.dataset = shapes().info().name;
   info.dataset_sha256 = shapes().info().sha256;
   info.dataset_note = shapes().info().note;
@@ -25,13 +27,14 @@ storage::ExpertInfo small_info(const nn::Network& network) {
   for (const auto& p : network.parameters()) info.layout.push_back({p.name, p.shape});
   info.preprocessing = shapes().preprocessing();
   for (std::int64_t epoch = 0; epoch <= kSmallExpertEpochs; ++epoch) info.epochs.push_back(epoch);
-  info.options = "lr = 0.01\n";
+  info.options = recipe == "ast" ? "lr = 0.003\n" : "lr = 0.01\n";
   return info;
 }
 
-storage::ExpertPart small_expert(const nn::Network& network, std::int64_t number) {
+storage::ExpertPart small_expert(const nn::Network& network, const std::string& recipe,
+                                 std::int64_t number) {
   storage::ExpertPart part;
-  part.info = small_info(network);
+  part.info = small_info(network, recipe);
   part.number = number;
   const auto seed = std::uint64_t(number);
   part.seeds = {.init = seed, .data = seed, .augment = seed};
@@ -53,22 +56,33 @@ storage::ExpertPart small_expert(const nn::Network& network, std::int64_t number
   return part;
 }
 
-}  // namespace
-
-const std::string& small_experts() {
-  static const TemporaryFolder folder("retort-small-experts");
-  static const std::string path = [] {
+class SmallExperts {
+ public:
+  explicit SmallExperts(const std::string& recipe) : folder_("retort-small-experts") {
     const auto network = nn::make_network("ConvNet-2-w8", shapes().shape(), shapes().num_classes());
     std::vector<std::filesystem::path> parts;
     for (std::int64_t i = 0; i < kSmallExperts; ++i) {
-      parts.push_back(folder.path() / str("part-", i, ".h5"));
-      storage::write_part(parts.back(), small_expert(*network, i));
+      parts.push_back(folder_.path() / str("part-", i, ".h5"));
+      storage::write_part(parts.back(), small_expert(*network, recipe, i));
     }
-    const auto out = folder.path() / "experts.h5";
-    storage::merge_experts(out, std::nullopt, parts);
-    return out.string();
-  }();
-  return path;
+    path_ = (folder_.path() / "experts.h5").string();
+    storage::merge_experts(path_, std::nullopt, parts);
+  }
+
+  const std::string& path() const { return path_; }
+
+ private:
+  TemporaryFolder folder_;
+  std::string path_;
+};
+
+}  // namespace
+
+const std::string& small_experts(const std::string& recipe) {
+  static std::map<std::string, std::unique_ptr<SmallExperts>> made;
+  auto& experts = made[recipe];
+  if (!experts) experts = std::make_unique<SmallExperts>(recipe);
+  return experts->path();
 }
 
 }  // namespace retort::testing

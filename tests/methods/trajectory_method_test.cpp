@@ -68,6 +68,36 @@ void expect_refused(const std::string& name, const Settings& more, const std::st
   CHECK_THROWS_WITH_TEXT(method->initialize(run), ConfigError, text);
 }
 
+/// Expert `number` of a file, to be changed.
+storage::ExpertPart part_of(const storage::ExpertReader& file, std::int64_t number) {
+  storage::ExpertPart part;
+  part.info = file.info();
+  part.number = number;
+  part.seeds = file.seeds(number);
+  for (std::int64_t s = 0; s <= kSmallExpertEpochs; ++s) {
+    part.snapshots.push_back(file.snapshot(number, s).clone());
+    part.log.push_back(file.log(number, s));
+  }
+  part.complete = true;
+  return part;
+}
+
+/// A file of these experts in `folder`.
+std::filesystem::path merged(const std::filesystem::path& folder,
+                             const std::vector<storage::ExpertPart>& parts) {
+  std::vector<std::filesystem::path> paths;
+  for (const auto& part : parts) {
+    paths.push_back(folder / str("part-", part.number, ".h5"));
+    storage::write_part(paths.back(), part);
+  }
+  storage::merge_experts(folder / "experts.h5", std::nullopt, paths);
+  return folder / "experts.h5";
+}
+
+std::filesystem::path merged(const std::filesystem::path& folder, const storage::ExpertPart& part) {
+  return merged(folder, std::vector{part});
+}
+
 Tensor stored(const storage::StateWriter& state, const std::string& what) {
   return storage::StateReader(state).tensor(what);
 }
@@ -78,11 +108,24 @@ TEST_CASE("without experts the command that makes them is spelled out", "[method
   const std::string net = "--dataset shapes --net ConvNet-2-w8 ";
   const Settings none{{"experts", ""}, {"max-start-epoch", "25"}};
   expect_refused("mtt", none,
-                 "retort experts --recipe sgd " + net + "--epochs 50 --out experts.h5");
+                 "retort experts --recipe sgd " + net + "--epochs 50 --count 5 --out experts.h5");
   expect_refused("ftd", {{"experts", ""}, {"max-start-epoch", "70"}},
-                 "retort experts --recipe ftd " + net + "--epochs 71 --out");
+                 "retort experts --recipe ftd " + net + "--epochs 71 --count 5 --out");
   expect_refused("datm", none, "--recipe ftd " + net + "--epochs 100");
   expect_refused("ast", none, "--recipe ast " + net + "--epochs 50");
+  expect_refused("ftd",
+                 {{"experts", ""},
+                  {"make-experts", "100"},
+                  {"make-epochs", "60"},
+                  {"make-settings", "gsam-alpha=1,rho=0.02"}},
+                 net + "--epochs 60 --gsam-alpha 1 --rho 0.02 --count 100 --out");
+  expect_refused("mtt", {{"experts", "none.h5"}, {"experts-count", "7"}},
+                 "--count 7 --out none.h5");
+  // What chose the images of the run.
+  const data::ImageDataset part = shapes().hold_out(0.25, Rng(3));
+  RunContext run{.dataset = part, .ipc = 2, .rng = Rng(3), .seed = 3, .hold_out = 0.25};
+  CHECK_THROWS_WITH_TEXT(small_method("mtt", "3", none)->initialize(run), ConfigError,
+                         "--count 5 --hold-out 0.25 --seed 3 --out");
 }
 
 TEST_CASE("without experts a method says which it needs, for as long as its recipe or it follows",
@@ -104,16 +147,16 @@ TEST_CASE("without experts a method says which it needs, for as long as its reci
   }
   CHECK(needed("mtt", {{"experts", ""}, {"max-start-epoch", "70"}})->epochs == 71);
   const auto chosen = needed("mtt", {{"experts", ""},
-                                     {"experts-count", "2"},
-                                     {"experts-epochs", "4"},
-                                     {"experts-settings", "lr=0.02,store=bf16"},
+                                     {"make-experts", "2"},
+                                     {"make-epochs", "4"},
+                                     {"make-settings", "lr=0.02,store=bf16"},
                                      {"experts-dir", "pool"}});
   CHECK(chosen->count == 2);
   CHECK(chosen->epochs == 4);
   CHECK(chosen->settings == std::vector<std::string>{"lr=0.02", "store=bf16"});
   CHECK(chosen->folder == "pool");
-  CHECK_THROWS_WITH_TEXT(needed("mtt", {{"experts", ""}, {"experts-epochs", "3"}}), ConfigError,
-                         "experts-epochs 3: this run follows experts to epoch 4");
+  CHECK_THROWS_WITH_TEXT(needed("mtt", {{"experts", ""}, {"make-epochs", "3"}}), ConfigError,
+                         "make-epochs 3: this run follows experts to epoch 4");
   CHECK_FALSE(needed("mtt", {}).has_value());
   CHECK_FALSE(needed("dm", {}).has_value());
 }
@@ -125,10 +168,10 @@ TEST_CASE("what is made where no experts are given is settled, and nothing of a 
     config::OptionTable table = factory->options();
     table.set("experts", experts, config::Origin::Flag);
     factory->settle(10);
-    return std::pair(table.find("experts-count").value(), table.find("experts-epochs").value());
+    return std::pair(table.find("make-experts").value(), table.find("make-epochs").value());
   };
   CHECK(settled("") == std::pair<std::string, std::string>("5", "100"));
-  CHECK(settled("e.h5") == std::pair<std::string, std::string>("0", "0"));
+  CHECK(settled("e.h5") == std::pair<std::string, std::string>("5", "0"));
 }
 
 TEST_CASE("of a file as many experts are followed as asked for", "[methods][trajectory]") {
@@ -138,10 +181,48 @@ TEST_CASE("of a file as many experts are followed as asked for", "[methods][traj
   CHECK(method->assets().at(0).count == 2);
   for (std::int64_t i = 0; i < 6; ++i) CHECK(column(method->update(i), "expert") < 2);
   // Named by whoever runs the method.
-  auto provided = small_method("mtt", "1", {{"experts", ""}});
+  auto provided = small_method("mtt", "1", {{"experts", ""}, {"make-experts", "2"}});
   run.experts = small_experts();
   provided->initialize(run);
   CHECK(provided->assets().at(0).file == "experts.h5");
+  CHECK(provided->assets().at(0).count == 2);
+}
+
+TEST_CASE("experts by another recipe than the method's are followed with a warning",
+          "[methods][trajectory]") {
+  const auto warnings = [](const std::string& name, const Settings& more,
+                           const std::string& experts = small_experts()) {
+    std::string text;
+    const log::Sink before = log::set_sink([&](log::Level level, const std::string& message) {
+      if (level == log::Level::Warn) text += message + "\n";
+    });
+    Settings settings = more;
+    settings.emplace_back("experts", experts);
+    RunContext run = context();
+    small_method(name, "1", settings)->initialize(run);
+    log::set_sink(before);
+    return text;
+  };
+  CHECK(warnings("mtt", {}).empty());
+  CHECK(warnings("tesla", {}).empty());
+  CHECK_THAT(warnings("ftd", {}),
+             Catch::Matchers::Contains("asked for): recipe: sgd / ftd\n") &&
+                 Catch::Matchers::Contains("experts.h5' were not trained as this method"));
+  CHECK_THAT(warnings("mtt", {{"make-settings", "lr=0.02,store=bf16"}}),
+             Catch::Matchers::Contains("asked for): lr: 0.01 / 0.02\n"));
+
+  // Too few epochs matter where the last of them is looked at.
+  const retort::testing::TemporaryFolder folder("retort-recorded-experts");
+  const storage::ExpertReader all(small_experts());
+  storage::ExpertPart part = part_of(all, 0);
+  part.info.recipe = "gsam";
+  part.info.options = "recipe = ftd\nepochs = 5\ngsam-alpha = 0.3\nseed = 0\n";
+  const auto file = merged(folder.path(), part).string();
+  CHECK(warnings("ftd", {}, file).empty());
+  CHECK_THAT(warnings("ftd", {{"make-settings", "gsam-alpha=1"}}, file),
+             Catch::Matchers::Contains("asked for): gsam-alpha: 0.3 / 1\n"));
+  CHECK_THAT(warnings("datm", {}, file),
+             Catch::Matchers::Contains("asked for): epochs: 5 / 100\n"));
 }
 
 TEST_CASE("experts that do not fit a run are refused", "[methods][trajectory]") {
@@ -156,7 +237,7 @@ TEST_CASE("experts that do not fit a run are refused", "[methods][trajectory]") 
   CHECK_THROWS_WITH_TEXT(nowhere->initialize(run), ConfigError,
                          "there is no file 'no-such-file.h5'. This makes one, with the options of "
                          "--dataset that are used here: retort experts --recipe sgd --dataset "
-                         "shapes --net ConvNet-2-w8 --epochs 50 --out no-such-file.h5");
+                         "shapes --net ConvNet-2-w8 --epochs 50 --count 5 --out no-such-file.h5");
   expect_refused("mtt", {{"net", "ConvNet-2-BN-w8"}}, "running statistics");
 }
 
@@ -225,22 +306,14 @@ TEST_CASE("runs of all trajectory methods resume with the same bits, reports inc
 TEST_CASE("a run goes on with the experts it began with only", "[methods][trajectory][resume]") {
   const Trace begun = trace("mtt", {}, "1");
   const retort::testing::TemporaryFolder folder("retort-other-experts");
-  const auto fewer = folder.path() / "one.h5";
   const storage::ExpertReader all(small_experts());
-  storage::ExpertPart part;
-  part.info = all.info();
-  part.seeds = all.seeds(0);
-  for (std::int64_t s = 0; s <= kSmallExpertEpochs; ++s) {
-    part.snapshots.push_back(all.snapshot(0, s));
-    part.log.push_back(all.log(0, s));
-  }
-  part.complete = true;
-  storage::write_part(folder.path() / "part.h5", part);
-  storage::merge_experts(fewer, std::nullopt, {folder.path() / "part.h5"});
-  auto second = small_method("mtt", "2", {{"experts", fewer.string()}});
-  RunContext run = context();
-  CHECK_THROWS_WITH_TEXT(second->load_state(run, storage::StateReader(begun.state)), ConfigError,
-                         "this run began with others (3 of id");
+  const auto refused = [&](const std::filesystem::path& file, const std::string& text) {
+    auto second = small_method("mtt", "2", {{"experts", file.string()}});
+    RunContext run = context();
+    CHECK_THROWS_WITH_TEXT(second->load_state(run, storage::StateReader(begun.state)), ConfigError,
+                           text);
+  };
+  refused(merged(folder.path(), part_of(all, 0)), "this run began with others (3 of id");
 }
 
 TEST_CASE("trajectory methods have the same bits on one thread and two", "[methods][trajectory]") {
@@ -319,16 +392,9 @@ TEST_CASE("a run that skips 100 iterations in a row stops with the reason",
 
 TEST_CASE("experts that do not move are skipped", "[methods][trajectory]") {
   const retort::testing::TemporaryFolder folder("retort-still-experts");
-  const storage::ExpertReader all(small_experts());
-  storage::ExpertPart part;
-  part.info = all.info();
-  part.seeds = all.seeds(0);
-  part.snapshots.assign(std::size_t(kSmallExpertEpochs) + 1, all.snapshot(0, 0));
-  part.log.resize(part.snapshots.size());
-  part.complete = true;
-  storage::write_part(folder.path() / "part.h5", part);
-  const auto still = folder.path() / "still.h5";
-  storage::merge_experts(still, std::nullopt, {folder.path() / "part.h5"});
+  storage::ExpertPart part = part_of(storage::ExpertReader(small_experts()), 0);
+  part.snapshots.assign(part.snapshots.size(), part.snapshots[0]);
+  const auto still = merged(folder.path(), part);
   const Trace run = trace("mtt", {{"experts", still.string()}});
   CHECK(column(run.reports.back(), "skipped") == 3);
 }

@@ -191,7 +191,6 @@ TEST_CASE("a plan may grow but not shrink, and keeps its settings", "[train][exp
   auto larger = run.parts();
   larger.plan(3, false);
   CHECK(larger.numbers() == Numbers{0, 1, 2});
-  CHECK(ExpertParts::planned(run.out()) == 3);
   auto smaller = run.parts();
   CHECK_THROWS_WITH_TEXT(smaller.plan(1, false), ConfigError,
                          "expected --count 3 or more, as planned there, found 1");
@@ -200,9 +199,95 @@ TEST_CASE("a plan may grow but not shrink, and keeps its settings", "[train][exp
   run.make(larger, 2);
   // What the first does not know of is not finished without the plan.
   CHECK(parts.finish().done());
-  CHECK(ExpertParts::planned(run.out()) == 0);
+  CHECK_FALSE(ExpertParts::under_way(run.out()));
   CHECK(run.in_file() == 3);
   CHECK_THROWS_WITH_TEXT(other.plan(1, true), ConfigError, "(theirs / yours): seed: 7 / 8");
+}
+
+namespace {
+
+/// In the file, finished, missing.
+Numbers stock(const Run& run, std::int64_t total) {
+  const ExpertParts::Stock found = ExpertParts::stock(run.out(), 7, total);
+  return {found.in_file, found.finished, found.missing};
+}
+
+}  // namespace
+
+TEST_CASE("of a larger plan only what is lacking is made, and the rest is left to others",
+          "[train][experts]") {
+  const Run run;
+  CHECK(stock(run, 2) == Numbers{0, 0, 2});
+  CHECK_FALSE(fs::exists(run.parts_folder()));
+  auto larger = run.parts();
+  larger.plan(4, false);
+  run.make(larger, 1);
+  CHECK(stock(run, 2) == Numbers{0, 1, 1});
+  auto two = run.parts();
+  two.plan_up_to(2);
+  CHECK(two.numbers() == Numbers{0, 1});
+  CHECK(two.unfinished() == Numbers{1});
+  CHECK_FALSE(two.finish_mine().done());
+  run.make(two, 1);
+  CHECK_FALSE(two.claim());
+  const auto merged = two.finish_mine();
+  CHECK(merged.done());
+  CHECK(merged.merged == 2);
+  CHECK(run.in_file() == 2);
+  CHECK(ExpertParts::under_way(run.out()));
+  // Whoever planned four goes on as if nothing had happened.
+  CHECK(larger.unfinished() == Numbers{2, 3});
+  run.make(larger, 2);
+  CHECK(larger.finish().merged == 2);
+  CHECK(run.in_file() == 4);
+  CHECK_FALSE(fs::exists(run.parts_folder()));
+}
+
+TEST_CASE("finished parts of an unfinished plan count, and nothing is made for them",
+          "[train][experts]") {
+  const Run run;
+  auto larger = run.parts();
+  larger.plan(5, false);
+  run.make(larger, 3);
+  CHECK(stock(run, 2) == Numbers{0, 2, 0});
+  auto two = run.parts();
+  two.plan_up_to(2);
+  CHECK_FALSE(two.claim());
+  CHECK(two.finish_mine().merged == 2);
+  CHECK(run.in_file() == 2);
+  CHECK(stock(run, 2) == Numbers{2, 0, 0});
+  CHECK(stock(run, 4) == Numbers{2, 1, 1});
+  // The file has them in the order of their numbers, whatever was asked for before.
+  auto four = run.parts();
+  four.plan_up_to(4);
+  CHECK(four.numbers() == Numbers{2, 3});
+  run.make(four, 1);
+  CHECK(four.finish_mine().merged == 2);
+  const storage::ExpertReader file(run.out());
+  REQUIRE(file.experts() == 4);
+  for (std::int64_t n = 0; n < 4; ++n) CHECK(file.seeds(n) == train::expert_seeds(7, n));
+  CHECK(ExpertParts::under_way(run.out()));
+}
+
+TEST_CASE("a plan for a run grows with it and goes when all of it is made", "[train][experts]") {
+  const Run run;
+  auto one = run.parts();
+  one.plan_up_to(1);
+  auto three = run.parts();
+  three.plan_up_to(3);
+  CHECK(three.numbers() == Numbers{0, 1, 2});
+  run.make(three, 3);
+  CHECK(one.finish_mine().merged == 3);  // all are finished: nothing is left behind
+  CHECK(three.finish_mine().done());
+  CHECK_FALSE(fs::exists(run.parts_folder()));
+  auto none = run.parts();
+  none.plan_up_to(2);
+  CHECK(none.numbers().empty());
+  CHECK(none.finish_mine().done());
+  CHECK_FALSE(fs::exists(run.parts_folder()));
+  auto other = run.parts("seed = 8\n");
+  CHECK_THROWS_WITH_TEXT(other.plan_up_to(4), ConfigError, "(theirs / yours): seed: 7 / 8");
+  CHECK_FALSE(fs::exists(run.parts_folder()));
 }
 
 TEST_CASE("what killed writes left of a part goes with the next claim", "[train][experts]") {
