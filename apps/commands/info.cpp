@@ -49,8 +49,10 @@ std::string short_hash(const std::string& hash) {
 
 std::string asset_text(const data::Asset& asset) {
   return str(asset.count, asset.count == 1 ? " network of " : " networks of ", asset.file,
-             ", SHA-256 ", short_hash(asset.sha256), "; ", asset.note, "; training took ",
-             duration_text(asset.wall_seconds), asset.count == 1 ? "" : ", summed over them");
+             ", SHA-256 ", short_hash(asset.sha256),
+             asset.id.empty() ? "" : str(", id ", short_hash(asset.id)), "; ", asset.note,
+             "; training took ", duration_text(asset.wall_seconds),
+             asset.count == 1 ? "" : ", summed over them");
 }
 
 void add_provenance(Rows& rows, const data::Provenance& provenance) {
@@ -126,6 +128,7 @@ json assets_json(const std::vector<data::Asset>& assets) {
     list.push_back({{"role", asset.role},
                     {"file", asset.file},
                     {"sha256", asset.sha256},
+                    {"id", asset.id},
                     {"count", asset.count},
                     {"wall_seconds", asset.wall_seconds},
                     {"note", asset.note}});

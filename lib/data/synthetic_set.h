@@ -64,7 +64,8 @@ struct Provenance {
 struct Asset {
   std::string role;         ///< "experts"
   std::string file;         ///< its name, without folders
-  std::string sha256;       ///< what tells it from others; of experts the id of their file
+  std::string sha256;       ///< of those that were used
+  std::string id;           ///< of experts what they have in common, see storage::expert_id
   std::int64_t count = 0;   ///< networks in it that were used
   double wall_seconds = 0;  ///< of training them, summed: those trained side by side count each
   std::string note;         ///< what they are, in words

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <initializer_list>
 #include <mutex>
+#include <string_view>
 
 #include "lib/core/error.h"
 #include "lib/core/hash.h"
@@ -40,6 +42,14 @@ std::string hex_text(const std::uint8_t* bytes, std::int64_t count) {
     text += kDigits[bytes[i] & 15];
   }
   return text;
+}
+
+std::string little_endian(std::initializer_list<std::uint64_t> values) {
+  std::string bytes;
+  for (const std::uint64_t value : values) {
+    for (int shift = 0; shift < 64; shift += 8) bytes += char((value >> shift) & 255);
+  }
+  return bytes;
 }
 
 // @param sizes [kMaxRank], padded with -1
@@ -231,6 +241,12 @@ class Snapshots {
     per_expert_ = snapshots;
   }
 
+  /// The digests of all snapshots of an expert, one after the other.
+  std::string_view digests(std::int64_t expert) const {
+    const auto size = std::size_t(per_expert_ * kDigestBytes);
+    return {static_cast<const char*>(digests_.const_data_ptr()) + std::size_t(expert) * size, size};
+  }
+
   Tensor read(std::int64_t expert, std::int64_t snapshot) {
     return with_context(numbered(expert, snapshot), [&] {
       const Tensor stored = in_.row(kParams, {expert, snapshot});
@@ -277,18 +293,13 @@ std::string progress_text(const ExpertSummary& summary) {
 }  // namespace
 
 struct ExpertReader::State {
-  State(const fs::path& path, std::int64_t first)
+  explicit State(const fs::path& path)
       : file(path), summary(read_summary(file)), snapshots(file, summary.info.store) {
     for (std::size_t e = 0; e < summary.experts.size(); ++e) {
       if (summary.experts[e].complete) complete.push_back(std::int64_t(e));
     }
     require(!complete.empty(), source_of(path),
             "expected a complete expert, " + progress_text(summary));
-    if (first == 0) return;
-    const auto count = std::int64_t(complete.size());
-    require(first <= count, source_of(path),
-            str("expected ", first, " complete experts, found ", count));
-    complete.resize(std::size_t(first));
   }
 
   std::int64_t row(std::int64_t expert) const {
@@ -314,14 +325,29 @@ struct ExpertReader::State {
   std::vector<std::int64_t> complete;  // the rows of what readers may use
 };
 
-ExpertReader::ExpertReader(const fs::path& path, std::int64_t first)
-    : state_(std::make_unique<State>(path, first)) {}
+ExpertReader::ExpertReader(const fs::path& path) : state_(std::make_unique<State>(path)) {}
 ExpertReader::~ExpertReader() = default;
 ExpertReader::ExpertReader(ExpertReader&&) noexcept = default;
+
+void ExpertReader::keep_first(std::int64_t count) {
+  require(count >= 1 && count <= experts(), source_of(path()),
+          str("expected ", count, " complete experts, found ", experts()));
+  state_->complete.resize(std::size_t(count));
+}
 
 const fs::path& ExpertReader::path() const { return state_->file.path(); }
 const ExpertInfo& ExpertReader::info() const { return state_->summary.info; }
 const std::string& ExpertReader::id() const { return state_->summary.id; }
+std::string ExpertReader::sha256() const {
+  Sha256 hash;
+  for (const std::int64_t row : state_->complete) {
+    const ExpertSeeds& seeds = state_->summary.experts[std::size_t(row)].seeds;
+    hash.update(little_endian({seeds.init, seeds.data, seeds.augment}));
+    hash.update(state_->snapshots.digests(row));
+  }
+  return hash.hex();
+}
+
 std::int64_t ExpertReader::experts() const { return std::int64_t(state_->complete.size()); }
 std::int64_t ExpertReader::parameters() const { return parameter_count(state_->summary.info); }
 

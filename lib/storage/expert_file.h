@@ -99,16 +99,22 @@ class ExpertReader {
  public:
   using Seeds = ExpertSeeds;
 
-  /// @param first the first so many complete experts are read, as if there were no more; 0: all
-  /// @throws StorageError as read_expert_summary, and for a file without as many complete experts
-  explicit ExpertReader(const std::filesystem::path& path, std::int64_t first = 0);
+  /// @throws StorageError as read_expert_summary, and for a file without a complete expert
+  explicit ExpertReader(const std::filesystem::path& path);
   ~ExpertReader();
   ExpertReader(ExpertReader&&) noexcept;
+
+  /// Reads as if the file held the first `count` complete experts alone.
+  /// @throws StorageError if it has fewer
+  void keep_first(std::int64_t count);
 
   const std::filesystem::path& path() const;
   const ExpertInfo& info() const;
   /// See expert_id. More experts of the same kind do not change it.
   const std::string& id() const;
+  /// Of seeds and snapshots: experts with the same are the same to the bit, in the same order. See
+  /// `assets` in lib/storage/README.md.
+  std::string sha256() const;
   std::int64_t experts() const;     ///< complete ones, numbered from 0 in file order
   std::int64_t parameters() const;  ///< P
 

@@ -154,6 +154,7 @@ void write_assets(H5Writer& out, const std::vector<data::Asset>& assets) {
     out.attribute(path, "role", assets[i].role);
     out.attribute(path, "file", assets[i].file);
     out.attribute(path, "sha256", assets[i].sha256);
+    out.attribute(path, "id", assets[i].id);
     out.attribute(path, "count", assets[i].count);
     out.attribute(path, "wall_seconds", assets[i].wall_seconds);
     out.attribute(path, "note", assets[i].note);
@@ -167,6 +168,7 @@ std::vector<data::Asset> read_assets(const H5Reader& in) {
     assets.push_back({.role = in.text_attribute(path, "role"),
                       .file = in.text_attribute(path, "file"),
                       .sha256 = in.text_attribute(path, "sha256"),
+                      .id = in.has_attribute(path, "id") ? in.text_attribute(path, "id") : "",
                       .count = in.int_attribute(path, "count"),
                       .wall_seconds = in.double_attribute(path, "wall_seconds"),
                       .note = in.text_attribute(path, "note")});

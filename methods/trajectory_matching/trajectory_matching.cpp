@@ -141,7 +141,15 @@ void TrajectoryMatching::open_experts(const RunContext& run) {
   if (!std::filesystem::exists(file)) {
     throw ConfigError(str("option 'experts': there is no file '", file, "'. ", advice(file)));
   }
-  experts_ = std::make_shared<const storage::ExpertReader>(file, options_.experts_followed());
+  storage::ExpertReader experts(file);
+  const std::int64_t followed = options_.experts_followed();
+  if (followed > experts.experts()) {
+    throw ConfigError(str("option '", options_.experts.empty() ? "make-experts" : "experts-count",
+                          "': expected at most ", experts.experts(), ", the complete experts in '",
+                          file, "', found ", followed));
+  }
+  if (followed > 0) experts.keep_first(followed);
+  experts_ = std::make_shared<const storage::ExpertReader>(std::move(experts));
   storage::expect_fitting(*experts_, run.dataset, network_->name(), stored_layout(*network_));
   tell_of_experts();
 }
@@ -400,7 +408,8 @@ std::vector<data::Asset> TrajectoryMatching::assets() const {
   }
   return {{.role = "experts",
            .file = experts_->path().filename().string(),
-           .sha256 = experts_->id(),
+           .sha256 = experts_->sha256(),
+           .id = experts_->id(),
            .count = experts_->experts(),
            .wall_seconds = seconds,
            .note = str("recipe ", info.recipe, ", ", info.network, " on ", info.train_images,
@@ -409,6 +418,7 @@ std::vector<data::Asset> TrajectoryMatching::assets() const {
 
 void TrajectoryMatching::save_state(storage::StateWriter& out) const {
   out.text("experts/id", experts_->id());
+  out.text("experts/sha256", experts_->sha256());
   out.integer("experts/count", experts_->experts());
   out.tensor("stored", parametrization_->stored().detach());
   if (mean_.defined()) out.tensor("mean", mean_);
@@ -422,14 +432,21 @@ void TrajectoryMatching::save_state(storage::StateWriter& out) const {
   out.number("last_loss", last_loss_);
 }
 
+void TrajectoryMatching::expect_experts_of(const storage::StateReader& begun) const {
+  const std::string id = begun.text("experts/id");
+  const std::string sha256 = begun.text("experts/sha256");
+  if (id == experts_->id() && sha256 == experts_->sha256()) return;
+  const auto text = [](std::int64_t count, const std::string& theirs, const std::string& bits) {
+    return str(count, " of id ", theirs, ", SHA-256 ", bits);
+  };
+  throw ConfigError(str("experts '", experts_->path().string(), "': this run began with others (",
+                        text(begun.integer("experts/count"), id, sha256), "), the file has ",
+                        text(experts_->experts(), experts_->id(), experts_->sha256())));
+}
+
 void TrajectoryMatching::load_state(RunContext& run, const storage::StateReader& in) {
   prepare(run);
-  if (in.text("experts/id") != experts_->id() ||
-      in.integer("experts/count") != experts_->experts()) {
-    throw ConfigError(str("experts '", experts_->path().string(), "': this run began with others (",
-                          in.integer("experts/count"), " of id ", in.text("experts/id"),
-                          "), the file has ", experts_->experts(), " of id ", experts_->id()));
-  }
+  expect_experts_of(in);
   const at::Device device = run.dataset.device();
   parametrization_ = std::make_unique<synth::Parametrization>(in.tensor("stored").to(device),
                                                               run.dataset.num_classes(), decoder());

@@ -52,6 +52,8 @@ class TrajectoryMatching : public DistillationMethod {
   void check_options() const;
   void open_experts(const RunContext& run);
   void tell_of_experts() const;
+  /// @throws ConfigError for others than a run began with
+  void expect_experts_of(const storage::StateReader& begun) const;
   std::unique_ptr<synth::ImageDecoder> decoder() const;
   Tensor initial_images(RunContext& run, const synth::ImageDecoder& decoder) const;
   Tensor initial_logits(const RunContext& run) const;

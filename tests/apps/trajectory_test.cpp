@@ -84,15 +84,17 @@ TEST_CASE("a set says which experts it was made with, and what they cost",
   const storage::ExpertReader experts(workspace.path("e.h5"));
 
   const auto text = workspace.succeed({"info", "run/set.h5"});
-  CHECK_THAT(text.out, Contains("2 networks of e.h5, SHA-256 " + experts.id().substr(0, 16)) &&
-                           Contains("recipe sgd, ConvNet-2-w8"));
+  CHECK_THAT(text.out, Contains("2 networks of e.h5, SHA-256 " + experts.sha256().substr(0, 16)) &&
+                           Contains("..., id") && Contains(experts.id().substr(0, 16) + "...;") &&
+                           Contains("sgd, ConvNet-2-w8 on 32 images"));
   const auto json = workspace.succeed({"info", "run/set.h5", "--json"});
   const auto document = nlohmann::json::parse(json.out);
   REQUIRE(document["assets"].size() == 1);
   const auto asset = document["assets"][0];
   CHECK(asset["role"] == "experts");
   CHECK(asset["file"] == "e.h5");
-  CHECK(asset["sha256"] == experts.id());
+  CHECK(asset["id"] == experts.id());
+  CHECK(asset["sha256"] == experts.sha256());
   CHECK(asset["count"] == 2);
   CHECK(asset["wall_seconds"] > 0.0);
   CHECK_THAT(asset["note"].get<std::string>(), Contains("3 epochs"));
@@ -124,7 +126,7 @@ TEST_CASE("a run that is given no experts makes them beside its folder, the next
   CHECK(storage::ExpertReader(file).id() == id);
   const auto set = storage::read_set(workspace.path("runs/a/set.h5"));
   REQUIRE(set.assets.size() == 1);
-  CHECK(set.assets[0].sha256 == id);
+  CHECK(set.assets[0].id == id);
   CHECK(set.assets[0].file == file.filename());
   CHECK(set.assets[0].wall_seconds > 0);
 
@@ -173,8 +175,9 @@ TEST_CASE("more experts are made beside those that are there, and fewer are the 
                         images_of(workspace.path("three/set.h5"))));
   const auto lacking = workspace.retort(
       mtt({"--experts", file.string(), "--experts-count", "4", "--run-dir", "four"}));
-  CHECK(lacking.exit_code == 1);
-  CHECK_THAT(lacking.err, Contains("expected 4 complete experts, found 3"));
+  CHECK(lacking.exit_code == 2);
+  CHECK_THAT(lacking.err, Contains("option 'experts-count': expected at most 3, the complete") &&
+                              Contains(", found 4"));
 }
 
 TEST_CASE("a dry run says which experts would be made, and makes none",

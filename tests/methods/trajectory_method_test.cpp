@@ -188,6 +188,16 @@ TEST_CASE("of a file as many experts are followed as asked for", "[methods][traj
   CHECK(provided->assets().at(0).count == 2);
 }
 
+TEST_CASE("more experts than the file holds are a wrong option", "[methods][trajectory]") {
+  expect_refused("mtt", {{"experts-count", "4"}},
+                 "option 'experts-count': expected at most 3, the complete experts in '");
+  auto provided = small_method("mtt", "1", {{"experts", ""}, {"make-experts", "4"}});
+  RunContext run = context();
+  run.experts = small_experts();
+  CHECK_THROWS_WITH_TEXT(provided->initialize(run), ConfigError,
+                         "option 'make-experts': expected at most 3");
+}
+
 TEST_CASE("experts by another recipe than the method's are followed with a warning",
           "[methods][trajectory]") {
   const auto warnings = [](const std::string& name, const Settings& more,
@@ -314,6 +324,19 @@ TEST_CASE("a run goes on with the experts it began with only", "[methods][trajec
                            text);
   };
   refused(merged(folder.path(), part_of(all, 0)), "this run began with others (3 of id");
+  // As many of the same kind, with one number of one of them a little different.
+  std::vector<storage::ExpertPart> parts;
+  for (std::int64_t e = 0; e < kSmallExperts; ++e) parts.push_back(part_of(all, e));
+  const auto same = merged(folder.path(), parts);
+  CHECK(storage::ExpertReader(same).sha256() == all.sha256());
+  auto again = small_method("mtt", "2", {{"experts", same.string()}});
+  RunContext run = context();
+  again->load_state(run, storage::StateReader(begun.state));
+  parts[1].snapshots[2][7] += 1e-3;
+  const auto others = merged(folder.path(), parts);
+  CHECK(storage::ExpertReader(others).id() == all.id());
+  refused(others, "SHA-256 " + all.sha256() + "), the file has 3 of id " + all.id() + ", SHA-256 " +
+                      storage::ExpertReader(others).sha256());
 }
 
 TEST_CASE("trajectory methods have the same bits on one thread and two", "[methods][trajectory]") {
@@ -508,7 +531,8 @@ TEST_CASE("a method names the experts it follows, once it has opened them",
   REQUIRE(assets.size() == 1);
   CHECK(assets[0].role == "experts");
   CHECK(assets[0].file == "experts.h5");
-  CHECK(assets[0].sha256 == storage::ExpertReader(small_experts()).id());
+  CHECK(assets[0].id == storage::ExpertReader(small_experts()).id());
+  CHECK(assets[0].sha256 == storage::ExpertReader(small_experts()).sha256());
   CHECK(assets[0].count == kSmallExperts);
   CHECK_THAT(assets[0].note, Catch::Matchers::Contains("recipe sgd, ConvNet-2-w8") &&
                                  Catch::Matchers::Contains("5 epochs"));

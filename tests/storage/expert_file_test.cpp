@@ -569,13 +569,13 @@ TEST_CASE("a finished file is extended by more experts and keeps its id", "[stor
   CHECK(reader.experts() == 3);
   CHECK(reader.id() == id);
   for (std::int64_t e = 0; e < 3; ++e) CHECK(at::equal(reader.snapshot(e, 1), values_of(e, 1)));
-  const ExpertReader two(path, 2);
+  ExpertReader two(path);
+  two.keep_first(2);
   CHECK(two.experts() == 2);
   CHECK(two.id() == id);
   CHECK(at::equal(two.snapshot(1, 2), values_of(1, 2)));
   CHECK_THROWS_WITH_TEXT(two.snapshot(2, 2), StorageError, "expected expert 0 .. 1, asked for 2");
-  CHECK_THROWS_WITH_TEXT(ExpertReader(path, 4), StorageError,
-                         "expected 4 complete experts, found 3");
+  CHECK_THROWS_WITH_TEXT(two.keep_first(3), StorageError, "expected 3 complete experts, found 2");
   CHECK(reader.info().processor == "a processor; another processor");
   CHECK(reader.info().program_version == "0.1.0; 0.2.0");
   CHECK(read_expert_summary(path).experts[2].processor == "another processor");
@@ -598,6 +598,46 @@ TEST_CASE("the id says what experts have in common, to the last option", "[stora
   ExpertInfo info = example_info();
   info.options = "epochs = 3\nlr = 0.02\n";
   CHECK(ExpertReader(merged(folder, {0}, info)).id() != id);
+}
+
+TEST_CASE("the SHA-256 of experts says which they are, to the bit and in their order",
+          "[storage][experts]") {
+  const TemporaryFolder folder("experts-sha256");
+  const auto of = [&](const std::vector<std::int64_t>& numbers) {
+    return ExpertReader(merged(folder, numbers)).sha256();
+  };
+  const std::string both = of({0, 1});
+  CHECK(of({0, 1}) == both);
+  CHECK(of({1}) != of({0}));
+  CHECK(of({0}) != both);
+  // As lib/storage/README.md says it.
+  std::string bytes;
+  const ExpertReader reader(merged(folder, {0, 1}));
+  for (std::int64_t e = 0; e < 2; ++e) {
+    const storage::ExpertSeeds& seeds = reader.seeds(e);
+    for (const std::uint64_t seed : {seeds.init, seeds.data, seeds.augment}) {
+      bytes.append(reinterpret_cast<const char*>(&seed), sizeof seed);
+    }
+    const Tensor digests = H5Reader(folder / "experts.h5").tensor("digest/sha256")[e];
+    bytes.append(static_cast<const char*>(digests.const_data_ptr()), digests.nbytes());
+  }
+  CHECK(sha256_hex(bytes) == both);
+  ExpertReader first(folder / "experts.h5");
+  first.keep_first(1);
+  CHECK(first.sha256() == of({0}));
+
+  const auto changed = [&](const std::function<void(ExpertPart&)>& change) {
+    ExpertPart part = example_part(0);
+    change(part);
+    const fs::path path = written(folder, part);
+    merge_experts(folder / "changed.h5", std::nullopt, {path});
+    const ExpertReader other(folder / "changed.h5");
+    CHECK(other.id() == first.id());
+    return other.sha256();
+  };
+  CHECK(changed([](ExpertPart&) {}) == first.sha256());
+  CHECK(changed([](ExpertPart& part) { part.seeds.augment = 9; }) != first.sha256());
+  CHECK(changed([](ExpertPart& part) { part.snapshots[1][3] += 1; }) != first.sha256());
 }
 
 TEST_CASE("experts of different kinds are not merged, and the old file stays",

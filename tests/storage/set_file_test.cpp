@@ -239,6 +239,7 @@ TEST_CASE("the networks that a set was made with are named in it, and cost it no
     set.assets.push_back({.role = i == 0 ? "experts" : "teacher",
                           .file = "netze ▲.h5",
                           .sha256 = std::string(64, 'b'),
+                          .id = i == 0 ? std::string(64, 'c') : "",
                           .count = i,
                           .wall_seconds = 0.1 + i,
                           .note = i == 0 ? "" : "50 epochs"});
