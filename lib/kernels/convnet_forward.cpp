@@ -2,24 +2,47 @@
 
 #include <algorithm>
 
-#include <torch/csrc/autograd/custom_function.h>
-
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 #include "lib/kernels/common.h"
 #include "lib/kernels/convnet_attention.h"
 #include "lib/kernels/convnet_mixed.h"
-#include "lib/kernels/held.h"
+#include "lib/kernels/node.h"
 
 namespace retort::kernels {
 namespace {
 
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
+Tensors fused_gradients(const ConvNetShape& shape, const BackwardPass& pass) {
+  if (std::find(pass.needed.begin(), pass.needed.end(), true) == pass.needed.end()) return {};
+  const WantedGradients wanted{pass.needed[0], {pass.needed.begin() + 1, pass.needed.end()}};
+  const Tensors& saved = pass.saved;
+  const std::size_t inputs = pass.needed.size();
+  std::vector<SavedBlock> blocks;
+  for (std::size_t i = inputs; i < saved.size(); i += kPerBlock) {
+    blocks.push_back({saved[i], saved[i + 1], saved[i + 2], saved[i + 3]});
+  }
+  const auto plan =
+      own_statistics_plan(saved[0].detach().contiguous(),
+                          contiguous(at::TensorList(saved).slice(1, inputs - 1)), shape);
+  ConvNetGradients found = plan->backward(blocks, pass.gradients[0].contiguous(), wanted);
+  Tensors result = {std::move(found.input)};
+  result.insert(result.end(), found.parameters.begin(), found.parameters.end());
+  return result;
+}
 
-struct ConvNetFeatures : torch::autograd::Function<ConvNetFeatures> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x, at::TensorList parameters,
-                        const ConvNetShape& shape) {
+Tensors reference_gradients(const ConvNetShape& shape, const BackwardPass& pass) {
+  const auto end_of_inputs = pass.saved.begin() + std::ptrdiff_t(pass.needed.size());
+  return differentiable_gradients(
+      [&shape](const Tensors& in) {
+        return convnet_features_reference(in[0], std::span(in).subspan(1), shape);
+      },
+      Tensors(pass.saved.begin(), end_of_inputs), pass.gradients[0]);
+}
+
+Tensor recorded_features(const Tensor& x, const Tensors& parameters, const ConvNetShape& shape) {
+  Tensors inputs = {x};
+  inputs.insert(inputs.end(), parameters.begin(), parameters.end());
+  const auto forward = [&] {
     bool weights = false;
     for (std::size_t i = 0; i < parameters.size(); i += kPerBlock) {
       weights = weights || parameters[i].requires_grad();
@@ -27,60 +50,17 @@ struct ConvNetFeatures : torch::autograd::Function<ConvNetFeatures> {
     const auto plan = own_statistics_plan(x.detach().contiguous(), contiguous(parameters), shape);
     std::vector<SavedBlock> blocks;
     const Tensor features = plan->forward(&blocks, weights);
-    variable_list saved = {x};
-    saved.insert(saved.end(), parameters.begin(), parameters.end());
+    Tensors saved = inputs;
     for (const SavedBlock& block : blocks) {
       saved.insert(saved.end(), {block.input, block.map, block.mean, block.rstd});
     }
-    ctx->save_for_backward(std::move(saved));
-    hold(ctx, shape);
-    return features;
-  }
-
-  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
-    const auto& shape = held<ConvNetShape>(ctx);
-    const std::size_t count = kPerBlock * std::size_t(shape.depth);
-    const Tensor& gy = gradients[0];
-    const variable_list saved = ctx->get_saved_variables();
-    const auto end_of_inputs = saved.begin() + std::ptrdiff_t(count) + 1;
-    variable_list result;
-    if (at::GradMode::is_enabled()) {
-      result = differentiable_gradients(
-          [&shape](const Tensors& in) {
-            return convnet_features_reference(in[0], std::span(in).subspan(1), shape);
-          },
-          Tensors(saved.begin(), end_of_inputs), gy);
-    } else {
-      result = fused_backward(ctx, shape, saved, gy);
-    }
-    result.resize(count + 2);  // nothing for the shape
-    return result;
-  }
-
- private:
-  static variable_list fused_backward(AutogradContext* ctx, const ConvNetShape& shape,
-                                      const variable_list& saved, const Tensor& gy) {
-    const std::size_t count = kPerBlock * std::size_t(shape.depth);
-    WantedGradients wanted{ctx->needs_input_grad(0), {}};
-    bool any = wanted.input;
-    for (std::size_t i = 0; i < count; ++i) {
-      wanted.parameters.push_back(ctx->needs_input_grad(i + 1));
-      any = any || wanted.parameters.back();
-    }
-    if (!any) return variable_list(count + 1);
-    std::vector<SavedBlock> blocks;
-    for (std::size_t i = count + 1; i < saved.size(); i += kPerBlock) {
-      blocks.push_back({saved[i], saved[i + 1], saved[i + 2], saved[i + 3]});
-    }
-    const Tensors parameters(saved.begin() + 1, saved.begin() + std::ptrdiff_t(count) + 1);
-    const auto plan =
-        own_statistics_plan(saved[0].detach().contiguous(), contiguous(parameters), shape);
-    ConvNetGradients found = plan->backward(blocks, gy.contiguous(), wanted);
-    variable_list result = {std::move(found.input)};
-    result.insert(result.end(), found.parameters.begin(), found.parameters.end());
-    return result;
-  }
-};
+    return Recorded{{features}, std::move(saved), [shape](const BackwardPass& pass) {
+                      return at::GradMode::is_enabled() ? reference_gradients(shape, pass)
+                                                        : fused_gradients(shape, pass);
+                    }};
+  };
+  return record(inputs, forward)[0];
+}
 
 void expect_parameters(std::span<const Tensor> parameters, const ConvNetShape& shape) {
   const std::size_t needed = kPerBlock * std::size_t(std::max<std::int64_t>(0, shape.depth));
@@ -131,13 +111,11 @@ Tensor convnet_features(const Tensor& x, std::span<const Tensor> all_parameters,
   count(&Counters::convnet_fast);
   const auto used = all_parameters.first(kPerBlock * std::size_t(shape.depth));
   const Tensors parameters(used.begin(), used.end());
-  const bool record =
+  const bool differentiable =
       at::GradMode::is_enabled() &&
       (x.requires_grad() || std::any_of(parameters.begin(), parameters.end(),
                                         [](const Tensor& p) { return p.requires_grad(); }));
-  if (record) {
-    return ConvNetFeatures::apply(x, at::TensorList(parameters), shape);
-  }
+  if (differentiable) return recorded_features(x, parameters, shape);
   const Tensor images = x.detach().contiguous();
   if (precision() == Precision::Mixed && processor_gains_by_mixed() &&
       serves_convnet_mixed(parameters, shape)) {

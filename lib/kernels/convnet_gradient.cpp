@@ -4,18 +4,14 @@
 #include <memory>
 
 #include <torch/csrc/autograd/autograd.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include "lib/kernels/common.h"
 #include "lib/kernels/convnet_loss.h"
 #include "lib/kernels/convnet_outputs.h"
-#include "lib/kernels/held.h"
+#include "lib/kernels/node.h"
 
 namespace retort::kernels {
 namespace {
-
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
 
 constexpr std::size_t kInputs = 2;  // images and targets
 
@@ -36,7 +32,7 @@ Call call_of(const ConvNetShape& shape, std::span<const Tensor> buffers) {
 }
 
 // Directions with zeros where nothing was asked.
-Tensors directions_like(at::TensorList parameters, const variable_list& cotangents) {
+Tensors directions_like(at::TensorList parameters, const Tensors& cotangents) {
   Tensors directions;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     directions.push_back(cotangents[i].defined() ? cotangents[i] : at::zeros_like(parameters[i]));
@@ -44,80 +40,57 @@ Tensors directions_like(at::TensorList parameters, const variable_list& cotangen
   return directions;
 }
 
-/// What the gradients keep for their own: nothing if they have none.
-struct Kept {
-  Call call;
-  std::shared_ptr<const ConvNetLoss> loss;
-};
+Tensors reference_products(const Call& call, const BackwardPass& pass) {
+  count(&Counters::second_order);
+  const Tensors& saved = pass.saved;
+  const Tensors parameters(saved.begin() + kInputs, saved.end());
+  const Tensors gradients =
+      convnet_loss_gradients_reference(saved[0], saved[1], parameters, call.shape, call.buffers);
+  Tensors outputs;
+  Tensors directions;
+  for (std::size_t i = 0; i < gradients.size(); ++i) {
+    if (!pass.gradients[i].defined()) continue;
+    outputs.push_back(gradients[i]);
+    directions.push_back(pass.gradients[i]);
+  }
+  Tensors wanted;
+  for (std::size_t i = 0; i < kInputs; ++i) {
+    if (saved[i].requires_grad()) wanted.push_back(saved[i]);
+  }
+  const Tensors found = torch::autograd::grad(outputs, wanted, directions, /*retain_graph=*/true,
+                                              /*create_graph=*/true, /*allow_unused=*/true);
+  Tensors result(kInputs);
+  for (std::size_t i = 0, next = 0; i < kInputs; ++i) {
+    if (saved[i].requires_grad()) result[i] = found[next++];
+  }
+  return result;
+}
 
-struct ConvNetLossGradients : torch::autograd::Function<ConvNetLossGradients> {
-  static variable_list forward(AutogradContext* ctx, const Tensor& x, const Tensor& targets,
-                               at::TensorList parameters, const Call& call) {
+Tensors tangent_products(const ConvNetLoss& loss, const BackwardPass& pass) {
+  const at::TensorList parameters = at::TensorList(pass.saved).slice(kInputs);
+  LossProducts products = loss.products(directions_like(parameters, pass.gradients),
+                                        {pass.needed[0], pass.needed[1], /*parameters=*/false});
+  return {std::move(products.images), std::move(products.targets)};
+}
+
+Tensors recorded_gradients(const Tensor& x, const Tensor& targets, const Tensors& parameters,
+                           const Call& call) {
+  Tensors inputs = {x, targets};
+  inputs.insert(inputs.end(), parameters.begin(), parameters.end());
+  const auto forward = [&] {
     const bool again = x.requires_grad() || targets.requires_grad();
     const auto loss = std::make_shared<ConvNetLoss>(
         x, targets, parameters, call.shape, call.buffers, range_count(x.size(0)),
         ConvNetLoss::Wanted{.gradients = true, .products = again});
-    variable_list gradients = loss->take_gradients();
-    if (!again) return gradients;
-    variable_list saved = {x, targets};
-    saved.insert(saved.end(), parameters.begin(), parameters.end());
-    ctx->save_for_backward(std::move(saved));
-    hold(ctx, Kept{call, loss});
-    return gradients;
-  }
-
-  static variable_list backward(AutogradContext* ctx, const variable_list& cotangents) {
-    const auto& [call, loss] = held<Kept>(ctx);
-    const variable_list saved = ctx->get_saved_variables();
-    variable_list result = at::GradMode::is_enabled()
-                               ? reference_backward(call, saved, cotangents)
-                               : tangent_backward(ctx, *loss, saved, cotangents);
-    result.resize(kInputs + parameter_count(call) + 1);  // nothing for the call
-    return result;
-  }
-
- private:
-  static std::size_t parameter_count(const Call& call) {
-    return kPerBlock * std::size_t(call.shape.depth) + 2;
-  }
-
-  static variable_list reference_backward(const Call& call, const variable_list& saved,
-                                          const variable_list& cotangents) {
-    count(&Counters::second_order);
-    const Tensors parameters(saved.begin() + kInputs,
-                             saved.begin() + std::ptrdiff_t(kInputs + parameter_count(call)));
-    Tensors gradients =
-        convnet_loss_gradients_reference(saved[0], saved[1], parameters, call.shape, call.buffers);
-    Tensors outputs;
-    Tensors directions;
-    for (std::size_t i = 0; i < gradients.size(); ++i) {
-      if (!cotangents[i].defined()) continue;
-      outputs.push_back(gradients[i]);
-      directions.push_back(cotangents[i]);
-    }
-    Tensors wanted;
-    for (std::size_t i = 0; i < kInputs; ++i) {
-      if (saved[i].requires_grad()) wanted.push_back(saved[i]);
-    }
-    const Tensors found = torch::autograd::grad(outputs, wanted, directions, /*retain_graph=*/true,
-                                                /*create_graph=*/true, /*allow_unused=*/true);
-    variable_list result(kInputs);
-    for (std::size_t i = 0, next = 0; i < kInputs; ++i) {
-      if (saved[i].requires_grad()) result[i] = found[next++];
-    }
-    return result;
-  }
-
-  static variable_list tangent_backward(AutogradContext* ctx, const ConvNetLoss& loss,
-                                        const variable_list& saved,
-                                        const variable_list& cotangents) {
-    const at::TensorList parameters = at::TensorList(saved).slice(kInputs);
-    LossProducts products =
-        loss.products(directions_like(parameters, cotangents),
-                      {ctx->needs_input_grad(0), ctx->needs_input_grad(1), /*parameters=*/false});
-    return {std::move(products.images), std::move(products.targets)};
-  }
-};
+    Tensors gradients = loss->take_gradients();
+    if (!again) return Recorded{std::move(gradients), {}, {}};
+    return Recorded{std::move(gradients), inputs, [call, loss](const BackwardPass& pass) {
+                      return at::GradMode::is_enabled() ? reference_products(call, pass)
+                                                        : tangent_products(*loss, pass);
+                    }};
+  };
+  return record(inputs, forward);
+}
 
 class ConvNetLossGraph : public LossGraph {
  public:
@@ -171,7 +144,7 @@ Tensors convnet_loss_gradients(const Tensor& x, const Tensor& targets,
   }
   count(&Counters::gradient_fast);
   const Tensors all(parameters.begin(), parameters.end());
-  return ConvNetLossGradients::apply(x, targets, at::TensorList(all), call_of(shape, buffers));
+  return recorded_gradients(x, targets, all, call_of(shape, buffers));
 }
 
 std::unique_ptr<LossGraph> convnet_loss_graph(const Tensor& x, const Tensor& targets,

@@ -5,20 +5,15 @@
 #include <optional>
 #include <utility>
 
-#include <torch/csrc/autograd/custom_function.h>
-
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 #include "lib/kernels/common.h"
 #include "lib/kernels/convnet_attention.h"
 #include "lib/kernels/convnet_batch_norm.h"
-#include "lib/kernels/held.h"
+#include "lib/kernels/node.h"
 
 namespace retort::kernels {
 namespace {
-
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
 
 bool has_batch_norm(const ConvNetRun& run) { return run.norm != ConvNetNorm::Instance; }
 
@@ -26,8 +21,6 @@ bool has_batch_norm(const ConvNetRun& run) { return run.norm != ConvNetNorm::Ins
 struct Call {
   ConvNetRun run;
   Tensors buffers;  // of BatchNorm
-
-  std::size_t depth() const { return std::size_t(run.shape.depth); }
 };
 
 /// @param forward false: for a gradient, where running statistics stay as they are
@@ -53,105 +46,88 @@ Tensor joined(const ConvNetOutputs& outputs) {
   return at::cat(flat);
 }
 
-struct ConvNetFunction : torch::autograd::Function<ConvNetFunction> {
-  /// Features, then the attention of every block.
-  static variable_list forward(AutogradContext* ctx, const Tensor& x, at::TensorList parameters,
-                               const Call& call) {
+/// What a gradient needs of the call: running statistics are those of evaluation, which a later
+/// pass in training mode may change; training has its batch's.
+Call kept_call(const Call& call) {
+  Call kept{call.run, {}};
+  if (call.run.norm != ConvNetNorm::BatchEval) return kept;
+  for (const Tensor& buffer : call.buffers) kept.buffers.push_back(buffer.detach().clone());
+  return kept;
+}
+
+Tensors reference_gradients(const Call& call, const Tensors& values, const Tensors& gradients) {
+  return differentiable_gradients(
+      [&call](const Tensors& in) {
+        return joined(
+            convnet_outputs_reference(in[0], std::span(in).subspan(1), call.buffers, call.run));
+      },
+      values, joined({gradients[0], Tensors(gradients.begin() + 1, gradients.end())}));
+}
+
+/// @param gradients the features' defined
+Tensors fused_gradients(const Call& call, const BackwardPass& pass, const Tensors& gradients) {
+  if (std::find(pass.needed.begin(), pass.needed.end(), true) == pass.needed.end()) return {};
+  const WantedGradients wanted{pass.needed[0], {pass.needed.begin() + 1, pass.needed.end()}};
+  const Tensors& saved = pass.saved;
+  const std::size_t inputs = pass.needed.size();
+  std::vector<SavedBlock> blocks;
+  for (std::size_t i = inputs; i < saved.size(); i += kPerBlock) {
+    blocks.push_back({saved[i], saved[i + 1], saved[i + 2], saved[i + 3]});
+  }
+  const auto plan = make_plan(saved[0], at::TensorList(saved).slice(1, inputs - 1), call, false);
+  Tensors attention;
+  for (std::size_t i = 1; i < gradients.size(); ++i) {
+    attention.push_back(gradients[i].defined() ? gradients[i].contiguous() : Tensor());
+  }
+  plan->set_attention_gradients(std::move(attention));
+  ConvNetGradients found = plan->backward(blocks, gradients[0].contiguous(), wanted);
+  Tensors result = {std::move(found.input)};
+  result.insert(result.end(), found.parameters.begin(), found.parameters.end());
+  return result;
+}
+
+using Shapes = std::vector<std::vector<std::int64_t>>;
+
+/// @param shapes of the outputs
+Tensors output_gradients(const Call& call, const Shapes& shapes, const BackwardPass& pass) {
+  const bool again = at::GradMode::is_enabled();
+  Tensors gradients = pass.gradients;
+  for (std::size_t i = 0; i < gradients.size(); ++i) {
+    const bool needed = i == 0 || again;
+    if (gradients[i].defined() || !needed) continue;
+    gradients[i] = at::zeros(shapes[i], pass.saved[0].options().requires_grad(false));
+  }
+  if (!again) return fused_gradients(call, pass, gradients);
+  const auto end_of_inputs = pass.saved.begin() + std::ptrdiff_t(pass.needed.size());
+  return reference_gradients(call, Tensors(pass.saved.begin(), end_of_inputs), gradients);
+}
+
+/// Features, then the attention of every block.
+Tensors recorded_outputs(const Tensor& x, at::TensorList parameters, const Call& call) {
+  Tensors inputs = {x};
+  inputs.insert(inputs.end(), parameters.begin(), parameters.end());
+  const auto forward = [&] {
     bool weights = false;
     for (std::size_t i = 0; i < parameters.size(); i += kPerBlock) {
       weights = weights || parameters[i].requires_grad();
     }
     const auto plan = make_plan(x, parameters, call, true);
     std::vector<SavedBlock> blocks;
-    variable_list outputs = {plan->forward(&blocks, weights)};
+    Tensors outputs = {plan->forward(&blocks, weights)};
     outputs.insert(outputs.end(), plan->attention().begin(), plan->attention().end());
-    save(ctx, x, parameters, call, blocks, outputs);
-    return outputs;
-  }
-
-  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
-    const variable_list saved = ctx->get_saved_variables();
-    const Call call = saved_call(ctx, saved);
-    const std::size_t inputs = 1 + kPerBlock * call.depth();
-    const Tensors values(saved.begin(), saved.begin() + std::ptrdiff_t(inputs));
-    const auto shapes = ctx->saved_data["shapes"].toListRef();
-    for (std::size_t i = 0; i < gradients.size(); ++i) {
-      const bool needed = i == 0 || at::GradMode::is_enabled();
-      if (gradients[i].defined() || !needed) continue;
-      gradients[i] = at::zeros(shapes[i].toIntVector(), values[0].options().requires_grad(false));
-    }
-    variable_list result = at::GradMode::is_enabled()
-                               ? differentiable_backward(values, call, gradients)
-                               : fused_backward(ctx, values, call, saved, gradients);
-    result.resize(inputs + 1);  // nothing for the call
-    return result;
-  }
-
- private:
-  static void save(AutogradContext* ctx, const Tensor& x, at::TensorList parameters,
-                   const Call& call, const std::vector<SavedBlock>& blocks,
-                   const variable_list& outputs) {
-    variable_list saved = {x};
-    saved.insert(saved.end(), parameters.begin(), parameters.end());
-    if (call.run.norm == ConvNetNorm::BatchEval) {
-      // A later pass in training mode may change the running statistics.
-      for (const Tensor& buffer : call.buffers) saved.push_back(buffer.detach().clone());
-    }
+    Tensors saved = inputs;
     for (const SavedBlock& block : blocks) {
       saved.insert(saved.end(), {block.input, block.map, block.mean, block.rstd});
     }
-    ctx->save_for_backward(std::move(saved));
-    ctx->set_materialize_grads(false);
-    hold(ctx, call.run);
-    c10::List<std::vector<std::int64_t>> shapes;
+    Shapes shapes;
     for (const Tensor& output : outputs) shapes.push_back(output.sizes().vec());
-    ctx->saved_data["shapes"] = std::move(shapes);
-  }
-
-  static Call saved_call(AutogradContext* ctx, const variable_list& saved) {
-    Call call{held<ConvNetRun>(ctx), {}};
-    if (call.run.norm == ConvNetNorm::BatchEval) {
-      const auto first = saved.begin() + 1 + std::ptrdiff_t(kPerBlock * call.depth());
-      call.buffers.assign(first, first + std::ptrdiff_t(kBuffersPerBlock * call.depth()));
-    }
-    return call;
-  }
-
-  static variable_list differentiable_backward(const Tensors& values, const Call& call,
-                                               const variable_list& gradients) {
-    return differentiable_gradients(
-        [&call](const Tensors& in) {
-          return joined(
-              convnet_outputs_reference(in[0], std::span(in).subspan(1), call.buffers, call.run));
-        },
-        values, joined({gradients[0], Tensors(gradients.begin() + 1, gradients.end())}));
-  }
-
-  static variable_list fused_backward(AutogradContext* ctx, const Tensors& values, const Call& call,
-                                      const variable_list& saved, const variable_list& gradients) {
-    WantedGradients wanted{ctx->needs_input_grad(0), {}};
-    bool any = wanted.input;
-    for (std::size_t i = 1; i < values.size(); ++i) {
-      wanted.parameters.push_back(ctx->needs_input_grad(i));
-      any = any || wanted.parameters.back();
-    }
-    if (!any) return {};
-    std::vector<SavedBlock> blocks;
-    for (std::size_t i = values.size() + call.buffers.size(); i < saved.size(); i += kPerBlock) {
-      blocks.push_back({saved[i], saved[i + 1], saved[i + 2], saved[i + 3]});
-    }
-    const auto plan = make_plan(values[0], at::TensorList(values).slice(1), call, false);
-    Tensors attention;
-    for (std::size_t i = 1; i < gradients.size(); ++i) {
-      attention.push_back(gradients[i].defined() ? gradients[i].contiguous() : Tensor());
-    }
-    plan->set_attention_gradients(std::move(attention));
-    ConvNetGradients found = plan->backward(blocks, gradients[0].contiguous(), wanted);
-    variable_list result = {std::move(found.input)};
-    result.insert(result.end(), found.parameters.begin(), found.parameters.end());
-    return result;
-  }
-};
+    return Recorded{outputs, std::move(saved),
+                    [kept = kept_call(call), shapes = std::move(shapes)](const BackwardPass& pass) {
+                      return output_gradients(kept, shapes, pass);
+                    }};
+  };
+  return record(inputs, forward);
+}
 
 Tensor batch_norm(const Tensor& map, std::span<const Tensor> parameters,
                   std::span<const Tensor> buffers, const ConvNetRun& run) {
@@ -220,16 +196,16 @@ ConvNetOutputs convnet_outputs(const Tensor& x, std::span<const Tensor> all_para
   const auto used = all_parameters.first(kPerBlock * std::size_t(run.shape.depth));
   const at::TensorList parameters(used.data(), used.size());
   const Call call{run, Tensors(buffers.begin(), buffers.end())};
-  const bool record =
+  const bool differentiable =
       at::GradMode::is_enabled() &&
       (x.requires_grad() || std::any_of(parameters.begin(), parameters.end(),
                                         [](const Tensor& p) { return p.requires_grad(); }));
-  if (!record) {
+  if (!differentiable) {
     const auto plan = make_plan(x, parameters, call, true);
     const Tensor features = plan->forward(nullptr, false);
     return {features, plan->attention()};
   }
-  const variable_list outputs = ConvNetFunction::apply(x, parameters, call);
+  const Tensors outputs = recorded_outputs(x, parameters, call);
   return {outputs[0], Tensors(outputs.begin() + 1, outputs.end())};
 }
 

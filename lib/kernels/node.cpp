@@ -1,5 +1,6 @@
 #include "lib/kernels/node.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <torch/csrc/autograd/custom_function.h>
@@ -30,6 +31,10 @@ struct Node : torch::autograd::Function<Node> {
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const auto& kept = static_cast<const Held&>(*ctx->saved_data["held"].toCapsule());
+    if (std::none_of(gradients.begin(), gradients.end(),
+                     [](const Tensor& g) { return g.defined(); })) {
+      return variable_list(kept.inputs + 1);
+    }
     BackwardPass pass{ctx->get_saved_variables(), gradients, {}};
     for (std::size_t i = 0; i < kept.inputs; ++i) pass.needed.push_back(ctx->needs_input_grad(i));
     variable_list result = kept.backward(pass);

@@ -11,8 +11,8 @@ namespace retort::kernels {
 
 /// What a backward pass is given.
 struct BackwardPass {
-  Tensors saved;             ///< as they were returned by the forward pass
-  Tensors gradients;         ///< one per output; undefined where nothing depends on it
+  Tensors saved;      ///< as they were returned by the forward pass
+  Tensors gradients;  ///< one per output, one at least; undefined where nothing depends on it
   std::vector<bool> needed;  ///< per input
 };
 
