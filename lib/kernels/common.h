@@ -11,9 +11,8 @@
 
 namespace retort::kernels {
 
-/// Parameters of a ConvNet's block: weight and bias of its convolution, then of its norm. As many
-/// tensors are kept of a block for its backward pass (SavedBlock).
-inline constexpr std::size_t kPerBlock = 4;
+/// Parameters of a ConvNet's block: weight and bias of its convolution, then of its norm.
+inline constexpr std::size_t kParametersPerBlock = 4;
 
 /// Whether our loops may see this tensor at all: policy, processor, and [N,C,H,W] float32 on the
 /// CPU with nothing empty, unless a device backend has taken over the CPU's tensors (tests).
@@ -39,6 +38,8 @@ enum class Slot {
   Count
 };
 float* scratch(Slot slot, std::int64_t floats);
+/// Of Even and Odd the one that `slot` is not.
+inline Slot other(Slot slot) { return slot == Slot::Even ? Slot::Odd : Slot::Even; }
 
 /// Where entry `image` of the first dimension begins.
 float* at_image(const Tensor& images, std::int64_t image);

@@ -1,5 +1,6 @@
 #include "lib/kernels/convnet_attention.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "lib/kernels/convnet_group_norm.h"
@@ -90,46 +91,38 @@ void AttentionPlan::norm_gradient(std::size_t b, std::int64_t image, const Saved
                                   float* sums) const {
   const Block& block = blocks_[b];
   const std::int64_t channels = block.map.channels;
-  float* const scale = scratch(Slot::Statistics, 5 * channels);
-  float* const sum_g = scale + channels;
-  float* const sum_gd = scale + 2 * channels;
-  float* const shift = scale + 3 * channels;
-  float* const slope = scale + 4 * channels;
+  float* const scale = scratch(Slot::Statistics, 3 * channels);
+  float* const sum_g = scale + channels;   // then the shift
+  float* const sum_gd = sum_g + channels;  // then the slope
   const float* const rstd = at_image(saved.rstd, image);
   const Affine known = affine(block, at_image(saved.mean, image), rstd, scale);
   const float* const gattention = attention_gradient_of(b, image);
   loops_.affine_relu_pool_sums(map, block.map, known, power_, gout, gattention, sum_g, sum_gd);
-  // Statistics that are given do not answer to the map.
-  const float per_pixel = fixed_ ? 0 : 1 / float(block.map.pixels());
   for (std::int64_t c = 0; c < channels; ++c) {
-    sums[c] += sum_gd[c] * rstd[c];
-    sums[channels + c] += sum_g[c];
+    sums[kNormWeightRow * channels + c] += sum_gd[c] * rstd[c];
+    sums[kNormBiasRow * channels + c] += sum_g[c];
   }
-  if (block.shares_statistics()) {
+  if (fixed_) {
+    std::fill(sum_g, sum_gd + channels, 0.0F);  // statistics that do not answer to the map
+  } else {
     share_gradient_sums(block, rstd, sum_g, sum_gd);
-    loops_.affine_relu_pool_group_gradient(map, block.map, known, power_, gout, gattention, sum_g,
-                                           sum_gd, gmap, sums + 2 * channels);
-    return;
   }
-  for (std::int64_t c = 0; c < channels; ++c) {
-    shift[c] = sum_g[c] * per_pixel;
-    slope[c] = sum_gd[c] * rstd[c] * rstd[c] * per_pixel;
-  }
-  loops_.affine_relu_pool_gradient(map, block.map, known, power_, gout, gattention, shift, slope,
-                                   gmap);
+  float* const sum_gmap =
+      block.shares_statistics() ? sums + kConvolutionBiasRow * channels : nullptr;
+  loops_.affine_relu_pool_gradient(map, block.map, known, power_, gout, gattention, sum_g, sum_gd,
+                                   gmap, sum_gmap);
 }
 
 Tensor AttentionPlan::bias_gradient(std::size_t b, const Tensor& sums) const {
-  const Block& block = blocks_[b];
-  if (!fixed_ && !block.shares_statistics()) return ConvNetPlan::bias_gradient(b, sums);
-  const Tensor gradient = fixed_ ? sums[1] * fixed_->rstd[b] * block.norm_weight : sums[2];
-  return gradient.narrow(0, 0, block.out_channels).clone();
+  if (!fixed_) return ConvNetPlan::bias_gradient(b, sums);
+  const Tensor gradient = sums[kNormBiasRow] * fixed_->rstd[b] * blocks_[b].norm_weight;
+  return gradient.narrow(0, 0, blocks_[b].out_channels).clone();
 }
 
 std::unique_ptr<ConvNetPlan> own_statistics_plan(const Tensor& x, const Tensors& parameters,
                                                  const ConvNetShape& shape) {
   for (std::size_t b = 0; b < std::size_t(shape.depth); ++b) {
-    const std::int64_t channels = parameters[kPerBlock * b].size(0);
+    const std::int64_t channels = parameters[kParametersPerBlock * b].size(0);
     if (shape.groups_of(channels) < channels) {
       return std::make_unique<AttentionPlan>(x, parameters, shape, /*power=*/0);
     }

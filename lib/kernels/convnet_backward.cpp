@@ -18,14 +18,14 @@ struct ConvNetPlan::Pass {
   Tensor ginput;           // undefined if not wanted
   Tensors adjoint;         // per block: weights for the data gradient; undefined if not needed
   Tensors weight;          // per block [parts, transformed]; undefined if not wanted
-  Tensors norm;            // per block [parts, 2 or 3, channels]
+  Tensors norm;            // per block [parts, kSumRows, channels]
   Tensor plain_weight;     // first block's, to recompute its map
 };
 
 std::size_t ConvNetPlan::lowest_block(const WantedGradients& wanted) const {
   if (wanted.input) return 0;
   const auto first = std::find(wanted.parameters.begin(), wanted.parameters.end(), true);
-  const std::size_t lowest = std::size_t(first - wanted.parameters.begin()) / 4;
+  const std::size_t lowest = std::size_t(first - wanted.parameters.begin()) / kParametersPerBlock;
   // The first block's cotangent comes out of the second block.
   return wanted.cotangents ? std::min<std::size_t>(lowest, 1) : lowest;
 }
@@ -41,9 +41,8 @@ ConvNetPlan::Pass ConvNetPlan::start_pass(const WantedGradients& wanted, std::in
   for (std::size_t b = pass.lowest; b < blocks_.size(); ++b) {
     const Block& block = blocks_[b];
     const bool direct = b == 0 && direct_;
-    const std::int64_t sums = block.shares_statistics() ? 3 : 2;
-    pass.norm[b] = at::zeros({parts, sums, block.map.channels}, options);
-    if (wanted.parameters[4 * b]) {
+    pass.norm[b] = at::zeros({parts, kSumRows, block.map.channels}, options);
+    if (wanted.parameters[kParametersPerBlock * b]) {
       const std::int64_t rows =
           direct ? direct_->taps() : kWinogradPositions * padded_channels(block.in_channels);
       pass.weight[b] = at::zeros({parts, rows, block.map.channels}, options);
@@ -98,7 +97,7 @@ void ConvNetPlan::backward_group(std::int64_t first, std::int64_t count,
   Slot slot = Slot::Even;
   // Where the cotangent of the output of block b is to be written.
   const auto cotangent_of = [&](std::size_t b) {
-    slot = slot == Slot::Even ? Slot::Odd : Slot::Even;
+    slot = other(slot);
     return saved[b].gout.defined() ? at_image(saved[b].gout, first)
                                    : scratch(slot, count * blocks_[b].out.image_size());
   };
@@ -114,9 +113,8 @@ void ConvNetPlan::backward_group(std::int64_t first, std::int64_t count,
     }
     float* gin = nullptr;
     if (pass.adjoint[b].defined()) {
-      gin = b > 0 ? cotangent_of(b - 1)
-                  : scratch(slot == Slot::Even ? Slot::Odd : Slot::Even,
-                            count * blocks_[0].in().image_size());
+      gin =
+          b > 0 ? cotangent_of(b - 1) : scratch(other(slot), count * blocks_[0].in().image_size());
     }
     backward_block(b, first, count, saved[b], gout, pass, part, gin);
     gout = gin;
@@ -186,17 +184,19 @@ void ConvNetPlan::norm_gradient(std::size_t b, std::int64_t image, const SavedBl
   loops_.norm_relu_pool_gradient(map, block.map, block.norm_weight.const_data_ptr<float>(),
                                  block.norm_bias.const_data_ptr<float>(),
                                  at_image(saved.mean, image), at_image(saved.rstd, image), gout,
-                                 gmap, sums, sums + block.map.channels);
+                                 gmap, sums + kNormWeightRow * block.map.channels,
+                                 sums + kNormBiasRow * block.map.channels);
 }
 
-Tensor ConvNetPlan::bias_gradient(std::size_t b, const Tensor&) const {
-  return at::zeros_like(parameters_[4 * b + 1]);
+// A norm by a channel's own statistics takes its mean out, and the bias with it: nothing was added.
+Tensor ConvNetPlan::bias_gradient(std::size_t b, const Tensor& sums) const {
+  return sums[kConvolutionBiasRow].narrow(0, 0, blocks_[b].out_channels).clone();
 }
 
 Tensor ConvNetPlan::finished_weight(std::size_t b, const Tensor& sums) const {
   if (b == 0 && direct_) return direct_->unpack(sums);
   const Block& block = blocks_[b];
-  const Tensor result = at::empty_like(parameters_[4 * b]);
+  const Tensor result = at::empty_like(weight(b));
   loops_.finish_weight_gradient(sums.const_data_ptr<float>(), block.out_channels, block.in_channels,
                                 result.mutable_data_ptr<float>());
   return result;
@@ -205,21 +205,22 @@ Tensor ConvNetPlan::finished_weight(std::size_t b, const Tensor& sums) const {
 ConvNetGradients ConvNetPlan::finish_pass(const Pass& pass, const WantedGradients& wanted) const {
   ConvNetGradients result;
   result.input = pass.ginput;
-  result.parameters.resize(4 * blocks_.size());
+  result.parameters.resize(kParametersPerBlock * blocks_.size());
   for (std::size_t b = 0; b < blocks_.size(); ++b) {
     const Block& block = blocks_[b];
+    const std::size_t first = kParametersPerBlock * b;
     const auto keep = [&](std::size_t k, const Tensor& gradient) {
-      if (wanted.parameters[4 * b + k]) result.parameters[4 * b + k] = gradient;
+      if (wanted.parameters[first + k]) result.parameters[first + k] = gradient;
     };
-    if (wanted.parameters[4 * b]) keep(0, finished_weight(b, sum_of_parts(pass.weight[b])));
-    if (!wanted.parameters[4 * b + 1] && !wanted.parameters[4 * b + 2] &&
-        !wanted.parameters[4 * b + 3]) {
+    if (wanted.parameters[first]) keep(0, finished_weight(b, sum_of_parts(pass.weight[b])));
+    if (!wanted.parameters[first + 1] && !wanted.parameters[first + 2] &&
+        !wanted.parameters[first + 3]) {
       continue;
     }
     const Tensor total = sum_of_parts(pass.norm[b]);
     keep(1, bias_gradient(b, total));
-    keep(2, total[0].narrow(0, 0, block.out_channels).clone());
-    keep(3, total[1].narrow(0, 0, block.out_channels).clone());
+    keep(2, total[kNormWeightRow].narrow(0, 0, block.out_channels).clone());
+    keep(3, total[kNormBiasRow].narrow(0, 0, block.out_channels).clone());
   }
   return result;
 }

@@ -208,9 +208,10 @@ BatchNormPlan::Sums BatchNormPlan::sum_gradients(std::size_t b, const Blocks& bl
   const Tensor total_gd = wide_sum(images.select(1, 1));
   const Tensor rstd = blocks[b].rstd.to(at::kDouble);
   const double count = double(x_.size(0)) * double(block.map.pixels());
+  const Tensor scale = norm.scale.to(at::kDouble) / count;
   const auto single = [](const Tensor& t) { return t.to(at::kFloat); };
-  return {single(total_gd * rstd), single(total_g), single(total_g / count),
-          single(total_gd * rstd.square() / count)};
+  return {single(total_gd * rstd), single(total_g), single(scale * total_g),
+          single(scale * rstd.square() * total_gd)};
 }
 
 BatchNormPlan::Convolution BatchNormPlan::start_convolution(std::size_t b, bool input,
@@ -244,7 +245,7 @@ void BatchNormPlan::propagate(std::size_t b, const Blocks& blocks, const Tensor&
             loops_.affine_relu_pool_gradient(
                 map_of(b, i + k, blocks), block.map, norm.affine, power_, at_image(gout, i + k),
                 attention_gradient_of(b, i + k), sums.shift.const_data_ptr<float>(),
-                sums.slope.const_data_ptr<float>(), gmap + k * block.map.image_size());
+                sums.slope.const_data_ptr<float>(), gmap + k * block.map.image_size(), nullptr);
           }
           if (is_direct(b)) {
             propagate_direct(i, gmap, convolution, part);
@@ -296,25 +297,26 @@ void BatchNormPlan::propagate_group(std::size_t b, std::int64_t first, std::int6
 ConvNetGradients BatchNormPlan::backward(const std::vector<SavedBlock>& saved, const Tensor& gy,
                                          const WantedGradients& wanted) const {
   ConvNetGradients result;
-  result.parameters.resize(4 * blocks_.size());
+  result.parameters.resize(kParametersPerBlock * blocks_.size());
   const std::size_t lowest = lowest_block(wanted);
   Tensor gout = turned(gy);
   for (std::size_t b = blocks_.size(); b-- > lowest;) {
+    const std::size_t first = kParametersPerBlock * b;
     const Sums sums = sum_gradients(b, saved, gout);
     const auto keep = [&](std::size_t k, const Tensor& gradient) {
-      if (!wanted.parameters[4 * b + k]) return;
-      result.parameters[4 * b + k] = gradient.narrow(0, 0, blocks_[b].out_channels).clone();
+      if (!wanted.parameters[first + k]) return;
+      result.parameters[first + k] = gradient.narrow(0, 0, blocks_[b].out_channels).clone();
     };
     keep(1, at::zeros_like(sums.gbias));
     keep(2, sums.gweight);
     keep(3, sums.gbias);
     const bool want_input = b > lowest || wanted.input;
-    const bool want_weight = wanted.parameters[4 * b];
+    const bool want_weight = wanted.parameters[first];
     if (!want_input && !want_weight) break;
     Convolution convolution = start_convolution(b, want_input, want_weight);
     propagate(b, saved, gout, sums, convolution);
     if (want_weight) {
-      result.parameters[4 * b] = finished_weight(b, sum_of_parts(convolution.gweight));
+      result.parameters[first] = finished_weight(b, sum_of_parts(convolution.gweight));
     }
     gout = convolution.gin;
   }

@@ -17,10 +17,7 @@ Tensors fused_gradients(const ConvNetShape& shape, const BackwardPass& pass) {
   const WantedGradients wanted{pass.needed[0], {pass.needed.begin() + 1, pass.needed.end()}};
   const Tensors& saved = pass.saved;
   const std::size_t inputs = pass.needed.size();
-  std::vector<SavedBlock> blocks;
-  for (std::size_t i = inputs; i < saved.size(); i += kPerBlock) {
-    blocks.push_back({saved[i], saved[i + 1], saved[i + 2], saved[i + 3]});
-  }
+  const std::vector<SavedBlock> blocks = unflattened(at::TensorList(saved).slice(inputs));
   const auto plan =
       own_statistics_plan(saved[0].detach().contiguous(),
                           contiguous(at::TensorList(saved).slice(1, inputs - 1)), shape);
@@ -44,16 +41,15 @@ Tensor recorded_features(const Tensor& x, const Tensors& parameters, const ConvN
   inputs.insert(inputs.end(), parameters.begin(), parameters.end());
   const auto forward = [&] {
     bool weights = false;
-    for (std::size_t i = 0; i < parameters.size(); i += kPerBlock) {
+    for (std::size_t i = 0; i < parameters.size(); i += kParametersPerBlock) {
       weights = weights || parameters[i].requires_grad();
     }
     const auto plan = own_statistics_plan(x.detach().contiguous(), contiguous(parameters), shape);
     std::vector<SavedBlock> blocks;
     const Tensor features = plan->forward(&blocks, weights);
     Tensors saved = inputs;
-    for (const SavedBlock& block : blocks) {
-      saved.insert(saved.end(), {block.input, block.map, block.mean, block.rstd});
-    }
+    const Tensors kept = flattened(blocks);
+    saved.insert(saved.end(), kept.begin(), kept.end());
     return Recorded{{features}, std::move(saved), [shape](const BackwardPass& pass) {
                       return at::GradMode::is_enabled() ? reference_gradients(shape, pass)
                                                         : fused_gradients(shape, pass);
@@ -63,7 +59,8 @@ Tensor recorded_features(const Tensor& x, const Tensors& parameters, const ConvN
 }
 
 void expect_parameters(std::span<const Tensor> parameters, const ConvNetShape& shape) {
-  const std::size_t needed = kPerBlock * std::size_t(std::max<std::int64_t>(0, shape.depth));
+  const std::size_t needed =
+      kParametersPerBlock * std::size_t(std::max<std::int64_t>(0, shape.depth));
   if (shape.depth < 1 || parameters.size() < needed) {
     throw ConfigError(str("ConvNet features: a depth of ", shape.depth, " needs ", needed,
                           " parameters and at least one block, found ", parameters.size()));
@@ -88,7 +85,7 @@ bool serves_convnet_features(const Tensor& x, std::span<const Tensor> parameters
     return false;
   }
   for (std::size_t b = 0; b < std::size_t(shape.depth); ++b) {
-    const auto p = parameters.subspan(kPerBlock * b, kPerBlock);
+    const auto p = parameters.subspan(kParametersPerBlock * b, kParametersPerBlock);
     if (height < 2 || width < 2 || !p[0].defined() || p[0].dim() != 4) return false;
     const std::int64_t out = p[0].size(0);
     if (out < 1 || !matches(p[0], {out, channels, 3, 3}) || !matches(p[1], {out}) ||
@@ -109,7 +106,7 @@ Tensor convnet_features(const Tensor& x, std::span<const Tensor> all_parameters,
     return convnet_features_reference(x, all_parameters, shape);
   }
   count(&Counters::convnet_fast);
-  const auto used = all_parameters.first(kPerBlock * std::size_t(shape.depth));
+  const auto used = all_parameters.first(kParametersPerBlock * std::size_t(shape.depth));
   const Tensors parameters(used.begin(), used.end());
   const bool differentiable =
       at::GradMode::is_enabled() &&
@@ -130,7 +127,7 @@ Tensor convnet_features_reference(const Tensor& x, std::span<const Tensor> param
   expect_parameters(parameters, shape);
   Tensor map = x;
   for (std::size_t b = 0; b < std::size_t(shape.depth); ++b) {
-    const auto p = parameters.subspan(kPerBlock * b, kPerBlock);
+    const auto p = parameters.subspan(kParametersPerBlock * b, kParametersPerBlock);
     map = at::conv2d(map, p[0], p[1], 1, b == 0 ? shape.first_padding : 1);
     map = at::group_norm(map, shape.groups_of(map.size(1)), p[2], p[3], shape.eps);
     map = at::avg_pool2d(at::relu(map), 2);

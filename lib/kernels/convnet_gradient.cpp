@@ -125,7 +125,7 @@ class ConvNetLossGraph : public LossGraph {
 bool serves_convnet_loss_gradients(const Tensor& x, std::span<const Tensor> parameters,
                                    const ConvNetShape& shape, std::span<const Tensor> buffers) {
   if (!serves_convnet_outputs(x, parameters, buffers, run_of(shape, buffers)) ||
-      parameters.size() != kPerBlock * std::size_t(shape.depth) + 2 ||
+      parameters.size() != kParametersPerBlock * std::size_t(shape.depth) + 2 ||
       std::any_of(parameters.begin(), parameters.end(),
                   [](const Tensor& p) { return p.requires_grad(); })) {
     return false;

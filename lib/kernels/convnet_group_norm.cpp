@@ -35,51 +35,23 @@ void share_statistics(const ConvNetPlan::Block& block, double eps, float* mean, 
   std::fill(squares + block.out_channels, squares + block.map.channels, 0.0F);
 }
 
-// With g the gradient after the affine map, h = weight g, n = (z - mean) rstd, M the mean over the
-// group's channels and pixels:
-//   dz = rstd (h - M[h] - n M[hn])
+// With g the gradient after the affine map, h = weight g, d = z - mean, M the mean over the group's
+// channels and pixels:
+//   dz = rstd h - shift - slope d     shift = rstd M[h]     slope = rstd^3 M[h d]
+// whose derivatives are loops/tangent.inl's.
 void share_gradient_sums(const ConvNetPlan::Block& block, const float* rstd, float* sum_g,
                          float* sum_gd) {
   const float* const weight = block.norm_weight.const_data_ptr<float>();
   const float per_pixel = 1 / float(block.map.pixels());
   for (std::int64_t c = 0; c < block.map.channels; ++c) {
     sum_g[c] *= weight[c] * per_pixel;
-    sum_gd[c] *= weight[c] * rstd[c] * per_pixel;
+    sum_gd[c] *= weight[c] * per_pixel;
   }
   share_means(block, sum_g);
   share_means(block, sum_gd);
   for (std::int64_t c = 0; c < block.map.channels; ++c) {
     sum_g[c] *= rstd[c];
-    sum_gd[c] *= rstd[c] * rstd[c];
-  }
-}
-
-// With d = z - mean, and a dot for the derivatives:
-//   shift = rstd M[weight g]      shift. = rstd. M[weight g] + rstd M[weight. g + weight g.]
-//   slope = rstd^3 M[weight g d]  slope. = 3 rstd^2 rstd. M[weight g d]
-//                                          + rstd^3 M[weight. g d + weight (g d).]
-void share_tangent_sums(const ConvNetPlan::Block& block, const float* rstd, const float* trstd,
-                        const float* tweight, float* sums) {
-  const std::int64_t channels = block.map.channels;
-  const float* const weight = block.norm_weight.const_data_ptr<float>();
-  const float per_pixel = 1 / float(block.map.pixels());
-  float* const g = sums;
-  float* const gd = sums + channels;
-  float* const tg = sums + 2 * channels;
-  float* const tgd = sums + 3 * channels;
-  for (std::int64_t c = 0; c < channels; ++c) {
-    tg[c] = (tweight[c] * g[c] + weight[c] * tg[c]) * per_pixel;
-    tgd[c] = (tweight[c] * gd[c] + weight[c] * tgd[c]) * per_pixel;
-    g[c] *= weight[c] * per_pixel;
-    gd[c] *= weight[c] * per_pixel;
-  }
-  for (float* const means : {g, gd, tg, tgd}) share_means(block, means);
-  for (std::int64_t c = 0; c < channels; ++c) {
-    const float square = rstd[c] * rstd[c];
-    tg[c] = trstd[c] * g[c] + rstd[c] * tg[c];
-    tgd[c] = square * (3 * trstd[c] * gd[c] + rstd[c] * tgd[c]);
-    g[c] *= rstd[c];
-    gd[c] *= square * rstd[c];
+    sum_gd[c] *= rstd[c] * rstd[c] * rstd[c];
   }
 }
 

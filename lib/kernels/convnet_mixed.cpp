@@ -19,7 +19,7 @@ struct Block {
 std::vector<Block> prepare(std::span<const Tensor> parameters, const ConvNetShape& shape) {
   std::vector<Block> blocks;
   for (std::int64_t b = 0; b < shape.depth; ++b) {
-    const auto p = parameters.subspan(std::size_t(4 * b), 4);
+    const auto p = parameters.subspan(kParametersPerBlock * std::size_t(b), kParametersPerBlock);
     blocks.push_back({p[0].to(at::kBFloat16).contiguous(at::MemoryFormat::ChannelsLast),
                       p[1].to(at::kBFloat16), p[2].contiguous(), p[3].contiguous(),
                       b == 0 ? shape.first_padding : 1});
@@ -46,7 +46,7 @@ Tensor norm_relu_pool(const Tensor& map, const Block& block, double eps) {
 bool serves_convnet_mixed(std::span<const Tensor> parameters, const ConvNetShape& shape) {
   if (shape.norm_groups != 0) return false;
   for (std::int64_t b = 0; b < shape.depth; ++b) {
-    if (parameters[std::size_t(4 * b)].size(0) % kChannelStep != 0) return false;
+    if (parameters[kParametersPerBlock * std::size_t(b)].size(0) % kChannelStep != 0) return false;
   }
   return true;
 }

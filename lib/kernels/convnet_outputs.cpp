@@ -70,10 +70,7 @@ Tensors fused_gradients(const Call& call, const BackwardPass& pass, const Tensor
   const WantedGradients wanted{pass.needed[0], {pass.needed.begin() + 1, pass.needed.end()}};
   const Tensors& saved = pass.saved;
   const std::size_t inputs = pass.needed.size();
-  std::vector<SavedBlock> blocks;
-  for (std::size_t i = inputs; i < saved.size(); i += kPerBlock) {
-    blocks.push_back({saved[i], saved[i + 1], saved[i + 2], saved[i + 3]});
-  }
+  const std::vector<SavedBlock> blocks = unflattened(at::TensorList(saved).slice(inputs));
   const auto plan = make_plan(saved[0], at::TensorList(saved).slice(1, inputs - 1), call, false);
   Tensors attention;
   for (std::size_t i = 1; i < gradients.size(); ++i) {
@@ -108,7 +105,7 @@ Tensors recorded_outputs(const Tensor& x, at::TensorList parameters, const Call&
   inputs.insert(inputs.end(), parameters.begin(), parameters.end());
   const auto forward = [&] {
     bool weights = false;
-    for (std::size_t i = 0; i < parameters.size(); i += kPerBlock) {
+    for (std::size_t i = 0; i < parameters.size(); i += kParametersPerBlock) {
       weights = weights || parameters[i].requires_grad();
     }
     const auto plan = make_plan(x, parameters, call, true);
@@ -116,9 +113,8 @@ Tensors recorded_outputs(const Tensor& x, at::TensorList parameters, const Call&
     Tensors outputs = {plan->forward(&blocks, weights)};
     outputs.insert(outputs.end(), plan->attention().begin(), plan->attention().end());
     Tensors saved = inputs;
-    for (const SavedBlock& block : blocks) {
-      saved.insert(saved.end(), {block.input, block.map, block.mean, block.rstd});
-    }
+    const Tensors kept = flattened(blocks);
+    saved.insert(saved.end(), kept.begin(), kept.end());
     Shapes shapes;
     for (const Tensor& output : outputs) shapes.push_back(output.sizes().vec());
     return Recorded{outputs, std::move(saved),
@@ -143,9 +139,9 @@ void expect_inputs(std::span<const Tensor> parameters, std::span<const Tensor> b
                    const ConvNetRun& run) {
   const auto depth = std::size_t(std::max<std::int64_t>(0, run.shape.depth));
   const std::size_t needed = has_batch_norm(run) ? kBuffersPerBlock * depth : 0;
-  if (depth < 1 || parameters.size() < kPerBlock * depth || buffers.size() < needed) {
+  if (depth < 1 || parameters.size() < kParametersPerBlock * depth || buffers.size() < needed) {
     throw ConfigError(str("ConvNet outputs: a depth of ", run.shape.depth, " needs ",
-                          kPerBlock * depth, " parameters, ", needed,
+                          kParametersPerBlock * depth, " parameters, ", needed,
                           " buffers and at least one block, found ", parameters.size(), " and ",
                           buffers.size()));
   }
@@ -177,7 +173,7 @@ bool serves_convnet_outputs(const Tensor& x, std::span<const Tensor> parameters,
   if (!serves_convnet_features(x, parameters, run.shape)) return false;
   if (!has_batch_norm(run)) return true;
   for (std::size_t i = 0; i < kBuffersPerBlock * std::size_t(run.shape.depth); ++i) {
-    const std::int64_t channels = parameters[kPerBlock * (i / kBuffersPerBlock)].size(0);
+    const std::int64_t channels = parameters[kParametersPerBlock * (i / kBuffersPerBlock)].size(0);
     if (!is_fast_parameter(buffers[i]) || buffers[i].sizes() != at::IntArrayRef{channels}) {
       return false;
     }
@@ -193,7 +189,7 @@ ConvNetOutputs convnet_outputs(const Tensor& x, std::span<const Tensor> all_para
   const bool fast = serves_convnet_outputs(x, all_parameters, buffers, run);
   count_call(run, fast);
   if (!fast) return convnet_outputs_reference(x, all_parameters, buffers, run);
-  const auto used = all_parameters.first(kPerBlock * std::size_t(run.shape.depth));
+  const auto used = all_parameters.first(kParametersPerBlock * std::size_t(run.shape.depth));
   const at::TensorList parameters(used.data(), used.size());
   const Call call{run, Tensors(buffers.begin(), buffers.end())};
   const bool differentiable =
@@ -214,7 +210,7 @@ ConvNetOutputs convnet_outputs_reference(const Tensor& x, std::span<const Tensor
   ConvNetOutputs result;
   Tensor map = x;
   for (std::size_t b = 0; b < std::size_t(run.shape.depth); ++b) {
-    const auto p = parameters.subspan(kPerBlock * b, kPerBlock);
+    const auto p = parameters.subspan(kParametersPerBlock * b, kParametersPerBlock);
     map = at::conv2d(map, p[0], p[1], 1, b == 0 ? run.shape.first_padding : 1);
     if (has_batch_norm(run)) {
       const auto own =

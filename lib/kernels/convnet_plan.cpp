@@ -7,13 +7,27 @@
 namespace retort::kernels {
 namespace {
 
+constexpr std::size_t kSavedPerBlock = 4;       // tensors that a node keeps
 constexpr std::int64_t kGroupImages = 12;       // 8x8 maps then fill one block of tiles
 constexpr std::int64_t kGroupFloats = 1 << 20;  // of the largest map of a group
 
-// Two maps of which one is read while the other is written.
-Slot other(Slot slot) { return slot == Slot::Even ? Slot::Odd : Slot::Even; }
-
 }  // namespace
+
+Tensors flattened(const std::vector<SavedBlock>& blocks) {
+  Tensors saved;
+  for (const SavedBlock& block : blocks) {
+    saved.insert(saved.end(), {block.input, block.map, block.mean, block.rstd});
+  }
+  return saved;
+}
+
+std::vector<SavedBlock> unflattened(at::TensorList saved) {
+  std::vector<SavedBlock> blocks;
+  for (std::size_t i = 0; i < saved.size(); i += kSavedPerBlock) {
+    blocks.push_back({saved[i], saved[i + 1], saved[i + 2], saved[i + 3]});
+  }
+  return blocks;
+}
 
 ConvNetPlan::ConvNetPlan(const Tensor& x, const Tensors& parameters, const ConvNetShape& shape)
     : loops_(*best_loops()), x_(x), parameters_(parameters), shape_(shape) {
@@ -21,7 +35,7 @@ ConvNetPlan::ConvNetPlan(const Tensor& x, const Tensors& parameters, const ConvN
   std::int64_t largest = 1;
   for (std::int64_t b = 0; b < shape.depth; ++b) {
     Block block;
-    const Tensor* const p = &parameters_[std::size_t(4 * b)];
+    const Tensor* const p = &parameters_[kParametersPerBlock * std::size_t(b)];
     block.in_channels = in.channels;
     block.out_channels = p[0].size(0);
     const std::int64_t channels = padded_channels(block.out_channels);
@@ -47,15 +61,15 @@ ConvNetPlan::ConvNetPlan(const Tensor& x, const Tensors& parameters, const ConvN
 }
 
 Tensor ConvNetPlan::transformed_weight(std::size_t block, bool adjoint) const {
-  const Tensor& weight = parameters_[4 * block];
+  const Tensor& taps = weight(block);
   if (block == 0 && direct_) {
-    return adjoint ? direct_->pack_adjoint(weight) : direct_->pack(weight);
+    return adjoint ? direct_->pack_adjoint(taps) : direct_->pack(taps);
   }
   const Block& b = blocks_[block];
   const Tensor result =
       at::empty({kWinogradPositions * padded_channels(b.in_channels) * b.map.channels},
-                weight.options().requires_grad(false));
-  loops_.transform_weight(weight.const_data_ptr<float>(), b.out_channels, b.in_channels, adjoint,
+                taps.options().requires_grad(false));
+  loops_.transform_weight(taps.const_data_ptr<float>(), b.out_channels, b.in_channels, adjoint,
                           result.mutable_data_ptr<float>());
   return result;
 }

@@ -26,16 +26,28 @@ struct SavedBlock {
   float* input_at(std::int64_t image) const { return at_image(input, image - first_input); }
 };
 
+/// What a node of the graph keeps of the blocks one after another, all but `gout`; and back.
+Tensors flattened(const std::vector<SavedBlock>& blocks);
+std::vector<SavedBlock> unflattened(at::TensorList saved);
+
+/// Rows of what a backward pass sums up of a block over images, [kSumRows][padded channels].
+enum SumRow : std::int64_t {
+  kNormWeightRow,       ///< gradient of the norm's weight
+  kNormBiasRow,         ///< of its bias
+  kConvolutionBiasRow,  ///< of the convolution's; zero unless channels share their statistics
+  kSumRows,
+};
+
 /// Which gradients to compute.
 struct WantedGradients {
   bool input = false;
-  std::vector<bool> parameters;  ///< 4 per block
+  std::vector<bool> parameters;  ///< kParametersPerBlock per block
   bool cotangents = false;       ///< SavedBlock::gout of every block
 };
 
 struct ConvNetGradients {
   Tensor input;        ///< [N,C,H,W]; undefined if not wanted
-  Tensors parameters;  ///< 4 per block; undefined where not wanted
+  Tensors parameters;  ///< kParametersPerBlock per block; undefined where not wanted
 };
 
 /// InstanceNorm; what derives from it takes other norms.
@@ -54,7 +66,7 @@ class ConvNetPlan {
     MapShape in() const { return {1, map.height, map.width, padded_channels(in_channels)}; }
   };
 
-  /// @param x [N,C,H,W] @param parameters 4 per block; both contiguous
+  /// @param x [N,C,H,W] @param parameters kParametersPerBlock per block; both contiguous
   ConvNetPlan(const Tensor& x, const Tensors& parameters, const ConvNetShape& shape);
   virtual ~ConvNetPlan() = default;
 
@@ -87,7 +99,7 @@ class ConvNetPlan {
   const DirectConvolution& direct() const { return *direct_; }  ///< of the first block, if direct
   std::int64_t first_padding() const { return shape_.first_padding; }
   std::int64_t group() const { return group_; }
-  const Tensor& weight(std::size_t block) const { return parameters_[4 * block]; }
+  const Tensor& weight(std::size_t block) const { return parameters_[kParametersPerBlock * block]; }
   virtual std::vector<SavedBlock> allocate_saved(bool inputs) const;
   /// Undefined `gout` of every block allocated, for a backward pass that keeps them.
   void allocate_cotangents(std::vector<SavedBlock>& saved) const;
@@ -118,12 +130,10 @@ class ConvNetPlan {
   void backward_block(std::size_t block, std::int64_t first, std::int64_t count,
                       const SavedBlock& saved, const float* gout, Pass& pass, std::int64_t part,
                       float* gin) const;
-  /// @param sums [2][channels]: gradients of the norm's weight and bias, added to; where the norm's
-  /// statistics are shared [3][channels], the last of the convolution's bias
+  /// @param sums [kSumRows][channels], added to
   virtual void norm_gradient(std::size_t block, std::int64_t image, const SavedBlock& saved,
                              const float* map, const float* gout, float* gmap, float* sums) const;
-  /// Of the convolution: zero, since the norm takes every channel's mean out.  @param sums as
-  /// above, of all images
+  /// Of the convolution.  @param sums as above, of all images
   virtual Tensor bias_gradient(std::size_t block, const Tensor& sums) const;
   ConvNetGradients finish_pass(const Pass& pass, const WantedGradients& wanted) const;
 

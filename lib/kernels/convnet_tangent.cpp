@@ -31,8 +31,6 @@ Tensor interleaved(const Tensor& value, const Tensor& tangent, std::int64_t dim)
   return at::stack({cut(value), cut(tangent)}, dim + 1).flatten(dim, dim + 2);
 }
 
-Slot other(Slot slot) { return slot == Slot::Even ? Slot::Odd : Slot::Even; }
-
 }  // namespace
 
 ConvNetTangent::ConvNetTangent(const ConvNetPlan& plan, const std::vector<SavedBlock>& saved,
@@ -40,7 +38,7 @@ ConvNetTangent::ConvNetTangent(const ConvNetPlan& plan, const std::vector<SavedB
     : plan_(plan), saved_(saved), wanted_(wanted), loops_(*best_loops()) {
   for (std::size_t b = 0; b < plan.blocks().size(); ++b) {
     const std::int64_t channels = plan.blocks()[b].map.channels;
-    const Tensor* const v = &directions[kPerBlock * b];
+    const Tensor* const v = &directions[kParametersPerBlock * b];
     BlockTangent tangent;
     tangent.bias = padded_vector(v[1], channels);
     tangent.norm_weight = padded_vector(v[2], channels);
@@ -123,7 +121,7 @@ void ConvNetTangent::allocate_sums(std::int64_t parts) {
     const std::int64_t rows =
         direct(b) ? plan_.direct().taps() : kWinogradPositions * padded_channels(block.in_channels);
     blocks_[b].weight_sums = at::zeros({parts, rows, block.map.channels}, options);
-    blocks_[b].norm_sums = at::zeros({parts, 3, block.map.channels}, options);
+    blocks_[b].norm_sums = at::zeros({parts, kTangentSumRows, block.map.channels}, options);
   }
 }
 
@@ -146,11 +144,6 @@ ConvNetTangent::Result ConvNetTangent::run(const Cotangent& cotangent, std::int6
   return result;
 }
 
-NormStatistics ConvNetTangent::statistics(std::size_t b) const {
-  if (plan_.has_fixed_statistics()) return NormStatistics::Given;
-  return plan_.blocks()[b].shares_statistics() ? NormStatistics::Group : NormStatistics::Channel;
-}
-
 NormTangent ConvNetTangent::norm_input(std::size_t b, const Group& group, std::int64_t i) const {
   const ConvNetPlan::Block& block = plan_.blocks()[b];
   const BlockTangent& tangent = blocks_[b];
@@ -162,14 +155,14 @@ NormTangent ConvNetTangent::norm_input(std::size_t b, const Group& group, std::i
           .z_stride = channels,
           .tz = entry(group, tangent.map, i, block.map.image_size()),
           .tz_stride = channels,
-          .pooled_stride = channels,
+          .channel_stride = channels,
           .weight = data(block.norm_weight),
           .bias = data(block.norm_bias),
           .tweight = data(tangent.norm_weight),
           .tbias = data(tangent.norm_bias),
           .mean = at_image(saved_[b].mean, group.first + i),
           .rstd = at_image(saved_[b].rstd, group.first + i),
-          .statistics = statistics(b)};
+          .fixed_statistics = plan_.has_fixed_statistics()};
 }
 
 NormTangent ConvNetTangent::direct_norm_input(const Group& group, std::int64_t i,
@@ -186,18 +179,27 @@ NormTangent ConvNetTangent::direct_norm_input(const Group& group, std::int64_t i
           .z_stride = panel.stride,
           .tz = map + kDirectPanel,
           .tz_stride = panel.stride,
-          .pooled_stride = block.map.channels,
+          .channel_stride = block.map.channels,
           .weight = data(block.norm_weight) + first,
           .bias = data(block.norm_bias) + first,
           .tweight = data(tangent.norm_weight) + first,
           .tbias = data(tangent.norm_bias) + first,
           .mean = at_image(saved_[0].mean, group.first + i) + first,
           .rstd = at_image(saved_[0].rstd, group.first + i) + first,
-          .statistics = statistics(0)};
+          .fixed_statistics = plan_.has_fixed_statistics()};
 }
 
-float* ConvNetTangent::norm_sums(std::size_t b, const Group& group) const {
-  return wanted_.parameters ? at_image(blocks_[b].norm_sums, group.part) : nullptr;
+float* ConvNetTangent::sum_row(std::size_t b, const Group& group, std::int64_t row,
+                               std::int64_t first) const {
+  return at_image(blocks_[b].norm_sums, group.part) + row * plan_.blocks()[b].map.channels + first;
+}
+
+std::optional<NormTangentSums> ConvNetTangent::norm_sums(std::size_t b, const Group& group,
+                                                         std::int64_t first) const {
+  if (!wanted_.parameters) return std::nullopt;
+  return NormTangentSums{.tgweight = sum_row(b, group, kNormWeightRow, first),
+                         .tgbias = sum_row(b, group, kNormBiasRow, first),
+                         .gbias = sum_row(b, group, kNormBiasValueRow, first)};
 }
 
 // A group's statistics take all channels before the first of them goes on; panels that are computed
@@ -208,39 +210,37 @@ void ConvNetTangent::norm_forward(std::size_t b, const Group& group, std::int64_
   const std::int64_t channels = block.map.channels;
   float* const tmean = entry(group, blocks_[b].mean, i, channels);
   float* const trstd = entry(group, blocks_[b].rstd, i, channels);
-  if (block.shares_statistics()) {
-    for (std::int64_t c = 0; c < channels; c += panel(b)) {
-      loops_.norm_tangent_statistics(input(c), tmean + c, trstd + c);
-    }
-    share_means(block, tmean);
-    share_means(block, trstd);
-  }
+  const bool shared = block.shares_statistics();
   for (std::int64_t c = 0; c < channels; c += panel(b)) {
-    loops_.norm_relu_pool_tangent(input(c), out + c, tmean + c, trstd + c);
+    const NormTangent in = input(c);
+    loops_.norm_tangent_statistics(in, tmean + c, trstd + c);
+    if (!shared) loops_.norm_relu_pool_tangent(in, tmean + c, trstd + c, out + c);
+  }
+  if (!shared) return;
+  share_means(block, tmean);
+  share_means(block, trstd);
+  for (std::int64_t c = 0; c < channels; c += panel(b)) {
+    loops_.norm_relu_pool_tangent(input(c), tmean + c, trstd + c, out + c);
   }
 }
 
-const float* ConvNetTangent::shared_gradient_means(std::size_t b, const Group& group,
-                                                   std::int64_t i, const NormInput& input,
-                                                   const float* tgout) const {
+const float* ConvNetTangent::add_norm_sums_and_share(std::size_t b, const Group& group,
+                                                     std::int64_t i, const NormInput& input,
+                                                     const float* tgout) const {
   const ConvNetPlan::Block& block = plan_.blocks()[b];
   if (!block.shares_statistics()) return nullptr;
   const std::int64_t channels = block.map.channels;
   const float* const tmean = entry(group, blocks_[b].mean, i, channels);
   const float* const trstd = entry(group, blocks_[b].rstd, i, channels);
-  const float* const rstd = at_image(saved_[b].rstd, group.first + i);
   const float* const gout = at_image(saved_[b].gout, group.first + i);
-  float* const means = scratch(Slot::Statistics, 4 * channels);  // sums first
+  constexpr std::int64_t kMeans = 4;
+  float* const means = scratch(Slot::Statistics, kMeans * channels);
   for (std::int64_t c = 0; c < channels; c += panel(b)) {
-    loops_.norm_gradient_tangent_sums(input(c), tmean + c, trstd + c, gout + c, tgout + c,
-                                      means + c);
+    const auto sums = norm_sums(b, group, c);
+    loops_.norm_gradient_tangent_means(input(c), tmean + c, trstd + c, gout + c, tgout + c,
+                                       means + c, sums ? &*sums : nullptr);
   }
-  float* const sums = norm_sums(b, group);
-  for (std::int64_t c = 0; sums && c < channels; ++c) {
-    sums[c] += rstd[c] * means[3 * channels + c] + trstd[c] * means[channels + c];
-    sums[channels + c] += means[2 * channels + c];
-  }
-  share_tangent_sums(block, rstd, trstd, data(blocks_[b].norm_weight), means);
+  for (std::int64_t k = 0; k < kMeans; ++k) share_means(block, means + k * channels);
   return means;
 }
 
@@ -251,14 +251,15 @@ void ConvNetTangent::norm_backward(std::size_t b, const Group& group, std::int64
   const float* const tmean = entry(group, blocks_[b].mean, i, channels) + first;
   const float* const trstd = entry(group, blocks_[b].rstd, i, channels) + first;
   const float* const gout = at_image(saved_[b].gout, group.first + i) + first;
-  float* const sums = norm_sums(b, group);
   if (means) {
+    float* const tgbias =
+        wanted_.parameters ? sum_row(b, group, kConvolutionBiasRow, first) : nullptr;
     loops_.norm_relu_pool_group_gradient_tangent(input, tmean, trstd, gout, tgout + first,
-                                                 means + first, gmap,
-                                                 sums ? sums + 2 * channels + first : nullptr);
+                                                 means + first, gmap, tgbias);
   } else {
+    const auto sums = norm_sums(b, group, first);
     loops_.norm_relu_pool_gradient_tangent(input, tmean, trstd, gout, tgout + first, gmap,
-                                           sums ? sums + first : nullptr);
+                                           sums ? &*sums : nullptr);
   }
 }
 
@@ -360,7 +361,7 @@ void ConvNetTangent::backward_block(std::size_t b, const Group& group, const flo
     for (std::int64_t k = 0; k < images; ++k) {
       const NormTangent input = norm_input(b, group, i + k);
       const float* const above = tgout + (i + k) * block.out.image_size();
-      const float* const means = shared_gradient_means(
+      const float* const means = add_norm_sums_and_share(
           b, group, i + k, [&](std::int64_t) { return input; }, above);
       norm_backward(b, group, i + k, input, 0, means, above, gmap + k * 2 * block.map.image_size());
     }
@@ -390,7 +391,7 @@ void ConvNetTangent::backward_direct(const Group& group, const float* tgout) con
     const float* const patches = first_->gather(at_image(plan_.images(), group.first + i));
     const NormInput input = [&](std::int64_t c) { return direct_norm_input(group, i, patches, c); };
     const float* const above = tgout + i * block.out.image_size();
-    const float* const means = shared_gradient_means(0, group, i, input, above);
+    const float* const means = add_norm_sums_and_share(0, group, i, input, above);
     for (std::int64_t c = 0; c < channels; c += kDirectPanel) {
       const DirectConvolution::Panel joined = joined_panel(c);
       norm_backward(0, group, i, input(c), c, means, above, gmap);
@@ -412,18 +413,18 @@ Tensors ConvNetTangent::parameter_gradients() const {
     const Tensor sums = sum_of_parts(blocks_[b].norm_sums);
     result.push_back(plan_.finished_weight(b, sum_of_parts(blocks_[b].weight_sums)));
     result.push_back(bias_gradient(b, sums).narrow(0, 0, channels).clone());
-    result.push_back(sums[0].narrow(0, 0, channels).clone());
-    result.push_back(sums[1].narrow(0, 0, channels).clone());
+    result.push_back(sums[kNormWeightRow].narrow(0, 0, channels).clone());
+    result.push_back(sums[kNormBiasRow].narrow(0, 0, channels).clone());
   }
   return result;
 }
 
-// A norm with a channel's own statistics takes the mean out, and the bias with it; one with given
-// statistics hands on rstd weight times its own bias's gradient.
+// A norm with a channel's own statistics takes the mean out, and the bias with it: nothing was
+// added then. One with fixed statistics hands on rstd weight times its own bias's gradient.
 Tensor ConvNetTangent::bias_gradient(std::size_t b, const Tensor& sums) const {
-  if (plan_.blocks()[b].shares_statistics()) return sums[2];
-  if (!plan_.has_fixed_statistics()) return at::zeros_like(sums[0]);
-  const Tensor own = blocks_[b].norm_weight * sums[2] + plan_.blocks()[b].norm_weight * sums[1];
+  if (!plan_.has_fixed_statistics()) return sums[kConvolutionBiasRow];
+  const Tensor own = blocks_[b].norm_weight * sums[kNormBiasValueRow] +
+                     plan_.blocks()[b].norm_weight * sums[kNormBiasRow];
   return own * saved_[b].rstd[0];
 }
 

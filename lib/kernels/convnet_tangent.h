@@ -35,7 +35,7 @@ class ConvNetTangent {
   };
 
   /// @param saved       of plan.gradients with `gout`; plan and saved must outlive this
-  /// @param directions  4 per block, contiguous, shaped like the parameters
+  /// @param directions  kParametersPerBlock per block, contiguous, shaped like the parameters
   ConvNetTangent(const ConvNetPlan& plan, const std::vector<SavedBlock>& saved,
                  const Tensors& directions, Wanted wanted);
 
@@ -47,7 +47,7 @@ class ConvNetTangent {
   struct BlockTangent {
     Tensor bias, norm_weight, norm_bias;  ///< directions, padded
     Tensor forward, adjoint;        ///< weights of value and tangent side by side, transformed
-    Tensor weight_sums, norm_sums;  ///< [parts,...]; undefined if not wanted
+    Tensor weight_sums, norm_sums;  ///< [parts,...], norm_sums' rows below; undefined if not wanted
     /// Where a group of images keeps its input (from the second block on of each pixel the value
     /// and then the tangent), the map's tangent, and those of its statistics, in floats.
     std::int64_t input = 0, map = 0, mean = 0, rstd = 0;
@@ -58,6 +58,9 @@ class ConvNetTangent {
     float* memory;
   };
 
+  /// Rows of a block's sums: the derivatives of SumRow's, and the gradient of the norm's bias
+  /// itself.
+  static constexpr std::int64_t kNormBiasValueRow = kSumRows, kTangentSumRows = kSumRows + 1;
   /// Channels of a direct first block's map that are computed and used up together.
   static constexpr std::int64_t kDirectPanel = kChannelStep;
 
@@ -80,7 +83,6 @@ class ConvNetTangent {
   std::int64_t panel(std::size_t block) const {
     return direct(block) ? kDirectPanel : plan_.blocks()[block].map.channels;
   }
-  NormStatistics statistics(std::size_t block) const;
   /// All channels of a block that keeps its map.
   NormTangent norm_input(std::size_t block, const Group& group, std::int64_t image) const;
   /// Of a direct first block, kDirectPanel channels of the map from `first` on, computed in scratch
@@ -95,12 +97,14 @@ class ConvNetTangent {
   /// @param out of the image
   void norm_forward(std::size_t block, const Group& group, std::int64_t image,
                     const NormInput& input, float* out) const;
-  /// What the channels of a group share of the gradient, [4][channels] in scratch memory; nullptr
-  /// where channels share nothing. Adds the derivatives of the norm's gradients to norm_sums.
+  /// Where channels share their statistics, once per image before norm_backward: adds the image's
+  /// part to the norm's sums.
   /// @param tgout of the image
-  const float* shared_gradient_means(std::size_t block, const Group& group, std::int64_t image,
-                                     const NormInput& input, const float* tgout) const;
-  /// Of the panel `input` that begins with channel `first`.  @param means as above
+  /// @return means over every group, [4][channels] in scratch memory; else nullptr
+  const float* add_norm_sums_and_share(std::size_t block, const Group& group, std::int64_t image,
+                                       const NormInput& input, const float* tgout) const;
+  /// Of the panel `input` that begins with channel `first`. Adds the image's part to the sums that
+  /// are not yet in.  @param means as above
   void norm_backward(std::size_t block, const Group& group, std::int64_t image,
                      const NormTangent& input, std::int64_t first, const float* means,
                      const float* tgout, float* gmap) const;
@@ -112,9 +116,11 @@ class ConvNetTangent {
   /// @param tgout of the block's output  @param tgin of its input, written
   void backward_block(std::size_t block, const Group& group, const float* tgout, float* tgin) const;
   void backward_direct(const Group& group, const float* tgout) const;
-  /// [3][channels], nullptr if not wanted: the derivatives of the norm's gradients; then its bias's
-  /// gradient, or where channels share statistics the derivative of the convolution's.
-  float* norm_sums(std::size_t block, const Group& group) const;
+  /// A row of the group's part of a block's sums, from channel `first` on.
+  float* sum_row(std::size_t block, const Group& group, std::int64_t row, std::int64_t first) const;
+  /// Nothing if not wanted.
+  std::optional<NormTangentSums> norm_sums(std::size_t block, const Group& group,
+                                           std::int64_t first) const;
   Tensors parameter_gradients() const;
   Tensor bias_gradient(std::size_t block, const Tensor& sums) const;
 

@@ -29,16 +29,15 @@ const Loops& RETORT_LOOPS() {
       finish_weight_gradient,
       norm_relu_pool,
       norm_relu_pool_gradient,
+      norm_tangent_statistics,
       norm_relu_pool_tangent,
       norm_relu_pool_gradient_tangent,
-      norm_tangent_statistics,
-      norm_gradient_tangent_sums,
+      norm_gradient_tangent_means,
       norm_relu_pool_group_gradient_tangent,
       image_statistics,
       affine_relu_pool,
       affine_relu_pool_sums,
       affine_relu_pool_gradient,
-      affine_relu_pool_group_gradient,
   };
   return kTable;
 }

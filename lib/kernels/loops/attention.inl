@@ -171,21 +171,9 @@ static void gradient_sums_group(const GradientMaps& maps, Index first, float* su
   }
 }
 
-template <int kVecs, int kPower>
+// With kSum sums over pixels are added to sum_gz.
+template <int kVecs, int kPower, bool kSum>
 static void affine_gradient_group(const GradientMaps& maps, Index first, const float* shift,
-                                  const float* slope, float* gz) {
-  visit_gradients<kVecs, kPower>(
-      maps, first,
-      [&](int v, Index here, Vec gradient, Vec deviation) __attribute__((always_inline)) {
-        const Index c = first + v * kLanes;
-        store(gz + here, load(maps.affine.scale + c) * (gradient - load(shift + c) -
-                                                        deviation * load(slope + c)));
-      },
-      []() __attribute__((always_inline)) {});
-}
-
-template <int kVecs, int kPower>
-static void shared_gradient_group(const GradientMaps& maps, Index first, const float* shift,
                                   const float* slope, float* gz, float* sum_gz) {
   Vec total[kVecs] = {};
   Vec row[kVecs] = {};
@@ -196,16 +184,16 @@ static void shared_gradient_group(const GradientMaps& maps, Index first, const f
         const Vec result = load(maps.affine.scale + c) * gradient - load(shift + c) -
                            deviation * load(slope + c);
         store(gz + here, result);
-        row[v] += result;
+        if constexpr (kSum) row[v] += result;
       },
       [&]() __attribute__((always_inline)) {
 #pragma GCC unroll 8
-        for (int v = 0; v < kVecs; ++v) {
+        for (int v = 0; kSum && v < kVecs; ++v) {
           total[v] += row[v];
           row[v] = Vec{};
         }
       });
-  for (int v = 0; v < kVecs; ++v) {
+  for (int v = 0; kSum && v < kVecs; ++v) {
     const Index c = first + v * kLanes;
     store(sum_gz + c, load(sum_gz + c) + total[v]);
   }
@@ -223,29 +211,31 @@ static void gradient_sums(const GradientMaps& maps, float* sum_g, float* sum_gd)
   }
 }
 
-template <int kPower>
+template <int kPower, bool kSum>
 static void affine_gradient(const GradientMaps& maps, const float* shift, const float* slope,
-                            float* gz) {
-  constexpr Index kGroup = RETORT_GROUP / 2;
-  Index c = 0;
-  for (; c + kGroup * kLanes <= maps.shape.channels; c += kGroup * kLanes) {
-    affine_gradient_group<kGroup, kPower>(maps, c, shift, slope, gz);
-  }
-  for (; c < maps.shape.channels; c += kLanes) {
-    affine_gradient_group<1, kPower>(maps, c, shift, slope, gz);
-  }
-}
-
-template <int kPower>
-static void shared_gradient(const GradientMaps& maps, const float* shift, const float* slope,
                             float* gz, float* sum_gz) {
   constexpr Index kGroup = RETORT_GROUP / 2;
   Index c = 0;
   for (; c + kGroup * kLanes <= maps.shape.channels; c += kGroup * kLanes) {
-    shared_gradient_group<kGroup, kPower>(maps, c, shift, slope, gz, sum_gz);
+    affine_gradient_group<kGroup, kPower, kSum>(maps, c, shift, slope, gz, sum_gz);
   }
   for (; c < maps.shape.channels; c += kLanes) {
-    shared_gradient_group<1, kPower>(maps, c, shift, slope, gz, sum_gz);
+    affine_gradient_group<1, kPower, kSum>(maps, c, shift, slope, gz, sum_gz);
+  }
+}
+
+template <bool kSum>
+static void affine_gradient_of_power(const GradientMaps& maps, int power, const float* shift,
+                            const float* slope, float* gz, float* sum_gz) {
+  switch (maps.gattention ? power : 0) {
+    case 1:
+      return affine_gradient<1, kSum>(maps, shift, slope, gz, sum_gz);
+    case 2:
+      return affine_gradient<2, kSum>(maps, shift, slope, gz, sum_gz);
+    case 4:
+      return affine_gradient<4, kSum>(maps, shift, slope, gz, sum_gz);
+    default:
+      return affine_gradient<0, kSum>(maps, shift, slope, gz, sum_gz);
   }
 }
 
@@ -267,33 +257,9 @@ static void affine_relu_pool_sums(const float* z, const MapShape& shape, const A
 
 static void affine_relu_pool_gradient(const float* z, const MapShape& shape, const Affine& affine,
                                       int power, const float* gy, const float* gattention,
-                                      const float* shift, const float* slope, float* gz) {
+                                      const float* shift, const float* slope, float* gz,
+                                      float* sum_gz) {
   const GradientMaps maps{z, shape, affine, gy, gattention};
-  switch (gattention ? power : 0) {
-    case 1:
-      return affine_gradient<1>(maps, shift, slope, gz);
-    case 2:
-      return affine_gradient<2>(maps, shift, slope, gz);
-    case 4:
-      return affine_gradient<4>(maps, shift, slope, gz);
-    default:
-      return affine_gradient<0>(maps, shift, slope, gz);
-  }
-}
-
-static void affine_relu_pool_group_gradient(const float* z, const MapShape& shape,
-                                            const Affine& affine, int power, const float* gy,
-                                            const float* gattention, const float* shift,
-                                            const float* slope, float* gz, float* sum_gz) {
-  const GradientMaps maps{z, shape, affine, gy, gattention};
-  switch (gattention ? power : 0) {
-    case 1:
-      return shared_gradient<1>(maps, shift, slope, gz, sum_gz);
-    case 2:
-      return shared_gradient<2>(maps, shift, slope, gz, sum_gz);
-    case 4:
-      return shared_gradient<4>(maps, shift, slope, gz, sum_gz);
-    default:
-      return shared_gradient<0>(maps, shift, slope, gz, sum_gz);
-  }
+  if (sum_gz) return affine_gradient_of_power<true>(maps, power, shift, slope, gz, sum_gz);
+  affine_gradient_of_power<false>(maps, power, shift, slope, gz, nullptr);
 }

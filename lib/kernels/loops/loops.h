@@ -26,26 +26,28 @@ struct MapShape {
   std::int64_t size() const { return count * image_size(); }
 };
 
-/// Whose mean and deviation a norm takes.
-enum class NormStatistics {
-  Channel,  ///< each channel's own
-  Group,    ///< those that several channels share, which a caller puts together
-  Given,    ///< some that do not answer to the map (BatchNorm in evaluation)
-};
-
 /// Some channels of one map, [height][width][channels], and their derivative along a direction (the
 /// tangent), with what their norm needs. A pixel of z begins z_stride floats after the one before
-/// it, one of a pooled map pooled_stride.
+/// it.
 struct NormTangent {
   std::int64_t height, width, channels;
   const float* z;
   std::int64_t z_stride;
   const float* tz;  ///< the tangent
   std::int64_t tz_stride;
-  std::int64_t pooled_stride;
+  /// All channels of which these are some: from one pixel of a pooled map to the next, and from one
+  /// row of numbers per channel to the next.
+  std::int64_t channel_stride;
   const float *weight, *bias, *tweight, *tbias;  ///< [channels]
-  const float *mean, *rstd;                      ///< [channels]
-  NormStatistics statistics = NormStatistics::Channel;
+  const float *mean, *rstd;                      ///< [channels], a channel's own or its group's
+  bool fixed_statistics = false;  ///< they do not answer to the map (BatchNorm in evaluation)
+};
+
+/// What of the gradients of a norm's weight and bias is summed over images, [channels] each.
+struct NormTangentSums {
+  float* tgweight;  ///< derivative of the weight's gradient
+  float* tgbias;    ///< of the bias's
+  float* gbias;     ///< the bias's gradient itself
 };
 
 /// A stack of maps and their derivatives along a direction. A pixel begins `stride` floats after
@@ -118,31 +120,34 @@ struct Loops {
                                   const float* bias, const float* mean, const float* rstd,
                                   const float* gy, float* gz, float* gweight, float* gbias);
 
+  /// M[tz] and -rstd^3 M[(z - mean) tz], M the mean over a channel's own pixels; zero of fixed
+  /// statistics. They are the derivatives of a channel's own mean and rstd; of a group's, only
+  /// their means over the group are.
+  /// @param tmean,trstd [channels], written
+  void (*norm_tangent_statistics)(const NormTangent& in, float* tmean, float* trstd);
   /// norm_relu_pool of a map and its tangent.
-  /// @param y [height/2][width/2][2 pooled_stride], of each pixel the value and then the tangent
-  /// @param tmean,trstd [channels], written; of a group's norm read
-  void (*norm_relu_pool_tangent)(const NormTangent& in, float* y, float* tmean, float* trstd);
-  /// norm_relu_pool_gradient and its derivative along the same direction.
-  /// @param gy,tgy [height/2][width/2][pooled_stride], cotangent of the value and its derivative
+  /// @param tmean,trstd [channels], derivatives of mean and rstd
+  /// @param y [height/2][width/2][2 channel_stride], of each pixel the value and then the tangent
+  void (*norm_relu_pool_tangent)(const NormTangent& in, const float* tmean, const float* trstd,
+                                 float* y);
+  /// norm_relu_pool_gradient and its derivative along the same direction, of channels with
+  /// statistics of their own or fixed ones.
+  /// @param gy,tgy [height/2][width/2][channel_stride], cotangent of the value and its derivative
   /// @param gz    [height][width][2 channels], of each pixel the gradient and then its derivative
-  /// @param sums  [3][pooled_stride], added to, or nullptr: the derivatives of gweight and gbias,
-  ///              and gbias
+  /// @param sums  added to, or nullptr
   void (*norm_relu_pool_gradient_tangent)(const NormTangent& in, const float* tmean,
                                           const float* trstd, const float* gy, const float* tgy,
-                                          float* gz, float* sums);
+                                          float* gz, const NormTangentSums* sums);
 
-  // The two for a group's norm, of which these take every channel for itself and the caller puts
-  // them together in between.
-  /// What norm_relu_pool_tangent would write of a channel's own.  @param tmean,trstd [channels],
-  /// written
-  void (*norm_tangent_statistics)(const NormTangent& in, float* tmean, float* trstd);
-  /// With g the gradient after the affine map and d = z - mean: sums over pixels of g, g d, and the
-  /// derivatives of both.
-  /// @param gy,tgy as above  @param sums [4][pooled_stride], written
-  void (*norm_gradient_tangent_sums)(const NormTangent& in, const float* tmean, const float* trstd,
-                                     const float* gy, const float* tgy, float* sums);
-  /// gz = scale g - shift - slope d, scale = weight rstd, and its derivative.
-  /// @param means [4][pooled_stride]: shift, slope and the derivatives of both
+  // The same of a group's statistics, for which the caller takes the means over the group in
+  // between.
+  /// With h = weight g, g the gradient after the affine map, and d = z - mean: the means over a
+  /// channel's own pixels of h, h d, and the derivatives of both.
+  /// @param gy,tgy as above  @param means [4][channel_stride], written  @param sums as above
+  void (*norm_gradient_tangent_means)(const NormTangent& in, const float* tmean, const float* trstd,
+                                      const float* gy, const float* tgy, float* means,
+                                      const NormTangentSums* sums);
+  /// @param means [4][channel_stride], those over the group
   /// @param gz as above  @param sum_tgz [channels], sums over pixels of the derivative added to, or
   /// nullptr
   void (*norm_relu_pool_group_gradient_tangent)(const NormTangent& in, const float* tmean,
@@ -164,16 +169,12 @@ struct Loops {
   void (*affine_relu_pool_sums)(const float* z, const MapShape& shape, const Affine& affine,
                                 int power, const float* gy, const float* gattention, float* sum_g,
                                 float* sum_gd);
-  /// gz = scale (g - shift - slope (z - mean)); may be z itself.  @param shift,slope [channels]
+  /// gz = scale g - shift - slope (z - mean); may be z itself.
+  /// @param shift,slope [channels]  @param sum_gz [channels], sums over pixels added to, or nullptr
   void (*affine_relu_pool_gradient)(const float* z, const MapShape& shape, const Affine& affine,
                                     int power, const float* gy, const float* gattention,
-                                    const float* shift, const float* slope, float* gz);
-  /// The same for channels of different scales that share shift and slope:
-  /// gz = scale g - shift - slope (z - mean).  @param sum_gz [channels], sums over pixels added to
-  void (*affine_relu_pool_group_gradient)(const float* z, const MapShape& shape,
-                                          const Affine& affine, int power, const float* gy,
-                                          const float* gattention, const float* shift,
-                                          const float* slope, float* gz, float* sum_gz);
+                                    const float* shift, const float* slope, float* gz,
+                                    float* sum_gz);
 };
 
 /// The same source for whatever the compiler takes for granted: on any processor.

@@ -79,6 +79,8 @@ RETORT_INLINE AtPixel at_pixel(const float* p, Vec mean, Vec scale, Vec bias, Ve
 
 // With g the gradient after the affine map, d = z - mean, P pixels:
 //   dz = weight rstd (g - sum(g)/P - d rstd^2 sum(g d)/P)
+// which is tangent.inl's gz with the scale, one for all that a channel's own statistics see, taken
+// out of the sum.
 template <int kVecs>
 static void norm_gradient_group(const float* z, const NormMaps& maps, Index first,
                                 const float* mean_in, const float* rstd_in, const float* gy,
