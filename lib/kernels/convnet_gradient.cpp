@@ -79,9 +79,9 @@ Tensors recorded_gradients(const Tensor& x, const Tensor& targets, const Tensors
   inputs.insert(inputs.end(), parameters.begin(), parameters.end());
   const auto forward = [&] {
     const bool again = x.requires_grad() || targets.requires_grad();
-    const auto loss = std::make_shared<ConvNetLoss>(
-        x, targets, parameters, call.shape, call.buffers, range_count(x.size(0)),
-        ConvNetLoss::Wanted{.gradients = true, .products = again});
+    const auto loss = std::make_shared<ConvNetLoss>(x, targets, parameters, call.shape,
+                                                    call.buffers, range_count(x.size(0)),
+                                                    LossUse{.gradients = true, .products = again});
     Tensors gradients = loss->take_gradients();
     if (!again) return Recorded{std::move(gradients), {}, {}};
     return Recorded{std::move(gradients), inputs, [call, loss](const BackwardPass& pass) {
@@ -95,17 +95,23 @@ Tensors recorded_gradients(const Tensor& x, const Tensor& targets, const Tensors
 class ConvNetLossGraph : public LossGraph {
  public:
   ConvNetLossGraph(const Tensor& x, const Tensor& targets, Tensors parameters, const Call& call,
-                   bool gradients)
+                   LossUse use)
       : parameters_(std::move(parameters)),
-        loss_(x, targets, parameters_, call.shape, call.buffers, loss_parts(x.size(0)),
-              {.gradients = gradients, .products = true}) {}
+        graph_(std::make_unique<ConvNetLoss>(x, targets, parameters_, call.shape, call.buffers,
+                                             loss_parts(x.size(0)), use)),
+        loss_(graph_->loss()),
+        gradients_(graph_->take_gradients()) {
+    if (!use.products) graph_.reset();
+  }
 
-  double loss() const override { return loss_.loss(); }
-  const Tensors& gradients() const override { return loss_.gradients(); }
-  std::int64_t bytes() const override { return loss_.bytes(); }
+  double loss() const override { return loss_; }
+  const Tensors& gradients() const override { return gradients_; }
+  std::int64_t bytes() const override { return graph_ ? graph_->bytes() : 0; }
   LossProducts products(const Tensors& directions, const WantedProducts& wanted) override {
+    expect_products_left(graph_ != nullptr);
     expect_directions(directions, parameters_);
-    return loss_.products(directions, wanted);
+    const auto graph = std::exchange(graph_, nullptr);
+    return graph->products(directions, wanted);
   }
 
  private:
@@ -117,7 +123,9 @@ class ConvNetLossGraph : public LossGraph {
   }
 
   Tensors parameters_;
-  ConvNetLoss loss_;
+  std::unique_ptr<ConvNetLoss> graph_;
+  double loss_;
+  Tensors gradients_;
 };
 
 }  // namespace
@@ -150,11 +158,10 @@ Tensors convnet_loss_gradients(const Tensor& x, const Tensor& targets,
 std::unique_ptr<LossGraph> convnet_loss_graph(const Tensor& x, const Tensor& targets,
                                               std::span<const Tensor> parameters,
                                               const ConvNetShape& shape,
-                                              std::span<const Tensor> buffers, bool gradients) {
+                                              std::span<const Tensor> buffers, LossUse use) {
   count(&Counters::gradient_fast);
-  return std::make_unique<ConvNetLossGraph>(x, targets,
-                                            Tensors(parameters.begin(), parameters.end()),
-                                            call_of(shape, buffers), gradients);
+  return std::make_unique<ConvNetLossGraph>(
+      x, targets, Tensors(parameters.begin(), parameters.end()), call_of(shape, buffers), use);
 }
 
 Tensors convnet_loss_gradients_reference(const Tensor& x, const Tensor& targets,

@@ -40,12 +40,11 @@ Tensors convnet_loss_gradients(const Tensor& x, const Tensor& targets,
 /// The same gradients as an object, by the fused path, which must serve. All its products come out
 /// of one pass forwards and one backwards with tangents. The batch is cut by N alone, so the bits
 /// are the same on any number of threads and inside parallel_tasks.
-/// @param gradients false: for the products alone
 std::unique_ptr<LossGraph> convnet_loss_graph(const Tensor& x, const Tensor& targets,
                                               std::span<const Tensor> parameters,
                                               const ConvNetShape& shape,
                                               std::span<const Tensor> buffers = {},
-                                              bool gradients = true);
+                                              LossUse use = {});
 
 /// convnet_loss_gradients in plain LibTorch operations, any dtype, differentiable further in x,
 /// targets and parameters: the reference.

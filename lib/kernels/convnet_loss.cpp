@@ -31,7 +31,7 @@ ConvNetParameters::ConvNetParameters(at::TensorList all)
 
 ConvNetLoss::ConvNetLoss(const Tensor& x, const Tensor& targets, at::TensorList parameters,
                          const ConvNetShape& shape, const Tensors& buffers, std::int64_t parts,
-                         Wanted wanted)
+                         LossUse use)
     : x_(x.detach().contiguous()),
       targets_(targets.detach().contiguous()),
       parameters_(parameters),
@@ -43,27 +43,27 @@ ConvNetLoss::ConvNetLoss(const Tensor& x, const Tensor& targets, at::TensorList 
       cotangent_(at::empty_like(probabilities_)) {
   for (const Tensor& t : parameters) shared_.push_back(t.detach());
   shared_.insert(shared_.end(), {x.detach(), targets.detach()});
-  const Tensor losses = run(wanted);
+  const Tensor losses = run(use);
   const std::int64_t n = x_.size(0);
   for_parts(1, n, [&](std::int64_t, std::int64_t, std::int64_t) {
     loss_ = losses.sum(at::kDouble).item<double>() / double(n);
-    if (!wanted.gradients) return;
+    if (!use.gradients) return;
     gradients_.push_back(cotangent_.t().mm(features_));
     gradients_.push_back(cotangent_.sum(0));
   });
-  if (!wanted.products) blocks_.clear();
+  if (!use.products) blocks_.clear();
 }
 
-Tensor ConvNetLoss::run(Wanted wanted) {
-  if (wanted.products) plan_->allocate_cotangents(blocks_);
+Tensor ConvNetLoss::run(LossUse use) {
+  if (use.products) plan_->allocate_cotangents(blocks_);
   const Tensor losses = at::empty({x_.size(0)}, x_.options());
   ConvNetGradients found = plan_->gradients(
       blocks_, features_,
       [&](std::int64_t first, const Tensor& features) { return classify(first, features, losses); },
-      {.parameters = std::vector<bool>(parameters_.blocks.size(), wanted.gradients),
-       .cotangents = wanted.products},
+      {.parameters = std::vector<bool>(parameters_.blocks.size(), use.gradients),
+       .cotangents = use.products},
       parts_);
-  if (wanted.gradients) gradients_ = std::move(found.parameters);
+  if (use.gradients) gradients_ = std::move(found.parameters);
   return losses;
 }
 

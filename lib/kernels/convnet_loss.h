@@ -24,15 +24,10 @@ struct ConvNetParameters {
 /// Loss and gradients are computed when it is made. Shares x, targets and parameters.
 class ConvNetLoss {
  public:
-  struct Wanted {
-    bool gradients = true;
-    bool products = true;  ///< `products` will be called
-  };
-
   /// @param x,targets,parameters,buffers  as of convnet_loss_gradients, which must be served
   /// @param parts     that sums over images are kept in: the same number, the same bits
   ConvNetLoss(const Tensor& x, const Tensor& targets, at::TensorList parameters,
-              const ConvNetShape& shape, const Tensors& buffers, std::int64_t parts, Wanted wanted);
+              const ConvNetShape& shape, const Tensors& buffers, std::int64_t parts, LossUse use);
 
   double loss() const { return loss_; }
   const Tensors& gradients() const { return gradients_; }
@@ -45,7 +40,7 @@ class ConvNetLoss {
 
  private:
   /// Forward and backward. @return [N], every image's loss
-  Tensor run(Wanted wanted);
+  Tensor run(LossUse use);
   Tensor classify(std::int64_t first, const Tensor& features, const Tensor& losses) const;
 
   Tensor x_, targets_;

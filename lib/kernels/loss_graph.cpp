@@ -13,6 +13,10 @@ std::string kind_text(const Tensor& t) {
 
 }  // namespace
 
+void expect_products_left(bool left) {
+  if (!left) throw Error("a loss has products once, if it was made for them");
+}
+
 void expect_directions(const Tensors& directions, const Tensors& parameters) {
   if (directions.size() != parameters.size()) {
     throw ConfigError(str("directions of a loss: expected ", parameters.size(),

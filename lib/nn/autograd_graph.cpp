@@ -67,7 +67,7 @@ std::int64_t recorded_bytes(const Tensors& outputs) {
 }  // namespace
 
 AutogradGraph::AutogradGraph(const Network& network, const NetworkState& state, const Tensor& x,
-                             const Tensor& targets, bool gradients) {
+                             const Tensor& targets, LossUse use) {
   NetworkState own = {state.parameters, {}};
   for (const Tensor& buffer : state.buffers) own.buffers.push_back(buffer.detach().clone());
   const std::int64_t n = x.size(0);
@@ -76,19 +76,21 @@ AutogradGraph::AutogradGraph(const Network& network, const NetworkState& state, 
   parallel_tasks(chunks, [&](std::int64_t chunk) {
     const std::int64_t first = n * chunk / chunks;
     const std::int64_t count = n * (chunk + 1) / chunks - first;
-    chunks_[std::size_t(chunk)] = make_chunk(network, own, x.detach().narrow(0, first, count),
-                                             targets.detach().narrow(0, first, count), n);
+    chunks_[std::size_t(chunk)] =
+        make_chunk(network, own, x.detach().narrow(0, first, count),
+                   targets.detach().narrow(0, first, count), n, use.products);
   });
   for (const Chunk& chunk : chunks_) {
     loss_ += chunk.loss;
-    if (gradients) add_to(gradients_, chunk.gradients);
-    bytes_ += recorded_bytes(chunk.gradients);
+    if (use.gradients) add_to(gradients_, chunk.gradients);
+    if (use.products) bytes_ += recorded_bytes(chunk.gradients);
   }
+  if (!use.products) chunks_.clear();
 }
 
 AutogradGraph::Chunk AutogradGraph::make_chunk(const Network& network, const NetworkState& state,
                                                const Tensor& x, const Tensor& targets,
-                                               std::int64_t images) const {
+                                               std::int64_t images, bool products) const {
   const at::AutoGradMode gradients(true);
   Chunk chunk{leaf(x), leaf(targets), {}, {}, 0};
   for (const Tensor& p : state.parameters) chunk.parameters.push_back(leaf(p));
@@ -96,15 +98,24 @@ AutogradGraph::Chunk AutogradGraph::make_chunk(const Network& network, const Net
       network.forward({chunk.parameters, state.buffers}, chunk.x, {.second_order = true}).logits;
   const Tensor loss = -(chunk.targets * logits.log_softmax(1)).sum() / double(images);
   chunk.loss = loss.item<double>();
+  // With a graph for gradients alone too: without one LibTorch takes other operations in places,
+  // and bits would depend on the use.
   chunk.gradients = torch::autograd::grad({loss}, chunk.parameters, {}, /*retain_graph=*/true,
                                           /*create_graph=*/true);
-  return chunk;
+  if (products) return chunk;
+  for (Tensor& gradient : chunk.gradients) gradient = gradient.detach();
+  return {.x = {},
+          .targets = {},
+          .parameters = {},
+          .gradients = std::move(chunk.gradients),
+          .loss = chunk.loss};
 }
 
 LossProducts AutogradGraph::products(const Tensors& directions, const WantedProducts& wanted) {
-  if (chunks_.empty()) throw Error("the products of a loss were taken already; they are, once");
+  kernels::expect_products_left(!chunks_.empty());
   kernels::expect_directions(directions, chunks_[0].parameters);
   std::vector<Chunk> chunks = std::exchange(chunks_, {});
+  bytes_ = 0;
   std::vector<LossProducts> parts(chunks.size());
   parallel_tasks(std::int64_t(chunks.size()), [&](std::int64_t i) {
     parts[std::size_t(i)] = chunk_products(chunks[std::size_t(i)], directions, wanted);

@@ -13,9 +13,8 @@ namespace retort::nn {
 class AutogradGraph : public LossGraph {
  public:
   /// @param state BatchNorm's running statistics are copied
-  /// @param gradients false: `gradients` has none
   AutogradGraph(const Network& network, const NetworkState& state, const Tensor& x,
-                const Tensor& targets, bool gradients);
+                const Tensor& targets, LossUse use);
 
   double loss() const override { return loss_; }
   const Tensors& gradients() const override { return gradients_; }
@@ -30,12 +29,12 @@ class AutogradGraph : public LossGraph {
   struct Chunk {
     Tensor x, targets;  // leaves
     Tensors parameters;
-    Tensors gradients;  // with their graph
+    Tensors gradients;  // with their graph, if it is for the products
     double loss = 0;
   };
 
   Chunk make_chunk(const Network& network, const NetworkState& state, const Tensor& x,
-                   const Tensor& targets, std::int64_t images) const;
+                   const Tensor& targets, std::int64_t images, bool products) const;
   LossProducts chunk_products(const Chunk& chunk, const Tensors& directions,
                               const WantedProducts& wanted) const;
 

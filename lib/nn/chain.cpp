@@ -46,7 +46,7 @@ class ChainNetwork : public Network {
 
  protected:
   std::unique_ptr<LossGraph> make_loss_graph(const NetworkState& state, const Tensor& x,
-                                             const Tensor& targets, bool gradients) const override;
+                                             const Tensor& targets, LossUse use) const override;
 
  private:
   struct Block {
@@ -199,7 +199,7 @@ ForwardResult ChainNetwork::forward(const NetworkState& state, const Tensor& x,
 
 Tensors ChainNetwork::loss_gradients(const NetworkState& state, const Tensor& x,
                                      const Tensor& targets) const {
-  expect_matching(state, x);
+  expect_matching(state, x, targets);
   const bool fused = fused_.has_value() && linears_.size() == 1;
   if (fused &&
       kernels::serves_convnet_loss_gradients(x, state.parameters, *fused_, state.buffers)) {
@@ -209,15 +209,14 @@ Tensors ChainNetwork::loss_gradients(const NetworkState& state, const Tensor& x,
 }
 
 std::unique_ptr<LossGraph> ChainNetwork::make_loss_graph(const NetworkState& state, const Tensor& x,
-                                                         const Tensor& targets,
-                                                         bool gradients) const {
+                                                         const Tensor& targets, LossUse use) const {
   Tensors parameters;
   for (const Tensor& p : state.parameters) parameters.push_back(p.detach());
   const bool fused = fused_.has_value() && linears_.size() == 1;
   if (fused && kernels::serves_convnet_loss_gradients(x, parameters, *fused_, state.buffers)) {
-    return kernels::convnet_loss_graph(x, targets, parameters, *fused_, state.buffers, gradients);
+    return kernels::convnet_loss_graph(x, targets, parameters, *fused_, state.buffers, use);
   }
-  return Network::make_loss_graph(state, x, targets, gradients);
+  return Network::make_loss_graph(state, x, targets, use);
 }
 
 }  // namespace

@@ -83,6 +83,7 @@ NetworkState Network::initialize(const Rng& rng, at::Device device) const {
 
 Tensors Network::loss_gradients(const NetworkState& state, const Tensor& x,
                                 const Tensor& targets) const {
+  expect_matching(state, x, targets);
   kernels::count(&kernels::Counters::gradient_fallback);
   const at::AutoGradMode gradients(true);
   bool again = x.requires_grad() || targets.requires_grad();
@@ -100,22 +101,15 @@ Tensors Network::loss_gradients(const NetworkState& state, const Tensor& x,
 }
 
 std::unique_ptr<LossGraph> Network::loss_graph(const NetworkState& state, const Tensor& x,
-                                               const Tensor& targets) const {
+                                               const Tensor& targets, LossUse use) const {
   expect_matching(state, x, targets);
-  return make_loss_graph(state, x, targets, /*gradients=*/true);
-}
-
-std::unique_ptr<LossGraph> Network::loss_graph_of_products(const NetworkState& state,
-                                                           const Tensor& x,
-                                                           const Tensor& targets) const {
-  expect_matching(state, x, targets);
-  return make_loss_graph(state, x, targets, /*gradients=*/false);
+  return make_loss_graph(state, x, targets, use);
 }
 
 std::unique_ptr<LossGraph> Network::make_loss_graph(const NetworkState& state, const Tensor& x,
-                                                    const Tensor& targets, bool gradients) const {
+                                                    const Tensor& targets, LossUse use) const {
   kernels::count(&kernels::Counters::gradient_fallback);
-  return std::make_unique<AutogradGraph>(*this, state, x, targets, gradients);
+  return std::make_unique<AutogradGraph>(*this, state, x, targets, use);
 }
 
 void Network::expect_matching(const NetworkState& state, const Tensor& x) const {

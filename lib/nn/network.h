@@ -16,6 +16,7 @@ namespace retort::nn {
 using data::ImageShape;
 using kernels::LossGraph;
 using kernels::LossProducts;
+using kernels::LossUse;
 using kernels::WantedProducts;
 
 enum class Norm { None, Batch, Layer, Instance, Group };
@@ -101,11 +102,9 @@ class Network {
   /// CPU the bits do not depend on the number of threads.
   /// @param x [N,C,H,W] @param targets [N,K] probabilities, dtype of the parameters; no graph of
   ///        any of them is looked at
+  /// @param use what is not asked for is not computed; the rest has the same bits
   std::unique_ptr<LossGraph> loss_graph(const NetworkState& state, const Tensor& x,
-                                        const Tensor& targets) const;
-  /// The same for the products alone, which costs less: it has no gradients.
-  std::unique_ptr<LossGraph> loss_graph_of_products(const NetworkState& state, const Tensor& x,
-                                                    const Tensor& targets) const;
+                                        const Tensor& targets, LossUse use = {}) const;
   /// Multiply-accumulates of one image's forward pass.
   virtual std::int64_t macs() const = 0;
 
@@ -114,9 +113,9 @@ class Network {
 
  protected:
   Network(std::string name, ImageShape input, std::int64_t num_classes);
-  /// By autograd, where kernels do not serve.  @param gradients false: for the products alone
+  /// By autograd, where kernels do not serve.
   virtual std::unique_ptr<LossGraph> make_loss_graph(const NetworkState& state, const Tensor& x,
-                                                     const Tensor& targets, bool gradients) const;
+                                                     const Tensor& targets, LossUse use) const;
   /// Throws ConfigError unless x has the input shape and `state` the right number of tensors.
   void expect_matching(const NetworkState& state, const Tensor& x) const;
   /// The same, and unless targets are [N,K].

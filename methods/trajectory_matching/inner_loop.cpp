@@ -85,8 +85,9 @@ class Sweep {
       leave_if_requested(options_.stop, "the student's training");
       auto pass = pass_at(i);
       const bool keep = i >= first_kept;
-      const Tensor gradient = pass->gradient(keep);
-      if (i == 0) first_kept = first_step_to_keep(pass->graph_bytes());
+      const bool measure = i == 0 && options_.engine == Engine::Hybrid;
+      const Tensor gradient = pass->gradient(keep || measure);
+      if (measure) first_kept = first_step_to_keep(pass->graph_bytes());
       if (keep) kept_[i] = std::move(pass);
       velocity = velocity.defined() && problem_.momentum != 0
                      ? at::add(gradient, velocity, problem_.momentum)

@@ -47,7 +47,7 @@ Engine parse_engine(const std::string& text);
 struct EngineOptions {
   Engine engine = Engine::Sweep;
   std::int64_t graph_bytes = 0;  ///< Hybrid: of all graphs held at a time
-  std::int64_t micro_batch = 0;  ///< images of one pass; 0: chosen for speed. Not for Unrolled
+  std::int64_t micro_batch = 0;  ///< images of one pass; 0: all. Not for Unrolled
   /// Tesla: half the gradient of the images, as in the authors' code
   bool halved_images = false;
   /// No derivatives where L is above it or not a number.

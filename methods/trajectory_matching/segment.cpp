@@ -1,7 +1,5 @@
 #include "methods/trajectory_matching/segment.h"
 
-#include <algorithm>
-
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 
@@ -17,8 +15,7 @@ SegmentReader::SegmentReader(std::shared_ptr<const storage::ExpertReader> expert
 
 void SegmentReader::expect_epochs() const {
   const StartEpochs& starts = options_.starts;
-  const std::int64_t first_bound =
-      starts.first_bound > 0 ? std::min(starts.first_bound, starts.bound) : starts.bound;
+  const std::int64_t first_bound = starts.bound_at(0);
   if (starts.lowest >= first_bound) {
     throw ConfigError(str("min-start-epoch ", starts.lowest, ": it must be below the bound of ",
                           "the start epochs, which is ", first_bound, " in the first iteration"));

@@ -57,13 +57,11 @@ void StepPass::make_batch(const InnerStep& step) {
   augmented_ = augment::apply(student_.strategy, step.draw, visible);
 }
 
-std::unique_ptr<nn::LossGraph> StepPass::graph_of(const Piece& piece, For purpose) const {
+std::unique_ptr<nn::LossGraph> StepPass::graph_of(const Piece& piece, nn::LossUse use) const {
   const nn::NetworkState state{nn::unflatten(theta_, student_.network.parameters()), {}};
   const Tensor images = augmented_.detach().narrow(0, piece.first, piece.count);
   const Tensor targets = targets_.narrow(0, piece.first, piece.count);
-  return purpose == For::Gradient
-             ? student_.network.loss_graph(state, images, targets)
-             : student_.network.loss_graph_of_products(state, images, targets);
+  return student_.network.loss_graph(state, images, targets, use);
 }
 
 double StepPass::share(const Piece& piece) const {
@@ -73,7 +71,7 @@ double StepPass::share(const Piece& piece) const {
 Tensor StepPass::gradient(bool keep) {
   Sum sum(theta_, student_.network.parameters());
   for (Piece& piece : pieces_) {
-    auto graph = graph_of(piece, For::Gradient);
+    auto graph = graph_of(piece, {.products = keep});
     const at::NoGradGuard no_grad;
     piece.bytes = graph->bytes();
     sum.add(graph->gradients(), share(piece));
@@ -83,7 +81,10 @@ Tensor StepPass::gradient(bool keep) {
 }
 
 std::int64_t StepPass::graph_bytes() const {
-  std::int64_t bytes = 0;
+  // Images before and after augmentation, which keeps a few more; targets.
+  const auto size = [](const Tensor& t) { return t.numel() * std::int64_t(t.element_size()); };
+  std::int64_t bytes = size(chosen_) + size(targets_);
+  if (!augmented_.is_same(chosen_)) bytes += size(augmented_);
   for (const Piece& piece : pieces_) bytes += piece.bytes;
   return bytes;
 }
@@ -112,7 +113,7 @@ StepPass::Products StepPass::products(const Tensor& direction, const nn::WantedP
   const Tensor targets = at::empty_like(targets_);
   Products products{.along = 0, .images = {}, .labels = {}, .parameters = {}};
   for (Piece& piece : pieces_) {
-    const auto graph = piece.graph ? std::move(piece.graph) : graph_of(piece, For::Products);
+    const auto graph = piece.graph ? std::move(piece.graph) : graph_of(piece, {.gradients = false});
     const at::NoGradGuard no_grad;
     const double factor = share(piece);
     const nn::LossProducts found = graph->products(directions, wanted);

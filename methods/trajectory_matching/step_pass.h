@@ -29,8 +29,9 @@ struct InnerStep {
 /// for a direction u.
 ///
 /// The batch may be cut into pieces, computed one after the other: since <u, g> is linear in the
-/// losses of the images, the cut is exact, and only the piece at work needs memory. A piece is over
-/// all threads, whose number changes no bit.
+/// losses of the images, the cut is exact, and only the piece at work needs memory. The network
+/// shares out a piece's images to threads (our kernels to 8 at most, 2 below 96 images), whose
+/// number changes no bit.
 class StepPass {
  public:
   /// @param theta [P]  @param micro_batch images of a piece; 0: all
@@ -50,7 +51,7 @@ class StepPass {
   /// At most once.  @param direction [P]
   Products products(const Tensor& direction, const nn::WantedProducts& wanted);
 
-  /// What gradient(true) holds, known once gradient() was called.
+  /// What gradient(true) holds beside the set, known once it was called.
   std::int64_t graph_bytes() const;
 
  private:
@@ -62,8 +63,7 @@ class StepPass {
   };
 
   void make_batch(const InnerStep& step);
-  enum class For { Gradient, Products };
-  std::unique_ptr<nn::LossGraph> graph_of(const Piece& piece, For purpose) const;
+  std::unique_ptr<nn::LossGraph> graph_of(const Piece& piece, nn::LossUse use) const;
   /// The share of the step's loss that is a piece's mean.
   double share(const Piece& piece) const;
   /// From images as the network sees them back to those that were chosen.

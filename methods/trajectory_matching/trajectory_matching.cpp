@@ -36,15 +36,14 @@ std::vector<storage::ParameterLayout> stored_layout(const nn::Network& network) 
   return layout;
 }
 
-/// Whether every point to be compared with is at some distance from the start.
-bool expert_moves(const InnerProblem& problem) {
-  const double least = kLeastMove * squared_norm(problem.start);
+/// Whether every point to be compared with is at some distance from the start, before that is
+/// perturbed.
+bool expert_moves(const Segment& segment) {
+  const double least = kLeastMove * squared_norm(segment.start);
   const auto away = [&](const Tensor& target) {
-    return squared_distance(problem.start, target) > least;
+    return squared_distance(segment.start, target) > least;
   };
-  return away(problem.target) &&
-         std::all_of(problem.waypoints.begin(), problem.waypoints.end(),
-                     [&](const Waypoint& waypoint) { return away(waypoint.target); });
+  return away(segment.target) && std::all_of(segment.between.begin(), segment.between.end(), away);
 }
 
 bool finite(const Tensor& values) {
@@ -66,6 +65,10 @@ TrajectoryMatching::TrajectoryMatching(TrajectoryOptions options)
 }
 
 void TrajectoryMatching::check_options() const {
+  if (options_.current_max_start_epoch > 0 && options_.expansion_end == 0) {
+    throw ConfigError(str("current-max-start-epoch ", options_.current_max_start_epoch,
+                          " has no iteration to grow until: set expansion-end"));
+  }
   if (options_.current_max_start_epoch > options_.max_start_epoch) {
     throw ConfigError(str("current-max-start-epoch ", options_.current_max_start_epoch,
                           ": it grows to max-start-epoch, which is ", options_.max_start_epoch,
@@ -227,11 +230,10 @@ Tensor TrajectoryMatching::decoded(const Tensor& stored) const {
   return at::cat(classes);
 }
 
-InnerLabels TrajectoryMatching::labels_for(const Segment& segment, const Tensor& images) {
+InnerLabels TrajectoryMatching::labels_for(const Segment& segment, const Tensor& images) const {
   if (options_.labels == "learned") return {.values = labels_, .logits = true};
   if (options_.labels == "target") {
-    labels_ = network_logits(*network_, segment.target, images, engine_.stop).softmax(1);
-    return {.values = labels_};
+    return {.values = network_logits(*network_, segment.target, images, engine_.stop).softmax(1)};
   }
   return hard_labels(parametrization_->labels().to(images.device()), dataset_->num_classes(),
                      images.scalar_type());
@@ -252,7 +254,7 @@ std::vector<InnerStep> TrajectoryMatching::student_steps(std::int64_t iteration,
   return steps;
 }
 
-InnerProblem TrajectoryMatching::problem_for(const Segment& segment, const Tensor& images) {
+InnerProblem TrajectoryMatching::problem_for(const Segment& segment, const Tensor& images) const {
   const auto here = [&](const Tensor& t) { return t.to(images.device()); };
   InnerProblem problem{.student = {.network = *network_,
                                    .images = images,
@@ -289,15 +291,16 @@ TrajectoryMatching::Attempt TrajectoryMatching::follow(const Segment& segment) {
   // One thread: the way back through an enlargement adds in an order that follows their number.
   Tensor images;
   parallel_tasks(1, [&](std::int64_t) { images = decoded(leaf); });
-  const InnerProblem problem = problem_for(segment, images.detach());
 
   Attempt attempt;
-  if (!expert_moves(problem)) {
+  if (!expert_moves(segment)) {
     attempt.result.loss = last_loss_;
     attempt.skipped = "the expert does not move";
     return attempt;
   }
+  const InnerProblem problem = problem_for(segment, images.detach());
   attempt.result = solve(problem, engine_);
+  if (options_.labels == "target") attempt.labels = problem.student.labels.values;
   const InnerResult& result = attempt.result;
   if (!std::isfinite(result.loss)) {
     attempt.skipped = str("its loss is ", result.loss);
@@ -320,6 +323,7 @@ void TrajectoryMatching::apply(const Attempt& attempt) {
   const Tensor stored = parametrization_->stored().detach();
   image_step_.step(stored, attempt.stored);
   if (attempt.result.labels.defined()) label_step_.step(labels_, attempt.result.labels);
+  if (attempt.labels.defined()) labels_ = attempt.labels;
   alpha_step_.step(alpha_, at::scalar_tensor(attempt.result.alpha, at::kDouble));
   if (mean_.defined()) move_mean(mean_, stored, options_.image_ema);
   check_step_size(attempt);

@@ -46,6 +46,7 @@ class TrajectoryMatching : public DistillationMethod {
     std::string skipped;  ///< why; empty: it was not
     InnerResult result;
     Tensor stored;  ///< gradient of the stored images, [K*ipc,C,H,W]
+    Tensor labels;  ///< what the target's network says, [N,K]; undefined unless asked for
   };
 
   void prepare(RunContext& run);
@@ -58,8 +59,8 @@ class TrajectoryMatching : public DistillationMethod {
   Tensor initial_images(RunContext& run, const synth::ImageDecoder& decoder) const;
   Tensor initial_logits(const RunContext& run) const;
   Tensor decoded(const Tensor& stored) const;
-  InnerLabels labels_for(const Segment& segment, const Tensor& decoded);
-  InnerProblem problem_for(const Segment& segment, const Tensor& decoded);
+  InnerLabels labels_for(const Segment& segment, const Tensor& decoded) const;
+  InnerProblem problem_for(const Segment& segment, const Tensor& decoded) const;
   std::vector<InnerStep> student_steps(std::int64_t iteration, std::int64_t images) const;
   Attempt follow(const Segment& segment);
   void apply(const Attempt& attempt);

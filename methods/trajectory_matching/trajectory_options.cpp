@@ -204,8 +204,8 @@ void TrajectoryOptions::describe_engine(config::OptionTable& table) {
       .only_with("gradient", {"hybrid"});
   table
       .add("micro-batch", micro_batch,
-           "images of one pass through the network; 0: chosen for speed. Changes memory and "
-           "rounding only",
+           "images of one pass through the network; 0: the whole batch. Fewer need less memory and "
+           "more time, and change rounding only",
            in_range(std::int64_t{0}, kMany))
       .not_with("gradient", {"unrolled"});
   table

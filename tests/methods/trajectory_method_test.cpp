@@ -256,6 +256,8 @@ TEST_CASE("epochs that the experts lack are named", "[methods][trajectory]") {
   expect_refused("mtt", {{"min-start-epoch", "3"}}, "min-start-epoch 3");
   expect_refused("datm", {{"current-max-start-epoch", "3"}, {"max-start-epoch", "2"}},
                  "current-max-start-epoch 3");
+  expect_refused("mtt", {{"current-max-start-epoch", "1"}, {"expansion-end", "0"}},
+                 "has no iteration to grow until");
   expect_refused("datm", {{"current-max-start-epoch", "1"}, {"min-start-epoch", "1"}},
                  "which is 1 in the first iteration");
   expect_refused("ast", {{"expert-epochs", "3"}, {"syn-steps", "2"}}, "syn-steps 2");
@@ -418,8 +420,11 @@ TEST_CASE("experts that do not move are skipped", "[methods][trajectory]") {
   storage::ExpertPart part = part_of(storage::ExpertReader(small_experts()), 0);
   part.snapshots.assign(part.snapshots.size(), part.snapshots[0]);
   const auto still = merged(folder.path(), part);
-  const Trace run = trace("mtt", {{"experts", still.string()}});
-  CHECK(column(run.reports.back(), "skipped") == 3);
+  for (const std::string method : {"mtt", "ftd", "datm", "ast", "tesla"}) {
+    INFO(method);
+    const Trace run = trace(method, {{"experts", still.string()}});
+    CHECK(column(run.reports.back(), "skipped") == 3);
+  }
 }
 
 TEST_CASE("a step size that is not positive stops the run, unless it is clamped",

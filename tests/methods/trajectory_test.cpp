@@ -339,8 +339,9 @@ class Counting : public nn::Network {
   }
   std::int64_t macs() const override { return network_.macs(); }
   std::unique_ptr<nn::LossGraph> make_loss_graph(const nn::NetworkState& state, const Tensor& x,
-                                                 const Tensor& targets, bool) const override {
-    return std::make_unique<Counted>(*this, network_.loss_graph(state, x, targets), x.size(0));
+                                                 const Tensor& targets,
+                                                 nn::LossUse use) const override {
+    return std::make_unique<Counted>(*this, network_.loss_graph(state, x, targets, use), x.size(0));
   }
 
   mutable std::atomic<std::int64_t> images_now{0};
@@ -348,7 +349,7 @@ class Counting : public nn::Network {
   mutable std::atomic<std::int64_t> graphs_made{0};
 
  private:
-  static constexpr std::int64_t kBytesPerImage = 1000;
+  static constexpr std::int64_t kBytesPerImage = 100'000;
 
   class Counted : public nn::LossGraph {
    public:
@@ -390,9 +391,9 @@ TEST_CASE("a sweep holds the graph of one piece, however many steps; kept graphs
       {{.engine = Engine::Sweep}, 8, kImages, 2 * 8},
       {{.engine = Engine::Sweep, .micro_batch = 2}, 8, 2, 3 * 2 * 8},
       {{.engine = Engine::Tesla, .micro_batch = 2}, 8, 2, 3 * 2 * 8},
-      // The last step is kept always; 13,000 bytes hold 13 images, two steps of 6.
+      // The last step is kept always; 1.3 MB hold fewer than 13 images, two steps of 6.
       {{.engine = Engine::Hybrid, .graph_bytes = 0}, 8, kImages, 2 * 8 - 1},
-      {{.engine = Engine::Hybrid, .graph_bytes = 13'000}, 8, 2 * kImages, 2 * 8 - 2},
+      {{.engine = Engine::Hybrid, .graph_bytes = 1'300'000}, 8, 2 * kImages, 2 * 8 - 2},
   };
   set_thread_count(1);
   for (const Row& row : rows) {

@@ -190,12 +190,28 @@ TEST_CASE("a loss graph of products alone has the same ones, and no gradients",
           "[nn][loss-graph]") {
   for (const std::string name : {"ConvNet-2-w8", "ConvNet-2-w8-GN", "ConvNet-2-w8-LN"}) {
     const Problem p(name, {3, 8, 8}, 20, at::kFloat);
-    const auto alone = p.network->loss_graph_of_products(p.state, p.x, p.targets);
+    const auto alone = p.network->loss_graph(p.state, p.x, p.targets, {.gradients = false});
     CHECK(alone->gradients().empty());
     CHECK(alone->loss() == p.graph()->loss());
     const LossProducts found = alone->products(p.direction, {});
     CHECK(at::equal(nn::flatten(found.parameters), nn::flatten(p.products().parameters)));
     CHECK(found.along == p.products().along);
+  }
+}
+
+TEST_CASE("a loss graph of gradients alone has the same ones, holds nothing and has no products",
+          "[nn][loss-graph]") {
+  for (const std::string name : {"ConvNet-2-w8", "ConvNet-2-w8-GN", "ConvNet-2-w8-LN"}) {
+    const Problem p(name, {3, 8, 8}, 20, at::kFloat);
+    const auto alone = p.network->loss_graph(p.state, p.x, p.targets, {.products = false});
+    CHECK(at::equal(nn::flatten(alone->gradients()), nn::flatten(p.graph()->gradients())));
+    CHECK(alone->bytes() == 0);
+    CHECK_THROWS_WITH_TEXT(alone->products(p.direction, {}), Error, "if it was made for them");
+    const auto both = p.graph();
+    CHECK(both->bytes() > 0);
+    both->products(p.direction, {});
+    CHECK(both->bytes() == 0);
+    CHECK_THROWS_WITH_TEXT(both->products(p.direction, {}), Error, "a loss has products once");
   }
 }
 
