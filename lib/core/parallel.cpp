@@ -154,4 +154,13 @@ void parallel_tasks(std::int64_t tasks, const std::function<void(std::int64_t)>&
   }
 }
 
+SingleThreaded::SingleThreaded() : saved_(at::get_num_threads()) {
+  thread_count();  // its first call fixes it, and from here on LibTorch says 1
+  if (saved_ != 1) at::set_num_threads(1);
+}
+
+SingleThreaded::~SingleThreaded() {
+  if (saved_ != 1) at::set_num_threads(saved_);
+}
+
 }  // namespace retort

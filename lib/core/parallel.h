@@ -18,4 +18,18 @@ int thread_count();
 /// rethrown after all tasks ended. Nested calls run serially on the calling thread.
 void parallel_tasks(std::int64_t tasks, const std::function<void(std::int64_t task)>& body);
 
+/// LibTorch's own operations on one thread while in scope: tasks then have the cores to themselves,
+/// no thread spins between small operations, and reductions do not depend on the number of threads.
+/// Tasks still run on all threads.
+class SingleThreaded {
+ public:
+  SingleThreaded();
+  ~SingleThreaded();
+  SingleThreaded(const SingleThreaded&) = delete;
+  SingleThreaded& operator=(const SingleThreaded&) = delete;
+
+ private:
+  int saved_;
+};
+
 }  // namespace retort

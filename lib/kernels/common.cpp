@@ -157,8 +157,7 @@ void for_parts(
     std::int64_t parts, std::int64_t n,
     const std::function<void(std::int64_t part, std::int64_t first, std::int64_t end)>& body) {
   const auto one = [&](std::int64_t part) { body(part, n * part / parts, n * (part + 1) / parts); };
-  if (at::get_num_threads() > 1) return parallel_tasks(parts, one);
-  for (std::int64_t part = 0; part < parts; ++part) one(part);
+  parallel_tasks(parts, one);
 }
 
 Tensor sum_of_parts(const Tensor& parts) {

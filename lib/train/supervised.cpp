@@ -23,24 +23,6 @@ namespace {
 
 constexpr std::int64_t kForwardChunk = 64;
 
-/// LibTorch on one thread while in scope: our own tasks then have the cores to themselves, and
-/// reductions do not depend on the number of threads.
-class SingleThreaded {
- public:
-  SingleThreaded() : saved_(at::get_num_threads()) {
-    thread_count();  // its first call fixes it, and from here on LibTorch says 1
-    if (saved_ != 1) at::set_num_threads(1);
-  }
-  ~SingleThreaded() {
-    if (saved_ != 1) at::set_num_threads(saved_);
-  }
-  SingleThreaded(const SingleThreaded&) = delete;
-  SingleThreaded& operator=(const SingleThreaded&) = delete;
-
- private:
-  int saved_;
-};
-
 struct ChunkGradient {
   double loss_sum = 0;
   Tensor logits;

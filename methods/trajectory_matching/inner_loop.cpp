@@ -238,6 +238,7 @@ Engine parse_engine(const std::string& text) {
 }
 
 InnerResult solve(const InnerProblem& problem, const EngineOptions& options) {
+  const SingleThreaded single;
   if (options.engine != Engine::Unrolled) return Sweep(problem, options).run();
   InnerResult result;
   // One thread, so that bits do not depend on their number.

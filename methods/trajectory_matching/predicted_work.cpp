@@ -69,8 +69,8 @@ bool needs_features(const TrajectoryOptions& options) {
 }  // namespace
 
 Work predicted_work(const TrajectoryOptions& options, const RunContext& run) {
-  const auto network =
-      nn::make_network(options.net, run.dataset.shape(), run.dataset.num_classes());
+  const auto network = nn::make_network(network_name(options, run.dataset), run.dataset.shape(),
+                                        run.dataset.num_classes());
   const double decoded = decoded_images(options, run);
   const double visible = visible_images(options, decoded);
   const auto steps = double(options.syn_steps);

@@ -98,7 +98,8 @@ void TrajectoryMatching::prepare(RunContext& run) {
   ipc_ = run.ipc;
   rng_ = run.rng;
   engine_.stop = run.stop;
-  network_ = nn::make_network(options_.net, run.dataset.shape(), run.dataset.num_classes());
+  network_ = nn::make_network(network_name(options_, run.dataset), run.dataset.shape(),
+                              run.dataset.num_classes());
   check_options();
   strategy_ = matching::make_strategy(options_.augmentation, options_.augmentation_style,
                                       run.dataset.info().mirror_changes_class);
@@ -324,22 +325,32 @@ void TrajectoryMatching::apply(const Attempt& attempt) {
   image_step_.step(stored, attempt.stored);
   if (attempt.result.labels.defined()) label_step_.step(labels_, attempt.result.labels);
   if (attempt.labels.defined()) labels_ = attempt.labels;
+  const double before = alpha_.item<double>();
   alpha_step_.step(alpha_, at::scalar_tensor(attempt.result.alpha, at::kDouble));
   if (mean_.defined()) move_mean(mean_, stored, options_.image_ema);
-  check_step_size(attempt);
+  check_step_size(attempt, before);
 }
 
-void TrajectoryMatching::check_step_size(const Attempt& attempt) {
+void TrajectoryMatching::check_step_size(const Attempt& attempt, double before) {
   if (options_.clamp_lr) {
     alpha_.clamp_(kLowestStepSize, kHighestStepSize);
     return;
   }
   const double alpha = alpha_.item<double>();
   if (alpha > 0) return;
-  throw NumericalError(
-      str("the student's step size has fallen to ", alpha, " (gradient ", attempt.result.alpha,
-          ", loss ", attempt.result.loss, "): try a smaller --lr-lr, it was ", options_.lr_lr,
-          ", another --lr-teacher, it was ", options_.lr_teacher, ", or --clamp-lr"));
+  // One in a hundred of the step size an iteration, as a power of ten.
+  const double calm = std::pow(
+      10, std::floor(std::log10(0.01 * before / std::max(1e-30, std::abs(attempt.result.alpha)))));
+  const std::string far =
+      attempt.result.loss > 1
+          ? str(" The student ended ", std::sqrt(attempt.result.loss),
+                " times as far from the target as it began: start it with a smaller --lr-teacher, ",
+                "it was ", options_.lr_teacher, ".")
+          : "";
+  throw NumericalError(str("the student's step size has fallen to ", alpha, " (its gradient is ",
+                           attempt.result.alpha, ", the loss ", attempt.result.loss,
+                           "): in a new run, --lr-lr ", std::min(calm, options_.lr_lr),
+                           " or less, it was ", options_.lr_lr, ", or --clamp-lr.", far));
 }
 
 void TrajectoryMatching::count_skip(const Segment& segment, const Attempt& attempt) {

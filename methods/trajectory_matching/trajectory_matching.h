@@ -64,7 +64,7 @@ class TrajectoryMatching : public DistillationMethod {
   std::vector<InnerStep> student_steps(std::int64_t iteration, std::int64_t images) const;
   Attempt follow(const Segment& segment);
   void apply(const Attempt& attempt);
-  void check_step_size(const Attempt& attempt);
+  void check_step_size(const Attempt& attempt, double before);
   void count_skip(const Segment& segment, const Attempt& attempt);
 
   TrajectoryOptions options_;

@@ -4,6 +4,8 @@
 
 #include "lib/augment/augment.h"
 #include "lib/core/error.h"
+#include "lib/nn/naming.h"
+#include "lib/nn/network.h"
 
 namespace retort::methods::trajectory_matching {
 
@@ -212,6 +214,10 @@ void TrajectoryOptions::describe_engine(config::OptionTable& table) {
       .add("tesla-halving", tesla_halving,
            "take half the gradient of the images, as TESLA's code does")
       .only_with("gradient", {"tesla"});
+}
+
+std::string network_name(const TrajectoryOptions& options, const data::ImageDataset& dataset) {
+  return nn::with_depth(options.net, nn::default_convnet_depth(dataset.shape()));
 }
 
 }  // namespace retort::methods::trajectory_matching

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "lib/config/options.h"
+#include "lib/data/image_dataset.h"
 #include "lib/synth/real_selection.h"
 
 namespace retort::methods::trajectory_matching {
@@ -19,7 +20,7 @@ struct TrajectoryOptions {
   std::int64_t make_epochs = 0;  ///< 0: by the recipe
   std::vector<std::string> make_settings;
   std::string experts_dir;
-  std::string net = "ConvNet-3";
+  std::string net = "ConvNet";  ///< without a depth: as deep as the images ask
 
   std::int64_t syn_steps = 20;     ///< N
   std::int64_t batch_syn = 0;      ///< 0: all
@@ -83,5 +84,8 @@ struct TrajectoryOptions {
   void describe_images(config::OptionTable& table);     ///< what they start from and consist of
   void describe_engine(config::OptionTable& table);     ///< how gradients are computed
 };
+
+/// The network of students and experts, a ConvNet with its depth.
+std::string network_name(const TrajectoryOptions& options, const data::ImageDataset& dataset);
 
 }  // namespace retort::methods::trajectory_matching

@@ -393,7 +393,7 @@ TEST_CASE("a trajectory method with nothing set does what its README says",
   for (const Row& row : rows) {
     INFO(row.method);
     const Preset defaults = untouched(row.method);
-    CHECK(defaults.text("net") == "ConvNet-3");
+    CHECK(defaults.text("net") == "ConvNet");
     CHECK(defaults.text("experts").empty());
     CHECK(defaults.number("make-experts") == 5);
     CHECK(defaults.number("iterations") == row.iterations);

@@ -252,7 +252,7 @@ TEST_CASE("a loss graph gives what is wanted, and its products once", "[nn][loss
   CHECK(!some.images.defined());
   CHECK(some.parameters.empty());
   CHECK_CLOSE(some.targets, p.products().targets, 1e-12);
-  CHECK_THROWS_WITH_TEXT(graph->products(p.direction, {}), Error, "taken already");
+  CHECK_THROWS_WITH_TEXT(graph->products(p.direction, {}), Error, "has products once");
   const LossProducts none =
       p.graph()->products(p.direction, {.images = false, .targets = false, .parameters = false});
   CHECK(!none.targets.defined());
