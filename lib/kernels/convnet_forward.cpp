@@ -40,13 +40,9 @@ Tensor recorded_features(const Tensor& x, const Tensors& parameters, const ConvN
   Tensors inputs = {x};
   inputs.insert(inputs.end(), parameters.begin(), parameters.end());
   const auto forward = [&] {
-    bool weights = false;
-    for (std::size_t i = 0; i < parameters.size(); i += kParametersPerBlock) {
-      weights = weights || parameters[i].requires_grad();
-    }
     const auto plan = own_statistics_plan(x.detach().contiguous(), contiguous(parameters), shape);
     std::vector<SavedBlock> blocks;
-    const Tensor features = plan->forward(&blocks, weights);
+    const Tensor features = plan->forward(&blocks, any_weight_requires_grad(parameters));
     Tensors saved = inputs;
     const Tensors kept = flattened(blocks);
     saved.insert(saved.end(), kept.begin(), kept.end());

@@ -104,13 +104,9 @@ Tensors recorded_outputs(const Tensor& x, at::TensorList parameters, const Call&
   Tensors inputs = {x};
   inputs.insert(inputs.end(), parameters.begin(), parameters.end());
   const auto forward = [&] {
-    bool weights = false;
-    for (std::size_t i = 0; i < parameters.size(); i += kParametersPerBlock) {
-      weights = weights || parameters[i].requires_grad();
-    }
     const auto plan = make_plan(x, parameters, call, true);
     std::vector<SavedBlock> blocks;
-    Tensors outputs = {plan->forward(&blocks, weights)};
+    Tensors outputs = {plan->forward(&blocks, any_weight_requires_grad(parameters))};
     outputs.insert(outputs.end(), plan->attention().begin(), plan->attention().end());
     Tensors saved = inputs;
     const Tensors kept = flattened(blocks);

@@ -13,6 +13,13 @@ constexpr std::int64_t kGroupFloats = 1 << 20;  // of the largest map of a group
 
 }  // namespace
 
+bool any_weight_requires_grad(at::TensorList parameters) {
+  for (std::size_t i = 0; i < parameters.size(); i += kParametersPerBlock) {
+    if (parameters[i].requires_grad()) return true;
+  }
+  return false;
+}
+
 Tensors flattened(const std::vector<SavedBlock>& blocks) {
   Tensors saved;
   for (const SavedBlock& block : blocks) {

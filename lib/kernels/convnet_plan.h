@@ -26,6 +26,10 @@ struct SavedBlock {
   float* input_at(std::int64_t image) const { return at_image(input, image - first_input); }
 };
 
+/// Whether a gradient of any block's convolution will be asked for.
+/// @param parameters kParametersPerBlock per block
+bool any_weight_requires_grad(at::TensorList parameters);
+
 /// What a node of the graph keeps of the blocks one after another, all but `gout`; and back.
 Tensors flattened(const std::vector<SavedBlock>& blocks);
 std::vector<SavedBlock> unflattened(at::TensorList saved);

@@ -9,6 +9,16 @@
 namespace retort::bench {
 namespace {
 
+PlainTraining plain_training(const Batch& batch, const train::TrainOptions& options) {
+  return {.images = batch.images,
+          .labels = batch.labels,
+          .augmentation = options.augmentation,
+          .batch_size = options.batch_size,
+          .lr = options.lr,
+          .momentum = options.momentum,
+          .weight_decay = options.weight_decay};
+}
+
 /// Gradients in the order of the parameters, the classifier's alone, and the loss: the classifier
 /// lies behind the last ReLU, so none is undecided there.
 Tensors results_of(const Tensors& gradients, double loss) {
@@ -116,13 +126,7 @@ class EpochComparison : public Comparison {
     protocol.batch_size = scene.sizes.epoch_batch;
     options_ = protocol.train_options(dataset.info().mirror_changes_class);
     options_.epochs = 1;
-    training_ = {.images = batch.images,
-                 .labels = batch.labels,
-                 .augmentation = options_.augmentation,
-                 .batch_size = options_.batch_size,
-                 .lr = options_.lr,
-                 .momentum = options_.momentum,
-                 .weight_decay = options_.weight_decay};
+    training_ = plain_training(batch, options_);
     data_ = std::make_unique<train::TensorData>(
         data::LabelledImages{batch.images, data::HardLabels{batch.labels}});
     for (std::int64_t i = 0; i < wanted.networks; ++i) {
@@ -215,15 +219,8 @@ class ExpertComparison : public Comparison {
         network_(default_network(scene.sizes, dataset_)) {
     recipe_.batch_size = scene.sizes.expert_batch;
     recipe_.epochs = 1;
-    const auto options = recipe_.train_options(dataset_.info().mirror_changes_class);
     const Batch all = training_batch(dataset_, 0, dataset_.size(data::Split::Train));
-    training_ = {.images = all.images,
-                 .labels = all.labels,
-                 .augmentation = options.augmentation,
-                 .batch_size = options.batch_size,
-                 .lr = options.lr,
-                 .momentum = options.momentum,
-                 .weight_decay = options.weight_decay};
+    training_ = plain_training(all, recipe_.train_options(dataset_.info().mirror_changes_class));
   }
 
   double images() const override { return double(training_.images.size(0)); }

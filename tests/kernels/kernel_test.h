@@ -3,11 +3,11 @@
 
 #include <functional>
 
-#include "lib/core/parallel.h"
 #include "lib/core/rng.h"
 #include "lib/kernels/loops/loops.h"
 #include "lib/kernels/policy.h"
 #include "tests/support/catch.h"
+#include "tests/support/threads.h"
 
 namespace retort::testing {
 
@@ -18,15 +18,6 @@ class WithLoops {
   ~WithLoops() { kernels::use_best_loops(); }
   WithLoops(const WithLoops&) = delete;
   WithLoops& operator=(const WithLoops&) = delete;
-};
-
-/// While it lives, the program has so many threads; one again behind it.
-class WithThreads {
- public:
-  explicit WithThreads(int threads) { set_thread_count(threads); }
-  ~WithThreads() { set_thread_count(1); }
-  WithThreads(const WithThreads&) = delete;
-  WithThreads& operator=(const WithThreads&) = delete;
 };
 
 /// Runs `body` once per instruction set of the processor, the portable one first, counters at zero

@@ -10,10 +10,12 @@
 #include "lib/kernels/policy.h"
 #include "lib/nn/network.h"
 #include "tests/support/catch.h"
+#include "tests/support/threads.h"
 
 using namespace retort;
 using nn::ImageShape;
 using nn::LossProducts;
+using retort::testing::WithThreads;
 
 namespace {
 
@@ -69,14 +71,6 @@ struct Problem {
     for (std::size_t i = 0; i < a.size(); ++i) sum += (a[i] * b[i]).sum().item<double>();
     return sum;
   }
-};
-
-class WithThreads {
- public:
-  explicit WithThreads(int threads) { set_thread_count(threads); }
-  ~WithThreads() { set_thread_count(1); }
-  WithThreads(const WithThreads&) = delete;
-  WithThreads& operator=(const WithThreads&) = delete;
 };
 
 class WithPolicy {

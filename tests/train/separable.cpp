@@ -1,7 +1,5 @@
 #include "tests/train/separable.h"
 
-#include "lib/core/parallel.h"
-
 namespace retort::testing {
 namespace {
 
@@ -42,8 +40,5 @@ bool same_bits(const Tensors& a, const Tensors& b) {
   }
   return true;
 }
-
-WithThreads::WithThreads(int threads) { set_thread_count(threads); }
-WithThreads::~WithThreads() { set_thread_count(1); }
 
 }  // namespace retort::testing

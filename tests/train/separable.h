@@ -6,6 +6,7 @@
 
 #include "lib/data/image_dataset.h"
 #include "lib/data/synthetic_set.h"
+#include "tests/support/threads.h"
 
 namespace retort::testing {
 
@@ -19,12 +20,5 @@ data::LabelledImages training_images(const data::ImageDataset& dataset);
 
 /// Equal to the last bit, shapes included.
 bool same_bits(const Tensors& a, const Tensors& b);
-
-/// Changes the number of threads and restores one thread, which tests run with.
-class WithThreads {
- public:
-  explicit WithThreads(int threads);
-  ~WithThreads();
-};
 
 }  // namespace retort::testing
