@@ -33,9 +33,9 @@ double undecided_part(const Exact& exact) {
   return (exact.undecided.norm() / exact.value.norm()).item<double>();
 }
 
-std::string objection(const std::string& of, const Errors& errors) {
+std::string objection(const Check& check, const std::string& of, const Errors& errors) {
   const double allowed =
-      kAllowedMultiple * std::max(errors.plain_vs_f64, kRounding) + errors.undecided;
+      kAllowedMultiple * std::max(errors.plain_vs_f64, check.rounding) + errors.undecided;
   // Not `ours > allowed`, which lets NaN pass.
   if (errors.ours_vs_f64 <= allowed) return {};
   return str("the ", of, " is off float64's by ", errors.ours_vs_f64, " (relative), allowed are ",
@@ -66,9 +66,9 @@ Errors errors_of(const Check& check) {
 std::string objection(const Check& check) {
   Errors whole = errors_by(whole_error, check);
   whole.undecided = undecided_part(check.exact);
-  const std::string text = objection(check.of, whole);
+  const std::string text = objection(check, check.of, whole);
   if (!text.empty() || !check.by_row) return text;
-  return objection(check.of + " in 19 rows of 20", errors_by(error_of_most_rows, check));
+  return objection(check, check.of + " in 19 rows of 20", errors_by(error_of_most_rows, check));
 }
 
 }  // namespace retort::bench

@@ -51,6 +51,7 @@ struct Check {
   /// Rows are images that share nothing, so an undecided ReLU spoils one of them: also compare the
   /// row that 19 in 20 do not exceed, where none is to be found.
   bool by_row = false;
+  double rounding = kRounding;  ///< larger where ours computes in fewer bits
 };
 
 /// Relative errors in the Euclidean norm; of a check by row, the row that 19 in 20 do not exceed.

@@ -51,5 +51,6 @@ std::vector<Line> gradient_lines(Scene& scene);
 std::vector<Line> training_lines(Scene& scene);
 std::vector<Line> stacked_lines(Scene& scene);
 std::vector<Line> trajectory_lines(Scene& scene);
+std::vector<Line> mixed_lines(Scene& scene);
 
 }  // namespace retort::bench

@@ -15,7 +15,7 @@ constexpr double kMemoryNoise = 1.05;
 std::vector<Line> all_lines(Scene& scene) {
   std::vector<Line> lines;
   for (const auto make : {feature_lines, matching_lines, gradient_lines, training_lines,
-                          stacked_lines, trajectory_lines}) {
+                          stacked_lines, trajectory_lines, mixed_lines}) {
     auto some = make(scene);
     std::move(some.begin(), some.end(), std::back_inserter(lines));
   }
@@ -75,8 +75,9 @@ void Program::report_memory(benchmark::State& state, std::size_t index, int core
       memory_.of({.line = std::int32_t(index), .plain = 1, .cores = std::int32_t(cores)});
   state.counters["ours_mb"] = ours / kMegabyte;
   state.counters["plain_mb"] = plain / kMegabyte;
-  // Several networks at once do need more than one after the other.
-  const bool judged = judge_memory_ && lines_[index].opponent != "serial";
+  // Two ways of our own: several networks at once do need more than one after the other.
+  const bool ours_alone = lines_[index].opponent == "serial" || lines_[index].opponent == "fp32";
+  const bool judged = judge_memory_ && !ours_alone;
   if (!judged || ours <= kMemoryNoise * plain) return;
   state.SetLabel("needs more memory than plain LibTorch");
   all_well_ = false;
