@@ -119,12 +119,6 @@ void write_snapshots(H5Writer& out, const Content& content, std::int64_t snapsho
 
 }  // namespace
 
-std::string source_of(const std::filesystem::path& path) { return str("'", path.string(), "'"); }
-
-void require(bool holds, const std::string& source, const std::string& finding) {
-  if (!holds) throw StorageError(str(source, ": ", finding));
-}
-
 std::int64_t parameter_count(const ExpertInfo& info) {
   std::int64_t count = 0;
   for (const ParameterLayout& parameter : info.layout) count += parameter.numel();
@@ -176,9 +170,6 @@ void write_content(H5Writer& out, const Content& content) {
 }  // namespace experts
 
 namespace {
-
-using experts::require;
-using experts::source_of;
 
 void check_part(const ExpertPart& part, const std::string& source) {
   experts::check_info(part.info, source);

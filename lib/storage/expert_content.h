@@ -12,6 +12,7 @@
 
 #include <c10/core/ScalarType.h>
 
+#include "lib/storage/checks.h"
 #include "lib/storage/expert_file.h"
 #include "lib/storage/hdf5.h"
 
@@ -41,11 +42,6 @@ inline constexpr std::array kLog{
     LogColumn{"step_norm", &SnapshotLog::step_norm, at::kDouble},
     LogColumn{"wall_seconds", &SnapshotLog::wall_seconds, at::kDouble},
 };
-
-/// The file's name in quotes, with which errors begin.
-std::string source_of(const std::filesystem::path& path);
-/// @throws StorageError "source: finding"
-void require(bool holds, const std::string& source, const std::string& finding);
 
 std::int64_t parameter_count(const ExpertInfo& info);
 at::ScalarType type_of(ExpertInfo::Store store);

@@ -25,9 +25,7 @@ using experts::kMaxRank;
 using experts::kParams;
 using experts::LogColumn;
 using experts::parameter_count;
-using experts::require;
 using experts::sha256_of;
-using experts::source_of;
 using Expert = ExpertSummary::Expert;
 
 std::string numbered(std::int64_t expert, std::int64_t snapshot) {

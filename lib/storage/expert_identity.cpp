@@ -1,39 +1,14 @@
 #include "lib/storage/expert_identity.h"
 
 #include <algorithm>
-#include <map>
 #include <sstream>
 
 #include "lib/core/error.h"
 #include "lib/core/hash.h"
 #include "lib/core/str.h"
-#include "lib/storage/hdf5_internal.h"
 
 namespace retort::storage::experts {
 namespace {
-
-std::string matrices_sha256(const data::ZcaMatrices& zca) {
-  Sha256 hash;
-  for (const Tensor& part : {zca.mean, zca.whiten, zca.inverse}) {
-    const Tensor values = part.to(at::kCPU, at::kDouble).contiguous();
-    hash.update(std::string_view(static_cast<const char*>(values.const_data_ptr()),
-                                 std::size_t(values.nbytes())));
-  }
-  return hash.hex();
-}
-
-void add_preprocessing(std::vector<Field>& fields, const data::Preprocessing& preprocessing) {
-  if (preprocessing.kind() == data::Preprocessing::Kind::MeanStd) {
-    fields.push_back({"preprocessing", "mean-std"});
-    fields.push_back({"preprocessing mean", h5::value_text(preprocessing.mean())});
-    fields.push_back({"preprocessing std", h5::value_text(preprocessing.std())});
-    return;
-  }
-  const data::ZcaMatrices& zca = preprocessing.zca_matrices();
-  fields.push_back({"preprocessing", "zca"});
-  fields.push_back({"preprocessing eps", h5::value_text(std::vector<double>{zca.eps})});
-  fields.push_back({"preprocessing matrices", "SHA-256 " + matrices_sha256(zca)});
-}
 
 void add_options(std::vector<Field>& fields, const std::string& options) {
   std::istringstream lines(options);
@@ -58,17 +33,6 @@ std::string escaped(const std::string& value) {
   return text;
 }
 
-std::map<std::string, std::string> by_name(const std::vector<Field>& fields) {
-  std::map<std::string, std::string> values;
-  for (const Field& field : fields) values[field.name] = field.value;
-  return values;
-}
-
-std::string text_of(const std::map<std::string, std::string>& values, const std::string& name) {
-  const auto found = values.find(name);
-  return found == values.end() ? "nothing" : str("'", found->second, "'");
-}
-
 }  // namespace
 
 std::vector<Field> fields(const ExpertInfo& info) {
@@ -78,19 +42,17 @@ std::vector<Field> fields(const ExpertInfo& info) {
       {"dataset SHA-256", info.dataset_sha256},
       {"dataset note", info.dataset_note},
       {"training images", str(info.train_images)},
-      {"image shape", str(info.image.channels, "x", info.image.height, "x", info.image.width)},
+      {"image shape", image_shape_text(info.image)},
       {"network", info.network},
       {"store", info.store == ExpertInfo::Store::F32 ? "f32" : "bf16"},
       {"epochs", join(info.epochs, " ")},
   };
-  for (std::size_t i = 0; i < info.class_names.size(); ++i) {
-    result.push_back({str("class ", i), info.class_names[i]});
-  }
+  append(result, class_fields(info.class_names));
   for (std::size_t i = 0; i < info.layout.size(); ++i) {
     result.push_back(
         {str("parameter ", i), str(info.layout[i].name, " [", join(info.layout[i].shape), "]")});
   }
-  add_preprocessing(result, info.preprocessing);
+  append(result, preprocessing_fields(info.preprocessing));
   add_options(result, info.options);
   return result;
 }
@@ -104,18 +66,7 @@ std::string identity_text(const ExpertInfo& info) {
 }
 
 std::optional<Difference> difference(const ExpertInfo& expected, const ExpertInfo& found) {
-  const std::vector<Field> ours = fields(expected);
-  const std::vector<Field> theirs = fields(found);
-  const auto our_values = by_name(ours);
-  const auto their_values = by_name(theirs);
-  for (const std::vector<Field>* side : {&ours, &theirs}) {
-    for (const Field& field : *side) {
-      const std::string a = text_of(our_values, field.name);
-      const std::string b = text_of(their_values, field.name);
-      if (a != b) return Difference{field.name, a, b};
-    }
-  }
-  return std::nullopt;
+  return storage::difference(fields(expected), fields(found));
 }
 
 }  // namespace retort::storage::experts

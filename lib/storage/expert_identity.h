@@ -7,13 +7,9 @@
 #include <vector>
 
 #include "lib/storage/expert_file.h"
+#include "lib/storage/identity.h"
 
 namespace retort::storage::experts {
-
-struct Field {
-  std::string name;
-  std::string value;
-};
 
 /// Everything but who trained where. Class names, parameters and options are a field each. Numbers
 /// are the shortest texts that read back as the same bits, matrices their SHA-256.
@@ -23,12 +19,7 @@ std::vector<Field> fields(const ExpertInfo& info);
 /// SHA-256 is the id.
 std::string identity_text(const ExpertInfo& info);
 
-struct Difference {
-  std::string field;
-  std::string expected;
-  std::string found;
-};
-/// The first field that differs; "nothing" stands for one that is not there.
+/// Of their fields.
 std::optional<Difference> difference(const ExpertInfo& expected, const ExpertInfo& found);
 
 }  // namespace retort::storage::experts

@@ -11,7 +11,6 @@ namespace retort::storage {
 namespace {
 
 namespace fs = std::filesystem;
-using experts::source_of;
 using Expert = ExpertSummary::Expert;
 
 // Where some of the experts come from. Its snapshots stay in the file, and so does what all share:
