@@ -11,6 +11,7 @@
 #include "lib/core/error.h"
 #include "lib/core/names.h"
 #include "lib/core/str.h"
+#include "lib/core/text.h"
 
 namespace retort::train {
 namespace {
@@ -275,6 +276,21 @@ std::vector<std::int64_t> ExpertRecipe::snapshot_epochs() const {
 
 std::string recipe_name(const storage::ExpertInfo& info) {
   return info.recipe == file_method("ftd") ? "ftd" : info.recipe;
+}
+
+std::string guessing_experts(const storage::ExpertReader& experts) {
+  const double guessing = std::log(double(experts.info().class_names.size()));
+  const auto last = std::int64_t(experts.info().epochs.size()) - 1;
+  std::vector<std::int64_t> found;
+  std::vector<std::string> losses;
+  for (std::int64_t expert = 0; expert < experts.experts(); ++expert) {
+    const double loss = experts.log(expert, last).train_loss;
+    if (!(loss >= guessing)) continue;
+    found.push_back(expert);
+    losses.push_back(fixed(loss, 3));
+  }
+  if (found.empty()) return "";
+  return str(join(found), " (loss ", join(losses), "; guessing: ", fixed(guessing, 3), ")");
 }
 
 storage::ExpertInfo expert_info(const ExpertRecipe& recipe, const nn::Network& network,

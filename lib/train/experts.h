@@ -57,6 +57,10 @@ struct ExpertRecipe {
 /// The recipe that a file of experts is by.
 std::string recipe_name(const storage::ExpertInfo& info);
 
+/// Experts whose training loss over their last epoch is no lower than that of guessing, log K:
+/// diverged, or hardly moved.  @return "2, 5 (loss 2.41, 2.3; guessing: 2.303)"; empty: none
+std::string guessing_experts(const storage::ExpertReader& experts);
+
 /// What the file of such experts says of all of them. `options` and `program_version` are left to
 /// the caller.
 /// @throws ConfigError for a network with BatchNorm, whose statistics no snapshot could hold

@@ -96,7 +96,7 @@ class TrainedNetworks : public NetworkSource {
     out.integer("network_source/steps", steps_);
     out.tensors("network_source/parameters", training_.parameters);
     out.tensors("network_source/buffers", training_.buffers);
-    out.tensors("network_source/velocity", sgd_.velocity());
+    sgd_.save_state(out, "network_source/");
   }
 
   void load_state(const storage::StateReader& in) override {
@@ -106,7 +106,7 @@ class TrainedNetworks : public NetworkSource {
     const at::Device device = trainer_.device();
     training_.parameters = to_device(in.tensors("network_source/parameters"), device);
     training_.buffers = to_device(in.tensors("network_source/buffers"), device);
-    sgd_.set_velocity(to_device(in.tensors("network_source/velocity"), device));
+    sgd_.load_state(in, "network_source/", device);
   }
 
  private:

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <optional>
 #include <utility>
 
@@ -13,7 +14,6 @@
 #include "lib/core/parallel.h"
 #include "lib/core/shape.h"
 #include "lib/core/str.h"
-#include "lib/kernels/device_steps.h"
 #include "lib/train/chunks.h"
 #include "lib/train/cutmix.h"
 #include "lib/train/gradient_penalty.h"
@@ -61,10 +61,41 @@ void check_options(const TrainOptions& options, const TrainingData& data) {
     throw ConfigError(str("training needs epochs >= 0 and a batch size >= 1, found ",
                           options.epochs, " and ", options.batch_size));
   }
+  if (options.warmup_epochs < 0 || options.warmup_epochs > options.epochs) {
+    throw ConfigError(str("training of ", options.epochs,
+                          " epochs: expected 0 .. as many of them to warm up, found ",
+                          options.warmup_epochs));
+  }
+  if (options.smoothing <= 0) {
+    throw ConfigError(
+        str("a cosine schedule needs a smoothing above 0, found ", options.smoothing));
+  }
+  const bool sgd = options.method == TrainOptions::Method::Sgd;
+  for (const auto& drop : options.drops) {
+    if (drop.momentum && !sgd) throw ConfigError("a drop that changes the momentum needs SGD");
+  }
 }
 
-/// What one step descends, at some parameters: loss_factor times the cross-entropy of `images`, and
-/// the penalty of `plain` images.
+/// Which parameters are weights: by PyTorch's names a norm's are too, but of rank 1.
+std::vector<bool> weights_of(const nn::Network& network) {
+  std::vector<bool> weights;
+  for (const auto& parameter : network.parameters()) {
+    weights.push_back(parameter.shape.size() > 1 && parameter.name.ends_with("weight"));
+  }
+  return weights;
+}
+
+AdamOptions adam_options(const TrainOptions& options, const nn::Network& network) {
+  AdamOptions adam{.beta1 = options.beta1,
+                   .beta2 = options.beta2,
+                   .weight_decay = options.weight_decay,
+                   .decoupled = options.method == TrainOptions::Method::AdamW};
+  if (options.decays == TrainOptions::Decays::Weights) adam.decays = weights_of(network);
+  return adam;
+}
+
+/// What one step descends, at some parameters: loss_factor times the cross-entropy of `images`,
+/// their curvature penalty, and the gradient penalty of `plain` images.
 struct Objective {
   const nn::Network& network;
   const TrainOptions& options;
@@ -83,11 +114,17 @@ struct Objective {
     if (options.loss_factor != 1) {
       for (Tensor& g : gradients) g.mul_(options.loss_factor);
     }
-    if (options.penalty == 0) return value;
-    const GradientPenalty penalty = gradient_penalty(network, state, plain);
-    value.penalty = penalty.value;
-    for (std::size_t i = 0; i < gradients.size(); ++i) {
-      gradients[i].add_(penalty.gradients[i], options.penalty);
+    const auto add = [&](double found, const Tensors& more, double weight) {
+      value.penalty += found;
+      for (std::size_t i = 0; i < gradients.size(); ++i) gradients[i].add_(more[i], weight);
+    };
+    if (options.penalty != 0) {
+      const GradientPenalty penalty = gradient_penalty(network, state, plain);
+      add(penalty.value, penalty.gradients, options.penalty);
+    }
+    if (options.curvature) {
+      const auto penalty = curvature_penalty(network, state, images, targets, *options.curvature);
+      add(penalty.value, penalty.gradients, 1);
     }
     return value;
   }
@@ -109,8 +146,8 @@ Objective::Value sharpness_aware(const Objective& objective, const nn::NetworkSt
 }
 
 void expect_finite(const Objective::Value& value, const nn::Network& network, double lr) {
-  for (const auto& [name, found] : {std::pair("loss", value.cross_entropy.loss),
-                                    std::pair("gradient penalty", value.penalty)}) {
+  for (const auto& [name, found] :
+       {std::pair("loss", value.cross_entropy.loss), std::pair("penalty", value.penalty)}) {
     if (std::isfinite(found)) continue;
     throw NumericalError(str("the training ", name, " of ", network.name(), " became ", found,
                              " at step size ", lr, "; are the images finite, is it too large?"));
@@ -148,29 +185,6 @@ TrainOptions dc_schedule(TrainOptions options, std::int64_t nominal_epochs) {
   options.epochs = nominal_epochs + 1;
   options.drops = {{.after_epoch = nominal_epochs / 2 + 1, .factor = 0.1, .reset_optimizer = true}};
   return options;
-}
-
-void Sgd::step(Tensors& parameters, const Tensors& gradients, double lr) {
-  const at::NoGradGuard no_grad;
-  const bool first = velocity_.empty();
-  if (first && momentum_ != 0) velocity_.resize(parameters.size());
-  Tensor none;
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    Tensor& w = parameters[i];
-    const Tensor& g = gradients[i];
-    Tensor& velocity = momentum_ != 0 ? velocity_[i] : none;
-    if (kernels::device_sgd_step(w, velocity, g, {lr, momentum_, weight_decay_})) continue;
-    if (momentum_ == 0) {
-      w.mul_(1 - lr * weight_decay_).sub_(g, lr);
-      continue;
-    }
-    if (first) {
-      velocity = at::add(g, w, weight_decay_);
-    } else {
-      velocity.mul_(momentum_).add_(g).add_(w, weight_decay_);
-    }
-    w.sub_(velocity, lr);
-  }
 }
 
 Tensor target_probabilities(const data::Labels& labels, std::int64_t num_classes,
@@ -236,8 +250,26 @@ BatchGradient batch_gradient(const nn::Network& network, const nn::NetworkState&
   return {loss_sum / double(n), chunks == 1 ? logits[0] : at::cat(logits), std::move(gradients)};
 }
 
-StepReport train_step(const nn::Network& network, nn::NetworkState& state, Sgd& sgd, double lr,
-                      const data::LabelledImages& batch, const TrainOptions& options,
+double lr_factor(const TrainOptions& options, std::int64_t epoch) {
+  using Schedule = TrainOptions::Schedule;
+  constexpr double kWarmupStart = 0.01;
+  double factor = 1;
+  for (const auto& drop : options.drops) {
+    if (drop.after_epoch < epoch) factor *= drop.factor;
+  }
+  const std::int64_t warmup = options.warmup_epochs;
+  if (epoch < warmup) {
+    return factor * (kWarmupStart + (1 - kWarmupStart) * double(epoch) / double(warmup));
+  }
+  const double done = double(epoch - warmup) / double(options.epochs - warmup);
+  if (options.schedule == Schedule::Cosine) {
+    return factor * 0.5 * (1 + std::cos(std::numbers::pi * done / options.smoothing));
+  }
+  return options.schedule == Schedule::Linear ? factor * (1 - done) : factor;
+}
+
+StepReport train_step(const nn::Network& network, nn::NetworkState& state, Optimizer& optimizer,
+                      double lr, const data::LabelledImages& batch, const TrainOptions& options,
                       const Rng& rng) {
   const at::NoGradGuard no_grad;
   std::optional<SingleThreaded> single;
@@ -264,7 +296,7 @@ StepReport train_step(const nn::Network& network, nn::NetworkState& state, Sgd& 
       options.gsam ? sharpness_aware(objective, state, *options.gsam) : objective.at(state);
   expect_finite(value, network, lr);
   const BatchGradient& gradient = value.cross_entropy;
-  sgd.step(state.parameters, gradient.gradients, lr);
+  optimizer.step(state.parameters, gradient.gradients, lr);
   const Tensor classes = data::hard_classes(batch.labels);
   const Tensor predicted = gradient.logits.slice(0, 0, classes.size(0)).argmax(1).to(at::kCPU);
   return {gradient.loss, predicted.eq(classes).sum().item<std::int64_t>(), value.penalty};
@@ -286,26 +318,19 @@ std::int64_t train(const nn::Network& network, nn::NetworkState& state, const Tr
 
 Training::Training(const nn::Network& network, const TrainingData& data, TrainOptions options,
                    Rng rng)
-    : network_(network),
-      data_(data),
-      options_(std::move(options)),
-      rng_(rng),
-      sgd_(options_.momentum, options_.weight_decay) {
+    : network_(network), data_(data), options_(std::move(options)), rng_(rng) {
   check_options(options_, data_);
+  if (options_.method == TrainOptions::Method::Sgd) {
+    auto sgd = std::make_unique<Sgd>(options_.momentum, options_.weight_decay);
+    sgd_ = sgd.get();
+    optimizer_ = std::move(sgd);
+  } else {
+    optimizer_ = std::make_unique<Adam>(adam_options(options_, network_));
+  }
 }
 
 std::int64_t Training::steps_per_epoch() const {
   return (data_.size() + options_.batch_size - 1) / options_.batch_size;
-}
-
-double Training::lr() const {
-  double lr = options_.lr;
-  for (std::int64_t epoch = 0; epoch < epoch_; ++epoch) {
-    for (const auto& drop : options_.drops) {
-      if (drop.after_epoch == epoch) lr *= drop.factor;
-    }
-  }
-  return lr;
 }
 
 double Training::momentum() const {
@@ -332,7 +357,7 @@ StepReport Training::step(nn::NetworkState& state, const TrainOptions& options, 
   const std::int64_t count = std::min(options.batch_size, data_.size() - begin);
   const auto batch = data_.batch(order.narrow(0, begin, count));
   const auto report = with_context(str("epoch ", epoch_, ", step ", step_), [&] {
-    return train_step(network_, state, sgd_, lr, batch, options, rng.child("step", step_));
+    return train_step(network_, state, *optimizer_, lr, batch, options, rng.child("step", step_));
   });
   loss_sum_ += report.loss * double(count);
   penalty_sum_ += report.penalty * double(count);
@@ -347,8 +372,8 @@ EpochReport Training::epoch(nn::NetworkState& state,
   std::optional<SingleThreaded> single;
   if (network_.per_sample(nn::Mode::Train)) single.emplace();
   const TrainOptions options = options_of_epoch();
-  const double step_size = lr();
-  sgd_.set_momentum(momentum());
+  const double step_size = options.lr * lr_factor(options, epoch_);
+  if (sgd_ != nullptr) sgd_->set_momentum(momentum());
   const std::int64_t n = data_.size();
   const Rng rng = rng_.child("epoch", epoch_);
   const Tensor order =
@@ -360,7 +385,7 @@ EpochReport Training::epoch(nn::NetworkState& state,
   const EpochReport report{epoch_, step_size, loss_sum_ / double(n), double(correct_) / double(n),
                            penalty_sum_ / double(n)};
   for (const auto& drop : options.drops) {
-    if (drop.after_epoch == epoch_ && drop.reset_optimizer) sgd_.reset();
+    if (drop.after_epoch == epoch_ && drop.reset_optimizer) optimizer_->reset();
   }
   ++epoch_;
   step_ = 0;
@@ -375,7 +400,7 @@ void Training::save_state(storage::StateWriter& out) const {
   out.integer("training/correct", correct_);
   out.number("training/loss", loss_sum_);
   out.number("training/penalty", penalty_sum_);
-  out.tensors("training/velocity", sgd_.velocity());
+  optimizer_->save_state(out, "training/");
 }
 
 void Training::load_state(const storage::StateReader& in, at::Device device) {
@@ -384,7 +409,7 @@ void Training::load_state(const storage::StateReader& in, at::Device device) {
   correct_ = in.integer("training/correct");
   loss_sum_ = in.number("training/loss");
   penalty_sum_ = in.number("training/penalty");
-  sgd_.set_velocity(to_device(in.tensors("training/velocity"), device));
+  optimizer_->load_state(in, "training/", device);
 }
 
 Tensor embed(const nn::Network& network, const nn::NetworkState& state,

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -14,7 +15,9 @@
 #include "lib/data/synthetic_set.h"
 #include "lib/nn/network.h"
 #include "lib/storage/state_file.h"
+#include "lib/train/curvature.h"
 #include "lib/train/gsam.h"
+#include "lib/train/optimizer.h"
 
 namespace retort::train {
 
@@ -62,8 +65,22 @@ struct TrainOptions {
   std::int64_t epochs = 1;  ///< passes over the data, exactly
   double lr = 0.01;
   double momentum = 0.9;
-  double weight_decay = 5e-4;  ///< on all parameters
+  double weight_decay = 5e-4;
+  enum class Decays {
+    All,     ///< parameters
+    Weights  ///< of convolutions and linear layers alone: neither biases nor norms
+  } decays = Decays::All;
+  enum class Method { Sgd, Adam, AdamW } method = Method::Sgd;
+  double beta1 = 0.9;  ///< Adam, AdamW
+  double beta2 = 0.999;
   std::vector<LrDrop> drops = {};
+  /// What multiplies `lr` in epoch e of E besides: nothing; (1 + cos(pi e / (E smoothing))) / 2
+  /// (the decoupled methods: 1 ends at 0, 2 at one half); 1 - e/E.
+  enum class Schedule { Constant, Cosine, Linear } schedule = Schedule::Constant;
+  double smoothing = 1;  ///< Cosine
+  /// Epochs in which the factor grows evenly from 0.01 towards 1 before the schedule begins, over
+  /// the epochs that are left (PyTorch's LinearLR).
+  std::int64_t warmup_epochs = 0;
   std::int64_t batch_size = 256;  ///< the last partial batch is used
   bool shuffle = true;
   bool mirrored = false;  ///< a mini-batch gets its mirror images, before augmentation (FYI)
@@ -74,38 +91,21 @@ struct TrainOptions {
   /// So many times the gradient penalty of the images as they were before augmentation is added
   /// (lib/train/gradient_penalty.h).
   double penalty = 0;
-  std::optional<Gsam> gsam = {};   ///< steps take gsam_direction: two gradients each
-  const StopFlag* stop = nullptr;  ///< polled before every step of an epoch
+  std::optional<Curvature> curvature = {};  ///< this penalty of the augmented images is added
+  std::optional<Gsam> gsam = {};            ///< steps take gsam_direction: two gradients each
+  const StopFlag* stop = nullptr;           ///< polled before every step of an epoch
 };
 
 /// E nominal epochs of the DC family: E+1 epochs; after epoch E/2+1 the step size drops to a tenth
 /// and the optimiser is rebuilt (VICO-UoE/DatasetCondensation, evaluate_synset).
 TrainOptions dc_schedule(TrainOptions options, std::int64_t nominal_epochs);
 
-/// SGD with momentum, PyTorch's convention: v <- mu v + (g + wd w), first step v = g; w <- w - lr
-/// v.
-class Sgd {
- public:
-  Sgd(double momentum, double weight_decay) : momentum_(momentum), weight_decay_(weight_decay) {}
-  /// Updates `parameters` in place.
-  void step(Tensors& parameters, const Tensors& gradients, double lr);
-  void reset() { velocity_.clear(); }
-  void set_momentum(double momentum) { momentum_ = momentum; }
-  const Tensors& velocity() const { return velocity_; }
-  void set_velocity(Tensors velocity) { velocity_ = std::move(velocity); }
-
- private:
-  double momentum_;
-  double weight_decay_;
-  Tensors velocity_;
-};
-
 struct EpochReport {
   std::int64_t epoch = 0;
   double lr = 0;
   double loss = 0;      ///< mean cross-entropy over samples, each before the step that used it
   double accuracy = 0;  ///< fraction, on the augmented training images
-  double penalty = 0;   ///< mean gradient penalty over samples, if there is one
+  double penalty = 0;   ///< mean gradient and curvature penalty over samples, if there is one
 };
 
 /// Trains `state` in place. Every epoch draws its order and augmentation from children of `rng`
@@ -121,13 +121,16 @@ std::int64_t train(const nn::Network& network, nn::NetworkState& state, const Tr
 struct StepReport {
   double loss = 0;           ///< mean cross-entropy over the mini-batch, before the step
   std::int64_t correct = 0;  ///< augmented images, without mirrored ones, given their own class
-  double penalty = 0;        ///< gradient penalty, before the step
+  double penalty = 0;        ///< gradient and curvature penalty, before the step
 };
 
-/// One mini-batch as `train` sees it: mirror images, augmentation, CutMix, gradient, SGD step. Of
+/// What multiplies the step size in an epoch, drops included.
+double lr_factor(const TrainOptions& options, std::int64_t epoch);
+
+/// One mini-batch as `train` sees it: mirror images, augmentation, CutMix, gradient, step. Of
 /// `options` only what says how is read. @throws NumericalError when the loss is not finite
-StepReport train_step(const nn::Network& network, nn::NetworkState& state, Sgd& sgd, double lr,
-                      const data::LabelledImages& batch, const TrainOptions& options,
+StepReport train_step(const nn::Network& network, nn::NetworkState& state, Optimizer& optimizer,
+                      double lr, const data::LabelledImages& batch, const TrainOptions& options,
                       const Rng& rng);
 
 /// What `train` goes through, epoch by epoch. With the state of its network it can be saved after
@@ -154,7 +157,6 @@ class Training {
 
  private:
   TrainOptions options_of_epoch() const;
-  double lr() const;  ///< of the epoch at hand
   double momentum() const;
   StepReport step(nn::NetworkState& state, const TrainOptions& options, double lr,
                   const Tensor& order, const Rng& rng);
@@ -163,7 +165,8 @@ class Training {
   const TrainingData& data_;
   TrainOptions options_;
   Rng rng_;
-  Sgd sgd_;
+  std::unique_ptr<Optimizer> optimizer_;
+  Sgd* sgd_ = nullptr;      ///< the same, where it has a momentum
   std::int64_t epoch_ = 0;  ///< the one under way
   std::int64_t step_ = 0;   ///< its next step
   // Of its steps so far.

@@ -166,5 +166,7 @@ void check_ftd_ema(const GoldenFile& file);
 void check_eval_protocol(const GoldenFile& file);
 /// The steps of FTD's experts.
 void check_ftd(const GoldenFile& file);
+/// GUARD's regulariser of teachers.
+void check_guard(const GoldenFile& file);
 
 }  // namespace retort::testing::golden

@@ -1,6 +1,10 @@
 // Training loops: of evaluation (VICO-UoE/DatasetCondensation, utils.py evaluate_synset and epoch)
-// and of FTD's experts (AngusDujw/FTD-distillation, buffer/gsam/gsam.py).
+// and of FTD's experts (AngusDujw/FTD-distillation, buffer/gsam/gsam.py); the regulariser of
+// GUARD's teachers (yumozi/GUARD, pretrain/).
 
+#include <torch/csrc/autograd/autograd.h>
+
+#include "lib/train/curvature.h"
 #include "lib/train/gsam.h"
 #include "lib/train/supervised.h"
 #include "tests/golden/golden.h"
@@ -110,7 +114,68 @@ void check_ftd_at(const GoldenFile& file, const Precision& precision) {
   }
 }
 
+/// Of the batch's mean cross-entropy, BatchNorm on its running statistics.
+Tensor image_gradient(const nn::Network& network, const nn::NetworkState& state, const Tensor& at_x,
+                      const Tensor& targets) {
+  const at::AutoGradMode gradients_on(true);
+  const Tensor x = at_x.detach().requires_grad_();
+  const Tensor log_p = network.forward(state, x, {.second_order = true}).logits.log_softmax(1);
+  return torch::autograd::grad({-(targets * log_p).sum() / double(x.size(0))}, {x})[0];
+}
+
+/// One form of the regulariser, after the training pass that moves the running statistics.
+void check_curvature(const GoldenFile& file, const std::string& form, const Precision& precision,
+                     const train::Curvature& curvature) {
+  INFO(form << ", " << precision.name);
+  const auto tensor = [&](const std::string& name) { return file.tensor(name, precision.dtype); };
+  const Tensor x = tensor("inputs/x");
+  const auto network = make_stored_convnet(file, "", "net", image_shape(x));
+  auto state = read_network(file, "net", precision.dtype);
+  const Tensor targets =
+      train::target_probabilities(data::HardLabels{file.tensor("inputs/labels", at::kLong)},
+                                  network->num_classes(), precision.dtype);
+  auto main = train::batch_gradient(*network, state, x, targets);
+  const Tensors buffers = read_buffers(file, form + "/buffers_after", precision.dtype);
+  REQUIRE(buffers.size() == state.buffers.size());
+  for (std::size_t i = 0; i < buffers.size(); ++i) {
+    CHECK_CLOSE(state.buffers[i], buffers[i], precision.tolerance);
+  }
+
+  const Tensor z = train::curvature_steps(*network, state, x, targets, curvature.h);
+  CHECK_CLOSE(z, tensor(form + "/z"), precision.tolerance);
+  if (file.has(form + "/grad_difference")) {
+    const Tensor turn = image_gradient(*network, state, x + z, targets) -
+                        image_gradient(*network, state, x, targets);
+    CHECK_CLOSE(turn, tensor(form + "/grad_difference"), precision.tolerance);
+    CHECK_CLOSE(turn.flatten(1).norm(2, 1), tensor(form + "/diff_norms"), precision.tolerance);
+  }
+  const auto penalty = train::curvature_penalty(*network, state, x, targets, curvature);
+  CHECK(penalty.value == Approx(file.number(form + "/regulariser")).epsilon(precision.tolerance));
+  CHECK(main.loss + penalty.value ==
+        Approx(file.number(form + "/loss")).epsilon(precision.tolerance));
+  CHECK_CLOSE(nn::flatten(penalty.gradients), tensor(form + "/grad_regulariser"),
+              precision.tolerance);
+  for (std::size_t i = 0; i < main.gradients.size(); ++i) {
+    main.gradients[i].add_(penalty.gradients[i]);
+  }
+  CHECK_CLOSE(nn::flatten(main.gradients), tensor(form + "/grad_total"), precision.tolerance);
+}
+
 }  // namespace
+
+void check_guard(const GoldenFile& file) {
+  using Kind = train::Curvature::Kind;
+  const double h = file.number_or("", "h", 3);
+  for (const auto& precision : precisions()) {
+    check_curvature(file, "full", precision,
+                    {.kind = Kind::Full, .h = h, .weight = file.number_or("", "lamda", 100)});
+  }
+  // A difference of two losses that are nearly equal.
+  for (const auto& precision : precisions(1e-10, 1e-4)) {
+    check_curvature(file, "simplified", precision,
+                    {.kind = Kind::Simplified, .h = h, .weight = file.number_or("", "beta", 1e-4)});
+  }
+}
 
 void check_eval_protocol(const GoldenFile& file) {
   for (const auto& precision : precisions()) check_at(file, precision);

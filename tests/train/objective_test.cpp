@@ -1,7 +1,13 @@
-// What a step descends beyond the cross-entropy: GSAM, the gradient penalty, a factor of the loss.
+// What a step descends beyond the cross-entropy: GSAM, penalties of gradient and curvature, a
+// factor of the loss.
+
+#include <cmath>
+#include <optional>
+#include <utility>
 
 #include <torch/csrc/autograd/autograd.h>
 
+#include "lib/train/curvature.h"
 #include "lib/train/gradient_penalty.h"
 #include "lib/train/gsam.h"
 #include "lib/train/supervised.h"
@@ -57,6 +63,35 @@ Tensor gradient_of(const Setup& s, Tensor (*f)(const Setup&, const Tensor&),
   const at::AutoGradMode gradients_on(true);
   const Tensor flat = at_flat.detach().clone().requires_grad_();
   return torch::autograd::grad({f(s, flat)}, {flat})[0];
+}
+
+Tensor one_hot(const Setup& s) {
+  return train::target_probabilities(s.batch.labels, 4, at::kDouble);
+}
+
+/// Gradients of the mean cross-entropy at x, on running statistics: [N,C,H,W].
+Tensor image_gradient(const Setup& s, const Tensor& flat, const Tensor& at_x) {
+  const at::AutoGradMode gradients_on(true);
+  const nn::NetworkState state{nn::unflatten(flat, s.network->parameters()), s.state.buffers};
+  const Tensor x = at_x.detach().clone().requires_grad_();
+  const Tensor log_p = s.network->forward(state, x, {.second_order = true}).logits.log_softmax(1);
+  return torch::autograd::grad({-(one_hot(s) * log_p).sum() / x.size(0)}, {x})[0];
+}
+
+/// GUARD's regulariser with the steps z at hand, by plain differences.
+double curvature_at(const Setup& s, const Tensor& flat, const Tensor& z,
+                    const train::Curvature& curvature) {
+  const Tensor& x = s.batch.images;
+  if (curvature.kind == train::Curvature::Kind::Full) {
+    const Tensor turn = image_gradient(s, flat, x + z) - image_gradient(s, flat, x);
+    return curvature.weight * turn.flatten(1).norm(2, 1).mean().item<double>();
+  }
+  const nn::NetworkState state{nn::unflatten(flat, s.network->parameters()), s.state.buffers};
+  const auto loss = [&](const Tensor& images) {
+    const Tensor log_p = s.network->forward(state, images).logits.log_softmax(1);
+    return -(one_hot(s) * log_p).sum().item<double>() / double(images.size(0));
+  };
+  return curvature.weight * std::abs(loss(x + z) - loss(x));
 }
 
 double length(const Tensor& a) { return a.norm().item<double>(); }
@@ -123,6 +158,76 @@ TEST_CASE("the gradient penalty's gradient agrees with central differences", "[t
       CHECK(exact == Approx(numeric).epsilon(1e-6));
     }
   }
+}
+
+TEST_CASE("the curvature penalty is the written-out one, its gradient agrees with differences",
+          "[train][curvature]") {
+  using Kind = train::Curvature::Kind;
+  for (const std::string name : {"ConvNet-2-w8-swish", "ConvNet-1-BN-w8-sigmoid"}) {
+    for (const std::int64_t images : {3, 40}) {  // whole, and in chunks
+      for (const Kind kind : {Kind::Full, Kind::Simplified}) {
+        INFO(name << ", " << images << " images, " << (kind == Kind::Full ? "full" : "simplified"));
+        const Setup s = float64_setup(name, images);
+        const train::Curvature curvature{.kind = kind, .h = 2, .weight = 3};
+        const Tensor z =
+            train::curvature_steps(*s.network, s.state, s.batch.images, one_hot(s), curvature.h);
+        const auto found =
+            train::curvature_penalty(*s.network, s.state, s.batch.images, one_hot(s), curvature);
+        const Tensor w = nn::flatten(s.state.parameters);
+        CHECK(found.value == Approx(curvature_at(s, w, z, curvature)).epsilon(1e-9));
+        const Tensor v = Rng(3).normal_tensor(w.sizes()).to(at::kDouble);
+        const double e = 1e-5;
+        const double numeric =
+            (curvature_at(s, w + e * v, z, curvature) - curvature_at(s, w - e * v, z, curvature)) /
+            (2 * e);
+        const double exact = (nn::flatten(found.gradients) * v).sum().item<double>();
+        CHECK(exact == Approx(numeric).epsilon(1e-5));
+      }
+    }
+  }
+}
+
+TEST_CASE("steps to look at curvature follow every image's gradient, and grow with h alone",
+          "[train][curvature]") {
+  const Setup s = float64_setup("ConvNet-2-w8-swish", 6);
+  const auto steps = [&](double h) {
+    return train::curvature_steps(*s.network, s.state, s.batch.images, one_hot(s), h);
+  };
+  const Tensor z = steps(1.5);
+  const Tensor lengths = z.flatten(1).norm(2, 1);
+  CHECK_CLOSE(lengths, at::full({6}, 1.5, at::kDouble), 1e-3);  // 1e-7 in both halves of the ratio
+  CHECK_CLOSE(steps(3), 2 * z, 1e-12);
+  const Tensor g = image_gradient(s, nn::flatten(s.state.parameters), s.batch.images);
+  const Tensor cosine = (g.flatten(1) * z.flatten(1)).sum(1) / (g.flatten(1).norm(2, 1) * lengths);
+  CHECK_CLOSE(cosine, at::ones({6}, at::kDouble), 1e-3);
+}
+
+TEST_CASE("a step adds the curvature penalty of the augmented images, and none of weight 0",
+          "[train][curvature]") {
+  const Setup s = float64_setup("ConvNet-1-BN-w8", 8);
+  const auto stepped = [&](const std::optional<train::Curvature>& curvature) {
+    Setup own = float64_setup("ConvNet-1-BN-w8", 8);
+    train::TrainOptions options;
+    options.curvature = curvature;
+    train::Sgd sgd(0, 0);
+    const auto report =
+        train::train_step(*own.network, own.state, sgd, 0.1, own.batch, options, Rng(0));
+    return std::pair(own.state, report.penalty);
+  };
+  const auto [plain, none] = stepped(std::nullopt);
+  CHECK(none == 0);
+  const auto [idle, nothing] = stepped(train::Curvature{.weight = 0});
+  CHECK(nothing == 0);
+  CHECK(same_bits(plain.parameters, idle.parameters));
+
+  const auto [bent, penalty] = stepped(train::Curvature{.weight = 10});
+  CHECK(same_bits(plain.buffers, bent.buffers));  // one training pass moves them
+  const nn::NetworkState moved{s.state.parameters, plain.buffers};
+  const auto expected =
+      train::curvature_penalty(*s.network, moved, s.batch.images, one_hot(s), {.weight = 10});
+  CHECK(penalty == Approx(expected.value).epsilon(1e-12));
+  CHECK_CLOSE(nn::flatten(plain.parameters) - nn::flatten(bent.parameters),
+              0.1 * nn::flatten(expected.gradients), 1e-9);
 }
 
 TEST_CASE("AST's step descends the scaled loss and the penalty of plain images", "[train][ast]") {

@@ -1,0 +1,225 @@
+#include "lib/train/teachers.h"
+
+#include <utility>
+
+#include "lib/core/clock.h"
+#include "lib/core/device.h"
+#include "lib/core/error.h"
+#include "lib/core/names.h"
+#include "lib/core/str.h"
+
+namespace retort::train {
+namespace {
+
+/// Saving shall not take more than this part of the time.
+constexpr double kSavingShare = 0.05;
+
+std::string crop_and_mirror(bool mirror_changes_class) {
+  return mirror_changes_class ? "crop" : "crop_flip";
+}
+
+/// One teacher between its checkpoint and its hooks.
+class TeacherTraining {
+ public:
+  TeacherTraining(const nn::Network& network, const data::ImageDataset& dataset,
+                  const TrainOptions& options, std::uint64_t seed, std::filesystem::path checkpoint)
+      : network_(network),
+        data_(dataset, data::Split::Train),
+        training_(network, data_, options, Rng(seed).child("training")),
+        state_(network.initialize(Rng(seed).child("init"), dataset.device())),
+        checkpoint_(std::move(checkpoint)) {
+    if (std::filesystem::exists(checkpoint_)) load();
+    began_ = wall_seconds();
+    saved_ = began_;
+  }
+
+  void run(const TeacherHooks& hooks) {
+    while (!training_.finished()) {
+      const double start = wall_seconds();
+      EpochReport report;
+      try {
+        report = training_.epoch(state_, hooks.after_step);
+      } catch (const Interrupted&) {
+        save();
+        throw;
+      }
+      if (hooks.after_epoch) hooks.after_epoch(report, wall_seconds() - start);
+      if (wall_seconds() - saved_ >= seconds_to_save_ / kSavingShare) save();
+    }
+  }
+
+  const nn::NetworkState& state() const { return state_; }
+  double seconds() const { return seconds_before_ + wall_seconds() - began_; }
+
+ private:
+  void save() {
+    const double start = wall_seconds();
+    storage::StateWriter out;
+    out.text("teacher/network", network_.name());
+    out.number("teacher/seconds", seconds());
+    training_.save_state(out);
+    out.tensors("training/parameters", state_.parameters);
+    out.tensors("training/buffers", state_.buffers);
+    out.save(checkpoint_);
+    saved_ = wall_seconds();
+    seconds_to_save_ = saved_ - start;
+  }
+
+  void load() {
+    const storage::StateReader in(checkpoint_);
+    const std::string found = in.text("teacher/network");
+    if (found != network_.name()) {
+      throw StorageError(str("'", checkpoint_.string(), "': expected the checkpoint of ",
+                             network_.name(), ", found that of ", found));
+    }
+    const at::Device device = data_.device();
+    training_.load_state(in, device);
+    state_.parameters = to_device(in.tensors("training/parameters"), device);
+    state_.buffers = to_device(in.tensors("training/buffers"), device);
+    seconds_before_ = in.number("teacher/seconds");
+  }
+
+  const nn::Network& network_;
+  DatasetData data_;
+  Training training_;
+  nn::NetworkState state_;
+  std::filesystem::path checkpoint_;
+  double seconds_before_ = 0;  ///< of earlier processes
+  double began_ = 0;
+  double saved_ = 0;
+  double seconds_to_save_ = 0;
+};
+
+template <class Info>
+std::vector<storage::NamedTensor> named(const std::vector<Info>& infos, const Tensors& values) {
+  std::vector<storage::NamedTensor> result;
+  for (std::size_t i = 0; i < infos.size(); ++i) {
+    result.push_back({infos[i].name, values[i].detach().to(at::kCPU, at::kFloat).contiguous()});
+  }
+  return result;
+}
+
+template <class Info>
+Tensors tensors_of(const std::vector<storage::NamedTensor>& found, const std::vector<Info>& wanted,
+                   const std::string& network, at::Device device) {
+  const std::string source = str("a teacher for ", network, ": ");
+  if (found.size() != wanted.size()) {
+    throw DataError(str(source, "expected ", wanted.size(), " tensors, found ", found.size()));
+  }
+  Tensors result;
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    const auto& [name, value] = found[i];
+    if (name != wanted[i].name || value.sizes() != at::IntArrayRef(wanted[i].shape)) {
+      throw DataError(str(source, "expected '", wanted[i].name, "' [", join(wanted[i].shape),
+                          "], found '", name, "' [", join(value.sizes()), "]"));
+    }
+    result.push_back(value.to(device));
+  }
+  return result;
+}
+
+}  // namespace
+
+const std::vector<std::string>& TeacherRecipe::names() {
+  static const std::vector<std::string> all = {"sgd", "adam"};
+  return all;
+}
+
+TeacherRecipe TeacherRecipe::defaults(const std::string& name) {
+  TeacherRecipe recipe;
+  recipe.name = name;
+  if (name == "adam") {
+    recipe.lr = 1e-3;
+    recipe.weight_decay = 1e-4;
+    recipe.batch_size = 512;
+  } else if (name != "sgd") {
+    throw ConfigError(unknown_name_message("recipe of teachers", name, names()));
+  }
+  return recipe;
+}
+
+void TeacherRecipe::describe(config::OptionTable& table) {
+  using namespace config;
+  table.add("epochs", epochs, "passes over the training images",
+            in_range(std::int64_t{1}, std::int64_t{100000}));
+  table.add("lr", lr, "step size at the start", positive());
+  if (name == "sgd") table.add("momentum", momentum, "of SGD", in_range(0.0, 1.0));
+  table.add("weight-decay", weight_decay, "on all parameters", non_negative());
+  table.add("batch-size", batch_size, "images per step; the last partial batch is used",
+            in_range(std::int64_t{1}, std::int64_t{100000}));
+  table.add("schedule", schedule, "of the step size: falling to 0 along a cosine, or constant",
+            one_of({"cosine", "constant"}));
+  table.add("warmup-epochs", warmup_epochs, "in which the step size grows from a hundredth",
+            at_least(std::int64_t{0}));
+  table.add("augmentation", augmentation,
+            "auto: shifted by up to an eighth of the side, and mirrored but for digits; crop, "
+            "crop_flip or none",
+            one_of({"auto", "crop", "crop_flip", "none"}));
+  table.add("curvature", curvature,
+            "penalty on the curvature of the loss in the images (GUARD): full by second "
+            "derivatives, simplified by the loss alone",
+            one_of({"none", "full", "simplified"}));
+  table.add("curvature-step", curvature_step, "how far it looks, in preprocessed units", positive())
+      .not_with("curvature", {"none"});
+  table
+      .add("curvature-weight", curvature_weight, "0: the code's, 100 (full) or 1e-4 (simplified)",
+           non_negative())
+      .not_with("curvature", {"none"});
+}
+
+TrainOptions TeacherRecipe::train_options(bool mirror_changes_class) const {
+  TrainOptions options;
+  options.epochs = epochs;
+  options.lr = lr;
+  options.method = name == "adam" ? TrainOptions::Method::Adam : TrainOptions::Method::Sgd;
+  options.momentum = momentum;
+  options.weight_decay = weight_decay;
+  options.batch_size = batch_size;
+  options.schedule =
+      schedule == "cosine" ? TrainOptions::Schedule::Cosine : TrainOptions::Schedule::Constant;
+  options.warmup_epochs = warmup_epochs;
+  // FYI's convention applies the flip in front of one other operation, so both happen.
+  options.augmentation = augment::Strategy::of(
+      augmentation == "auto" ? crop_and_mirror(mirror_changes_class) : augmentation, "fyi");
+  if (curvature != "none") {
+    const bool full = curvature == "full";
+    const double usual = full ? 100 : 1e-4;
+    options.curvature =
+        Curvature{.kind = full ? Curvature::Kind::Full : Curvature::Kind::Simplified,
+                  .h = curvature_step,
+                  .weight = curvature_weight > 0 ? curvature_weight : usual};
+  }
+  return options;
+}
+
+storage::Teacher as_teacher(const nn::Network& network, const nn::NetworkState& state) {
+  storage::Teacher teacher;
+  teacher.network = network.name();
+  teacher.parameters = named(network.parameters(), state.parameters);
+  teacher.buffers = named(network.buffers(), state.buffers);
+  return teacher;
+}
+
+nn::NetworkState state_of(const storage::Teacher& teacher, const nn::Network& network,
+                          at::Device device) {
+  return {tensors_of(teacher.parameters, network.parameters(), network.name(), device),
+          tensors_of(teacher.buffers, network.buffers(), network.name(), device)};
+}
+
+storage::Teacher train_teacher(const nn::Network& network, const data::ImageDataset& dataset,
+                               const TeacherRecipe& recipe, std::uint64_t seed,
+                               const std::filesystem::path& checkpoint, const TeacherHooks& hooks,
+                               const StopFlag* stop) {
+  TrainOptions options = recipe.train_options(dataset.info().mirror_changes_class);
+  options.stop = stop;
+  TeacherTraining training(network, dataset, options, seed, checkpoint);
+  training.run(hooks);
+  storage::Teacher teacher = as_teacher(network, training.state());
+  teacher.seed = seed;
+  teacher.epochs = recipe.epochs;
+  teacher.wall_seconds = training.seconds();
+  teacher.processor = processor_name();
+  return teacher;
+}
+
+}  // namespace retort::train

@@ -1,0 +1,72 @@
+#pragma once
+// Teachers of the decoupled methods: networks trained on real images to the end, with the
+// statistics of their BatchNorm.
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/config/options.h"
+#include "lib/core/stop.h"
+#include "lib/data/image_dataset.h"
+#include "lib/nn/network.h"
+#include "lib/storage/teacher_file.h"
+#include "lib/train/supervised.h"
+
+namespace retort::train {
+
+/// How teachers are trained, by the defaults of a paper's code for 32x32 images:
+///   sgd   Yin et al. 2023 (SRe2L): SGD 0.1 with momentum and a cosine, batches of 128
+///   adam  Cui et al. 2025 (CV-DD): Adam 1e-3 with weight decay in the gradient, batches of 512
+/// Both shift images by up to an eighth of their side and mirror them, each on its own.
+struct TeacherRecipe {
+  std::string name = "sgd";
+  std::int64_t epochs = 200;
+  double lr = 0.1;
+  double momentum = 0.9;  ///< sgd
+  double weight_decay = 5e-4;
+  std::int64_t batch_size = 128;
+  std::string schedule = "cosine";
+  std::int64_t warmup_epochs = 0;
+  std::string augmentation = "auto";
+  std::string curvature = "none";  ///< GUARD: "full" or "simplified"
+  double curvature_step = 3;
+  double curvature_weight = 0;  ///< 0: the code's, 100 (full) or 1e-4 (simplified)
+
+  static const std::vector<std::string>& names();
+  /// @throws ConfigError for an unknown name
+  static TeacherRecipe defaults(const std::string& name);
+  /// The options that this recipe has, its name not among them.
+  void describe(config::OptionTable& table);
+  TrainOptions train_options(bool mirror_changes_class) const;
+};
+
+/// What whoever trains a teacher wants to know. All may be empty.
+struct TeacherHooks {
+  std::function<void(const StepReport&)> after_step;
+  std::function<void(const EpochReport&, double seconds)> after_epoch;
+};
+
+/// Trains the teacher of `seed` to its end, from its start or from where `checkpoint` stands, which
+/// is written after epochs and when it is stopped, then with the steps of the epoch under way: the
+/// bits at the end are those of a training that was never stopped. Epochs that are over sooner than
+/// twenty times what saving takes are not all saved. The checkpoint stays for whoever keeps the
+/// result to remove. Accuracy, `options` and the program's version are left to the caller.
+/// @throws Interrupted when `stop` was requested, after saving; NumericalError when the training
+///         diverges; StorageError for a checkpoint of another network
+storage::Teacher train_teacher(const nn::Network& network, const data::ImageDataset& dataset,
+                               const TeacherRecipe& recipe, std::uint64_t seed,
+                               const std::filesystem::path& checkpoint, const TeacherHooks& hooks,
+                               const StopFlag* stop = nullptr);
+
+/// The network's parameters and buffers under their names.
+storage::Teacher as_teacher(const nn::Network& network, const nn::NetworkState& state);
+/// The state of a teacher for its network, on `device`.
+/// @throws DataError naming the tensor whose name or shape is another
+nn::NetworkState state_of(const storage::Teacher& teacher, const nn::Network& network,
+                          at::Device device = at::kCPU);
+
+}  // namespace retort::train

@@ -1,0 +1,157 @@
+#include "lib/train/teachers.h"
+
+#include <filesystem>
+
+#include "lib/core/error.h"
+#include "tests/support/catch.h"
+#include "tests/support/process.h"
+#include "tests/train/separable.h"
+
+using namespace retort;
+using namespace retort::testing;
+using train::TeacherRecipe;
+
+namespace {
+
+constexpr const char* kTeacherNet = "ConvNet-1-BN-w8";
+
+struct Bands {
+  data::ImageDataset dataset = separable_dataset(20, 1);
+  std::unique_ptr<nn::Network> network =
+      nn::make_network(kTeacherNet, dataset.shape(), dataset.num_classes());
+  TemporaryFolder folder{"retort-teachers"};
+};
+
+TeacherRecipe small_recipe(const std::string& name) {
+  TeacherRecipe recipe = TeacherRecipe::defaults(name);
+  recipe.epochs = 4;
+  recipe.batch_size = 16;
+  return recipe;
+}
+
+bool same_bits(const storage::Teacher& a, const storage::Teacher& b) {
+  return a.sha256() == b.sha256();
+}
+
+}  // namespace
+
+TEST_CASE("recipes of teachers are those of the papers' code", "[train][teachers]") {
+  using Method = train::TrainOptions::Method;
+  const auto sgd = TeacherRecipe::defaults("sgd").train_options(false);
+  CHECK(sgd.method == Method::Sgd);
+  CHECK(sgd.epochs == 200);
+  CHECK(sgd.lr == 0.1);
+  CHECK(sgd.momentum == 0.9);
+  CHECK(sgd.weight_decay == 5e-4);
+  CHECK(sgd.batch_size == 128);
+  CHECK(sgd.schedule == train::TrainOptions::Schedule::Cosine);
+  CHECK(sgd.augmentation.flip_first);
+  CHECK(sgd.augmentation.crop_ratio == 0.125);
+  CHECK_FALSE(sgd.curvature);
+  const auto adam = TeacherRecipe::defaults("adam").train_options(false);
+  CHECK(adam.method == Method::Adam);
+  CHECK(adam.lr == 1e-3);
+  CHECK(adam.weight_decay == 1e-4);
+  CHECK(adam.batch_size == 512);
+  CHECK_THROWS_WITH_TEXT(TeacherRecipe::defaults("moco"), ConfigError, "known: sgd, adam");
+
+  TeacherRecipe guard;
+  guard.curvature = "full";
+  CHECK(guard.train_options(false).curvature->weight == 100);
+  guard.curvature = "simplified";
+  CHECK(guard.train_options(false).curvature->weight == 1e-4);
+  guard.curvature_weight = 2;
+  CHECK(guard.train_options(false).curvature->weight == 2);
+}
+
+TEST_CASE("a teacher shifts and mirrors its images at once", "[train][teachers]") {
+  const auto operations = [](bool mirror_changes_class) {
+    Rng rng(3);
+    return augment::draw(TeacherRecipe{}.train_options(mirror_changes_class).augmentation,
+                         augment::Sharing::PerSample, 50, 8, 8, rng)
+        .sequence;
+  };
+  using augment::Operation;
+  CHECK((operations(false) == std::vector{Operation::Flip, Operation::Crop}));
+  CHECK((operations(true) == std::vector{Operation::Crop}));
+}
+
+TEST_CASE("teachers of every recipe learn, and their statistics go with them",
+          "[train][teachers]") {
+  const Bands bands;
+  for (const std::string& name : TeacherRecipe::names()) {
+    INFO(name);
+    TeacherRecipe recipe = small_recipe(name);
+    recipe.epochs = 20;
+    if (name == "adam") recipe.lr = 0.01;
+    const auto teacher = train::train_teacher(*bands.network, bands.dataset, recipe, 5,
+                                              bands.folder.path() / name, {});
+    CHECK(teacher.network == kTeacherNet);
+    CHECK(teacher.epochs == 20);
+    CHECK(teacher.wall_seconds > 0);
+    const auto state = train::state_of(teacher, *bands.network);
+    const at::NoGradGuard no_grad;
+    const Tensor all = at::arange(bands.dataset.size(data::Split::Test), at::kLong);
+    const Tensor logits =
+        bands.network->forward(state, bands.dataset.batch(data::Split::Test, all)).logits;
+    const Tensor right = logits.argmax(1).eq(bands.dataset.labels(data::Split::Test));
+    CHECK(right.to(at::kFloat).mean().item<float>() > 0.8f);
+    CHECK_FALSE(state.buffers[0].equal(at::zeros_like(state.buffers[0])));
+  }
+}
+
+TEST_CASE("a stopped teacher goes on to the same bits, amid an epoch too",
+          "[train][teachers][resume]") {
+  const Bands bands;
+  for (const std::string& name : TeacherRecipe::names()) {
+    INFO(name);
+    const TeacherRecipe recipe = small_recipe(name);
+    const auto whole = train::train_teacher(*bands.network, bands.dataset, recipe, 5,
+                                            bands.folder.path() / (name + "-whole"), {});
+    const auto checkpoint = bands.folder.path() / name;
+    for (const std::int64_t stopped_after : {6, 3}) {  // 4 steps an epoch
+      StopFlag stop;
+      std::int64_t steps = 0;
+      const train::TeacherHooks hooks{.after_step =
+                                          [&](const train::StepReport&) {
+                                            if (++steps == stopped_after) stop.request();
+                                          },
+                                      .after_epoch = {}};
+      CHECK_THROWS_AS(
+          train::train_teacher(*bands.network, bands.dataset, recipe, 5, checkpoint, hooks, &stop),
+          Interrupted);
+      CHECK(std::filesystem::exists(checkpoint));
+    }
+    const auto resumed =
+        train::train_teacher(*bands.network, bands.dataset, recipe, 5, checkpoint, {});
+    CHECK(same_bits(resumed, whole));
+    const auto other = train::train_teacher(*bands.network, bands.dataset, recipe, 6,
+                                            bands.folder.path() / (name + "-other"), {});
+    CHECK_FALSE(same_bits(other, whole));
+  }
+}
+
+TEST_CASE("a checkpoint or teacher of another network is refused by name", "[train][teachers]") {
+  const Bands bands;
+  StopFlag stop;
+  const auto checkpoint = bands.folder.path() / "checkpoint";
+  const train::TeacherHooks hooks{.after_step = [&](const train::StepReport&) { stop.request(); },
+                                  .after_epoch = {}};
+  CHECK_THROWS_AS(train::train_teacher(*bands.network, bands.dataset, small_recipe("sgd"), 5,
+                                       checkpoint, hooks, &stop),
+                  Interrupted);
+  const auto wider =
+      nn::make_network("ConvNet-1-BN-w16", bands.dataset.shape(), bands.dataset.num_classes());
+  CHECK_THROWS_WITH_TEXT(
+      train::train_teacher(*wider, bands.dataset, small_recipe("sgd"), 5, checkpoint, {}),
+      StorageError, "expected the checkpoint of ConvNet-1-BN-w16, found that of ConvNet-1-BN-w8");
+
+  const auto teacher = train::as_teacher(*bands.network, bands.network->initialize(Rng(1)));
+  CHECK_THROWS_WITH_TEXT(train::state_of(teacher, *wider), DataError,
+                         "expected 'features.0.weight' [16, 1, 3, 3], found 'features.0.weight' "
+                         "[8, 1, 3, 3]");
+  const auto plain =
+      nn::make_network("ConvNet-1-w8", bands.dataset.shape(), bands.dataset.num_classes());
+  CHECK_THROWS_WITH_TEXT(train::state_of(teacher, *plain), DataError,
+                         "expected 0 tensors, found 2");
+}
