@@ -70,8 +70,8 @@ struct Work {
 };
 
 /// One algorithm that condenses a dataset. Lives for one run; used by one thread. Order of calls:
-/// prerequisites; initialize, or load_state on a fresh object; then update; snapshot and save_state
-/// in between.
+/// prerequisites; check, initialize or load_state on a fresh object; after the last two update;
+/// snapshot and save_state in between.
 class DistillationMethod {
  public:
   virtual ~DistillationMethod() = default;
@@ -81,6 +81,10 @@ class DistillationMethod {
   /// What whoever runs it has to find or make first, and to name in the RunContext.
   /// @throws ConfigError if options disagree
   virtual Prerequisites prerequisites() const { return {}; }
+  /// For whoever will not call initialize: finds what that would refuse, as far as it can be told
+  /// from options and from files that were given, without computing.
+  /// @throws ConfigError, DataError, StorageError
+  virtual void check(RunContext& /*run*/) {}
   /// @throws ConfigError if options and data disagree; Interrupted when `run.stop` was requested
   virtual void initialize(RunContext& run) = 0;
   /// @param iteration counts from 0

@@ -42,7 +42,7 @@ Tensor stored_images(const std::string& path, const data::ImageDataset& dataset,
 }  // namespace
 
 Tensor initial_images(const data::ImageDataset& dataset, std::int64_t ipc,
-                      const MatchingOptions& options, const synth::ImageDecoder& decoder,
+                      const StartOptions& options, const synth::ImageDecoder& decoder,
                       const Rng& rng, const StopFlag* stop) {
   if (!options.init_set.empty()) {
     return stored_images(options.init_set, dataset, ipc, decoder);

@@ -30,16 +30,7 @@ std::int64_t MatchingMethod::iterations() const {
 }
 
 void MatchingMethod::check_options() const {
-  if (options_.init == "mosaic" && options_.factor > 1) {
-    throw ConfigError(str("init mosaic with factor ", options_.factor,
-                          ": a mosaic is optimised as plain pixels and needs factor 1; with a "
-                          "larger factor every other init packs real images already"));
-  }
-  if (options_.decode_type == "multi" && options_.factor == 1) {
-    throw ConfigError(
-        "decode-type multi with factor 1: it joins the factors from 1 up to it, so it needs factor "
-        "2 or more");
-  }
+  options_.check_start();
   if (options_.clamp_every > 0 && options_.image_space != "pixels") {
     throw ConfigError(str("clamp-every ", options_.clamp_every,
                           " with image-space preprocessed: only pixels have the range [0,1]"));
@@ -129,15 +120,11 @@ void MatchingMethod::make_source(const RunContext& run) {
   }
 }
 
-std::unique_ptr<synth::ImageDecoder> MatchingMethod::decoder_for(
-    const data::ImageDataset& dataset) const {
-  return synth::make_decoder(options_.factor, options_.decode_type, dataset.preprocessing(),
-                             dataset.shape());
-}
+void MatchingMethod::check(RunContext& run) { prepare(run); }
 
 void MatchingMethod::initialize(RunContext& run) {
   prepare(run);
-  auto decoder = decoder_for(run.dataset);
+  auto decoder = options_.decoder_for(run.dataset);
   Tensor start =
       initial_images(run.dataset, ipc_, options_, *decoder, rng_.child("init"), run.stop);
   if (options_.image_space == "pixels") {
@@ -336,9 +323,9 @@ void MatchingMethod::save_state(storage::StateWriter& out) const {
 
 void MatchingMethod::load_state(RunContext& run, const storage::StateReader& in) {
   prepare(run);
-  parametrization_ =
-      std::make_unique<synth::Parametrization>(in.tensor("stored").to(run.dataset.device()),
-                                               run.dataset.num_classes(), decoder_for(run.dataset));
+  parametrization_ = std::make_unique<synth::Parametrization>(
+      in.tensor("stored").to(run.dataset.device()), run.dataset.num_classes(),
+      options_.decoder_for(run.dataset));
   if (options_.image_ema > 0) mean_ = in.tensor("mean").to(run.dataset.device());
   optimizer_.load_state(in);
   source_->load_state(in);

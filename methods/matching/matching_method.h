@@ -30,6 +30,7 @@ class MatchingMethod : public DistillationMethod {
 
   std::int64_t iterations() const override;
   Work work(const RunContext& run) const override;
+  void check(RunContext& run) override;
   void initialize(RunContext& run) override;
   UpdateReport update(std::int64_t iteration) override;
   data::SyntheticSet snapshot() const override;
@@ -55,7 +56,6 @@ class MatchingMethod : public DistillationMethod {
   void check_options() const;
   void prepare(RunContext& run);
   void make_source(const RunContext& run);
-  std::unique_ptr<synth::ImageDecoder> decoder_for(const data::ImageDataset& dataset) const;
   Tensor preprocessed(const Tensor& stored) const;
   data::LabelledImages decoded_set() const;
   Draws draws_for(std::int64_t iteration, std::int64_t network) const;

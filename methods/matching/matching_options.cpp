@@ -70,6 +70,11 @@ void MatchingOptions::describe(config::OptionTable& table) {
   describe_steps(table);
   describe_halves(table);
   describe_start(table);
+  table
+      .add("max-decoded", max_decoded,
+           "decoded images per class that an iteration looks at, chosen at random; 0: all",
+           in_range(std::int64_t{0}, 1'000'000))
+      .aliases = {"batch-syn-max"};
   describe_networks(table);
 }
 
@@ -119,25 +124,6 @@ void MatchingOptions::describe_halves(config::OptionTable& table) {
             "per class here as well (the code of MTT draws per image)",
             one_of({"dsa", "mtt", "fyi", "idc"}));
   table.add("fyi", fyi, "add the mirror image of every synthetic image (Son et al. 2024)");
-}
-
-void MatchingOptions::describe_start(config::OptionTable& table) {
-  table
-      .add("init", init, "what the synthetic images start from",
-           one_of({"random", "first", "noise", "k-means", "k-center", "herding", "mosaic"}))
-      .only_with("init-set", {""});
-  table.add("init-set", init_set, "start from this set file instead; same size and decoder",
-            {"a set file, or nothing", [](const std::string&) { return true; }});
-  features.describe(table);
-  table.add("factor", factor, "multi-formation: each stored image holds factor x factor small ones",
-            in_range(std::int64_t{1}, 5));
-  table.add("decode-type", decode_type, "multi-formation: one factor, or all from 1 up to it",
-            one_of({"single", "multi"}));
-  table
-      .add("max-decoded", max_decoded,
-           "decoded images per class that an iteration looks at, chosen at random; 0: all",
-           in_range(std::int64_t{0}, 1'000'000))
-      .aliases = {"batch-syn-max"};
 }
 
 void MatchingOptions::describe_networks(config::OptionTable& table) {

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "lib/config/options.h"
-#include "lib/synth/real_selection.h"
+#include "methods/matching/start_options.h"
 
 namespace retort::methods::matching {
 
@@ -23,7 +23,7 @@ Loops published_loops(std::int64_t ipc);
 ///
 /// Some defaults follow from the ipc, as Zhao, Mopuri and Bilen (2021) set theirs: they are 0, or
 /// -1 for iterations, until `settle` has filled them in.
-struct MatchingOptions {
+struct MatchingOptions : StartOptions {
   std::int64_t iterations = 20000;
   bool iterations_by_ipc = false;  ///< iterations may be -1: 1000 networks' worth
   double lr_images = 1.0;
@@ -42,11 +42,6 @@ struct MatchingOptions {
   std::string augmentation_style = "dsa";
   bool fyi = false;
 
-  std::string init = "random";
-  std::string init_set;  ///< start from the stored images of this set file instead
-  synth::FeatureOptions features;
-  std::int64_t factor = 1;
-  std::string decode_type = "single";
   std::int64_t max_decoded = 0;
 
   std::string networks = "fresh";
@@ -73,7 +68,6 @@ struct MatchingOptions {
  private:
   void describe_steps(config::OptionTable& table);   ///< how the images move
   void describe_halves(config::OptionTable& table);  ///< what is compared
-  void describe_start(config::OptionTable& table);   ///< what the images start from and consist of
   void describe_networks(config::OptionTable& table);
 };
 

@@ -11,10 +11,8 @@ namespace {
 // A network's training: forward, input and weight gradients.
 constexpr double kTraining = 3;
 
-Flops init_flops(const MatchingOptions& options, const data::ImageDataset& dataset) {
-  const bool needed =
-      options.init == "k-means" || options.init == "k-center" || options.init == "herding";
-  return needed ? feature_flops(dataset, options.features) : Flops{};
+Flops init_flops(const StartOptions& options, const data::ImageDataset& dataset) {
+  return options.needs_features() ? feature_flops(dataset, options.features) : Flops{};
 }
 
 /// Of networks while the set is condensed, per iteration.
@@ -62,8 +60,7 @@ Work predicted_work(const MatchingOptions& options, const Objective& objective,
                     const RunContext& run) {
   const auto network =
       nn::make_network(options.net, run.dataset.shape(), run.dataset.num_classes());
-  const auto decoder = synth::make_decoder(options.factor, options.decode_type,
-                                           run.dataset.preprocessing(), run.dataset.shape());
+  const auto decoder = options.decoder_for(run.dataset);
   const auto classes = double(run.dataset.num_classes());
   const auto networks = double(options.networks_per_iteration);
   const auto real = double(std::min(options.batch_real, run.dataset.smallest_class()));

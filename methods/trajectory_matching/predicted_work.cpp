@@ -16,8 +16,7 @@ constexpr double kToImages = 4.5;  // the same to the images alone
 constexpr double kExperts = 100;
 
 double decoded_images(const TrajectoryOptions& options, const RunContext& run) {
-  const auto decoder = synth::make_decoder(options.factor, options.decode_type,
-                                           run.dataset.preprocessing(), run.dataset.shape());
+  const auto decoder = options.decoder_for(run.dataset);
   return double(run.dataset.num_classes() * run.ipc * decoder->images_per_stored());
 }
 
@@ -61,11 +60,6 @@ double expert_images(const TrajectoryOptions& options, const RunContext& run, do
   return images;
 }
 
-bool needs_features(const TrajectoryOptions& options) {
-  return options.init_set.empty() &&
-         (options.init == "k-means" || options.init == "k-center" || options.init == "herding");
-}
-
 }  // namespace
 
 Work predicted_work(const TrajectoryOptions& options, const RunContext& run) {
@@ -79,7 +73,7 @@ Work predicted_work(const TrajectoryOptions& options, const RunContext& run) {
 
   Work work;
   work.setup = forward_flops(*network, expert_images(options, run, decoded));
-  if (needs_features(options))
+  if (options.needs_features())
     work.setup = work.setup + feature_flops(run.dataset, options.features);
   work.per_iteration =
       forward_flops(*network, steps * visible * passes_per_step(options, kept), Pass::SecondOrder);

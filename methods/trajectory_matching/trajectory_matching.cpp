@@ -12,6 +12,7 @@
 #include "lib/core/parallel.h"
 #include "lib/core/str.h"
 #include "lib/synth/real_selection.h"
+#include "lib/train/experts.h"
 #include "methods/matching/initial_images.h"
 #include "methods/matching/strategy.h"
 #include "methods/trajectory_matching/expert_choice.h"
@@ -74,15 +75,7 @@ void TrajectoryMatching::check_options() const {
                           ": it grows to max-start-epoch, which is ", options_.max_start_epoch,
                           "; 0: no growth"));
   }
-  if (options_.init == "mosaic" && options_.factor > 1) {
-    throw ConfigError(str("init mosaic with factor ", options_.factor,
-                          ": a mosaic is optimised as plain pixels and needs factor 1"));
-  }
-  if (options_.decode_type == "multi" && options_.factor == 1) {
-    throw ConfigError(
-        "decode-type multi with factor 1: it joins the factors from 1 up to it, so it needs factor "
-        "2 or more");
-  }
+  options_.check_start();
   if (network_->has_batch_norm()) {
     throw ConfigError(str("net ", network_->name(),
                           ": running statistics of BatchNorm are no part of a trajectory; take a "
@@ -93,7 +86,11 @@ void TrajectoryMatching::check_options() const {
   }
 }
 
-void TrajectoryMatching::prepare(RunContext& run) {
+void TrajectoryMatching::check(RunContext& run) {
+  options_.experts.empty() ? prepare_student(run) : prepare(run);
+}
+
+void TrajectoryMatching::prepare_student(RunContext& run) {
   dataset_ = &run.dataset;
   ipc_ = run.ipc;
   rng_ = run.rng;
@@ -103,6 +100,10 @@ void TrajectoryMatching::prepare(RunContext& run) {
   check_options();
   strategy_ = matching::make_strategy(options_.augmentation, options_.augmentation_style,
                                       run.dataset.info().mirror_changes_class);
+}
+
+void TrajectoryMatching::prepare(RunContext& run) {
+  prepare_student(run);
   open_experts(run);
   segments_.emplace(experts_,
                     SegmentOptions{.starts = {.lowest = options_.min_start_epoch,
@@ -171,6 +172,11 @@ void TrajectoryMatching::tell_of_experts() const {
                     config::differences_text(differing)));
     }
   }
+  if (const std::string guessing = train::guessing_experts(*experts_); !guessing.empty()) {
+    log::warn(str("'", experts_->path().string(),
+                  "' has experts that had learned nothing after their last epoch: ", guessing,
+                  "; the step size they were trained at (--lr) is the usual cause"));
+  }
   if (info.dataset_note == dataset_->info().note) return;
   const auto described = [](const std::string& note) {
     return note.empty() ? std::string("the whole") : note;
@@ -179,11 +185,6 @@ void TrajectoryMatching::tell_of_experts() const {
                 " than this run sees: ", described(info.dataset_note), " / ",
                 described(dataset_->info().note),
                 "; what is held out of one may not be held out of the other"));
-}
-
-std::unique_ptr<synth::ImageDecoder> TrajectoryMatching::decoder() const {
-  return synth::make_decoder(options_.factor, options_.decode_type, dataset_->preprocessing(),
-                             dataset_->shape());
 }
 
 Tensor TrajectoryMatching::initial_images(RunContext& run,
@@ -198,11 +199,7 @@ Tensor TrajectoryMatching::initial_images(RunContext& run,
                               : choose_representative(run.dataset, per_class, experts, rng);
     return synth::pack_real(run.dataset, chosen, per_class, packer);
   }
-  matching::MatchingOptions start;
-  start.init = options_.init;
-  start.init_set = options_.init_set;
-  start.features = options_.features;
-  return matching::initial_images(run.dataset, ipc_, start, packer, rng, run.stop);
+  return matching::initial_images(run.dataset, ipc_, options_, packer, rng, run.stop);
 }
 
 Tensor TrajectoryMatching::initial_logits(const RunContext& run) const {
@@ -214,7 +211,7 @@ Tensor TrajectoryMatching::initial_logits(const RunContext& run) const {
 
 void TrajectoryMatching::initialize(RunContext& run) {
   prepare(run);
-  auto images = decoder();
+  auto images = options_.decoder_for(run.dataset);
   const Tensor start = initial_images(run, *images).to(run.dataset.device());
   parametrization_ =
       std::make_unique<synth::Parametrization>(start, run.dataset.num_classes(), std::move(images));
@@ -463,8 +460,8 @@ void TrajectoryMatching::load_state(RunContext& run, const storage::StateReader&
   prepare(run);
   expect_experts_of(in);
   const at::Device device = run.dataset.device();
-  parametrization_ = std::make_unique<synth::Parametrization>(in.tensor("stored").to(device),
-                                                              run.dataset.num_classes(), decoder());
+  parametrization_ = std::make_unique<synth::Parametrization>(
+      in.tensor("stored").to(device), run.dataset.num_classes(), options_.decoder_for(run.dataset));
   if (options_.image_ema > 0) mean_ = in.tensor("mean").to(device);
   if (in.has("labels")) labels_ = in.tensor("labels").to(device);
   alpha_ = in.tensor("lr");

@@ -31,6 +31,7 @@ class TrajectoryMatching : public DistillationMethod {
   std::int64_t iterations() const override { return options_.iterations; }
   Work work(const RunContext& run) const override;
   Prerequisites prerequisites() const override;
+  void check(RunContext& run) override;
   void initialize(RunContext& run) override;
   /// @throws NumericalError when the step size falls to zero or below, unless it is clamped, and
   ///         after 100 skipped iterations in a row
@@ -49,13 +50,14 @@ class TrajectoryMatching : public DistillationMethod {
     Tensor labels;  ///< what the target's network says, [N,K]; undefined unless asked for
   };
 
+  /// All that needs no experts.
+  void prepare_student(RunContext& run);
   void prepare(RunContext& run);
   void check_options() const;
   void open_experts(const RunContext& run);
   void tell_of_experts() const;
   /// @throws ConfigError for others than a run began with
   void expect_experts_of(const storage::StateReader& begun) const;
-  std::unique_ptr<synth::ImageDecoder> decoder() const;
   Tensor initial_images(RunContext& run, const synth::ImageDecoder& decoder) const;
   Tensor initial_logits(const RunContext& run) const;
   Tensor decoded(const Tensor& stored) const;

@@ -178,20 +178,10 @@ void TrajectoryOptions::describe_images(config::OptionTable& table) {
   table.add("augmentation-style", augmentation_style, "whose conventions the augmentation follows",
             one_of({"dsa", "mtt", "fyi", "idc"}));
   table.add("fyi", fyi, "add the mirror image of every image of a step (Son et al. 2024)");
-  table
-      .add("init", init,
-           "what the synthetic images start from; right: real images that experts classify "
-           "correctly (DATM), representative: k-means of an expert's logits (AST)",
-           one_of({"random", "first", "noise", "k-means", "k-center", "herding", "mosaic", "right",
-                   "representative"}))
-      .only_with("init-set", {""});
-  table.add("init-set", init_set, "start from this set file instead; same size and decoder",
-            {"a set file, or nothing", [](const std::string&) { return true; }});
-  features.describe(table);
-  table.add("factor", factor, "multi-formation: each stored image holds factor x factor small ones",
-            in_range(std::int64_t{1}, 5));
-  table.add("decode-type", decode_type, "multi-formation: one factor, or all from 1 up to it",
-            one_of({"single", "multi"}));
+  describe_start(table, {.names = {"right", "representative"},
+                         .explained = "; right: real images that experts classify correctly "
+                                      "(DATM), representative: k-means of an expert's logits "
+                                      "(AST)"});
 }
 
 void TrajectoryOptions::describe_engine(config::OptionTable& table) {

@@ -6,12 +6,12 @@
 
 #include "lib/config/options.h"
 #include "lib/data/image_dataset.h"
-#include "lib/synth/real_selection.h"
+#include "methods/matching/start_options.h"
 
 namespace retort::methods::trajectory_matching {
 
 /// What every trajectory method lets the user choose; each sets its own defaults.
-struct TrajectoryOptions {
+struct TrajectoryOptions : matching::StartOptions {
   std::int64_t iterations = 5000;
   std::string experts;
   std::int64_t experts_count = 0;  ///< of `experts`; 0: all
@@ -52,11 +52,6 @@ struct TrajectoryOptions {
   std::string augmentation = "auto";
   std::string augmentation_style = "mtt";
   bool fyi = false;
-  std::string init = "random";
-  std::string init_set;
-  synth::FeatureOptions features;
-  std::int64_t factor = 1;
-  std::string decode_type = "single";
 
   std::string gradient = "sweep";
   std::int64_t graph_memory = 1000;  ///< MB

@@ -1,0 +1,62 @@
+#include "methods/decoupled/committee.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "lib/core/error.h"
+#include "lib/core/str.h"
+
+namespace retort::methods::decoupled {
+namespace {
+
+Pair two_largest(const std::vector<double>& priors) {
+  std::vector<std::int64_t> order(priors.size());
+  std::iota(order.begin(), order.end(), std::int64_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
+    return priors[std::size_t(a)] > priors[std::size_t(b)];
+  });
+  return {std::min(order[0], order[1]), std::max(order[0], order[1])};
+}
+
+}  // namespace
+
+std::vector<double> voting_weights(const std::vector<double>& priors, double temperature) {
+  if (priors.empty()) throw ConfigError("a committee needs a teacher or more, found none");
+  for (const double prior : priors) {
+    if (!std::isfinite(prior)) {
+      throw ConfigError(str("priors of a committee: expected numbers, found ", join(priors)));
+    }
+  }
+  const double largest = *std::max_element(priors.begin(), priors.end());
+  std::vector<double> weights;
+  for (const double prior : priors) weights.push_back(std::exp((prior - largest) / temperature));
+  const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
+  for (double& weight : weights) weight /= sum;
+  return weights;
+}
+
+std::vector<Pair> all_pairs(std::int64_t teachers) {
+  std::vector<Pair> pairs;
+  for (std::int64_t a = 0; a < teachers; ++a) {
+    for (std::int64_t b = a + 1; b < teachers; ++b) pairs.push_back({a, b});
+  }
+  return pairs;
+}
+
+std::vector<Pair> pairs_for(std::int64_t ipc, const std::vector<double>& priors, const Rng& rng) {
+  if (priors.size() < 2) {
+    throw ConfigError(str("a committee of pairs needs 2 teachers or more, found ", priors.size()));
+  }
+  if (ipc == 1) return {two_largest(priors)};
+  const std::vector<Pair> pairs = all_pairs(std::int64_t(priors.size()));
+  if (ipc == std::int64_t(pairs.size())) return pairs;
+  std::vector<Pair> chosen;
+  for (std::int64_t k = 0; k < ipc; ++k) {
+    Rng pick = rng.child("pair", k);
+    chosen.push_back(pairs[std::size_t(pick.integer(std::int64_t(pairs.size())))]);
+  }
+  return chosen;
+}
+
+}  // namespace retort::methods::decoupled

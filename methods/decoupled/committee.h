@@ -1,0 +1,37 @@
+#pragma once
+// Which teachers an image is recovered from, and how much each says: committee voting (Cui et al.
+// 2025, CV-DD; Jiacheng8/CV-DD, recover/recover.py and relabel/relabel.py).
+
+#include <cstdint>
+#include <vector>
+
+#include "lib/core/rng.h"
+
+namespace retort::methods::decoupled {
+
+/// Temperatures of the code, for priors in percent.
+inline constexpr double kRecoverTemperature = 5;
+inline constexpr double kRelabelTemperature = 10;
+
+/// softmax(priors / temperature): how much each of some teachers says.
+/// @param priors percent; the code's are accuracies of students trained on what is recovered from
+///        each teacher alone  @throws ConfigError for none, and unless all are finite
+std::vector<double> voting_weights(const std::vector<double>& priors, double temperature);
+
+/// Two teachers by their numbers, the smaller one first.
+struct Pair {
+  std::int64_t first = 0;
+  std::int64_t second = 0;
+  bool operator==(const Pair&) const = default;
+};
+
+/// All pairs of teachers, by their first and then their second: of five R18R50, R18SN, ...
+std::vector<Pair> all_pairs(std::int64_t teachers);
+
+/// Who recovers the images of each index 0 .. ipc-1, for all classes and iterations: with one image
+/// per class the two of the largest priors (of equals the earlier), with as many as there are pairs
+/// every pair once, in order, else a random pair for each.
+/// @throws ConfigError for fewer than two teachers or another number of priors
+std::vector<Pair> pairs_for(std::int64_t ipc, const std::vector<double>& priors, const Rng& rng);
+
+}  // namespace retort::methods::decoupled
