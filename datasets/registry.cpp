@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cctype>
 
 #include "datasets/cifar_bin/cifar_source.h"
 #include "datasets/dataset.h"
@@ -16,10 +15,8 @@ namespace {
 
 // Spellings that differ only in case, hyphens and underscores mean the same dataset.
 std::string plain_spelling(const std::string& name) {
-  std::string plain;
-  for (const char c : name) {
-    if (c != '-' && c != '_') plain += char(std::tolower(static_cast<unsigned char>(c)));
-  }
+  std::string plain = lower_case(name);
+  std::erase_if(plain, [](char c) { return c == '-' || c == '_'; });
   return plain;
 }
 

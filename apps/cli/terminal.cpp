@@ -54,7 +54,7 @@ void Terminal::update(const Progress& progress) {
   if (progress.phase != phase_) {
     phase_ = progress.phase;
     phase_start_ = now;
-    first_done_ = progress.done;
+    first_done_ = progress.done - progress.earlier;
     last_shown_ = interactive_ ? 0 : now;
   }
   const bool last = progress.total > 0 && progress.done >= progress.total;
@@ -62,7 +62,8 @@ void Terminal::update(const Progress& progress) {
   if (now - last_shown_ < interval && !(last && interactive_)) return;
   last_shown_ = now;
   const double seconds = now - phase_start_;
-  const double rate = seconds > 0 ? double(progress.done - first_done_) / seconds : 0;
+  const std::int64_t made = progress.done - progress.earlier - first_done_;
+  const double rate = seconds > 0 ? double(made) / seconds : 0;
   const std::string text = progress_text(progress, rate);
   if (!interactive_) {
     std::fprintf(stream_, "%s\n", text.c_str());

@@ -34,7 +34,7 @@ class Terminal : public ProgressSink {
   std::mutex mutex_;
   std::string phase_;
   std::size_t bar_width_ = 0;    ///< characters of the bar on screen
-  std::int64_t first_done_ = 0;  ///< units done when the phase was first seen (resumed runs)
+  std::int64_t first_done_ = 0;  ///< units made in it when the phase was first seen
   double phase_start_ = 0;
   double last_shown_ = 0;
 };

@@ -12,6 +12,7 @@ const std::vector<cli::Command>& all_commands();
 cli::Command condense();
 cli::Command evaluate();
 cli::Command experts();
+cli::Command teachers();
 cli::Command show();
 cli::Command info();
 cli::Command verify();

@@ -139,8 +139,9 @@ std::string prediction_text(const RunExperts& experts) {
              duration_text(found.seconds.value_or(0)), ", into ", experts.file().string());
 }
 
-int report_cost(const CondenseOptions& options, const methods::DistillationMethod& method,
-                const methods::RunContext& context, const std::optional<RunExperts>& experts) {
+int report_cost(const CondenseOptions& options, methods::DistillationMethod& method,
+                methods::RunContext& context, const std::optional<RunExperts>& experts) {
+  method.check(context);
   methods::Prediction cost = methods::predict(method, context);
   // The program and the dataset are there already; what is predicted counts the pixels again.
   const double loaded = double(peak_memory_bytes());

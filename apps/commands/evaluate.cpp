@@ -136,32 +136,61 @@ class Evaluation {
   cli::Program& program_;
 };
 
-/// What the document at `path` was measured with; "" if it is no such document.
-std::string protocol_of(const fs::path& path) {
+/// Protocol and networks of a result: another one of the same takes its place.
+struct MeasuredBy {
+  std::string protocol;
+  std::vector<std::string> nets;
+  bool operator==(const MeasuredBy&) const = default;
+};
+
+/// Of the document at `path`; nothing in it if it is no such document.
+MeasuredBy measured_by(const fs::path& path) {
   const nlohmann::json document =
       nlohmann::json::parse(read_text(path), nullptr, /*allow_exceptions=*/false);
-  return document.is_object() && document.contains("protocol") && document["protocol"].is_string()
-             ? document["protocol"].get<std::string>()
-             : "";
+  MeasuredBy found;
+  try {
+    found.protocol = document.at("protocol").get<std::string>();
+    for (const auto& result : document.at("results")) {
+      found.nets.push_back(result.at("network").get<std::string>());
+    }
+  } catch (const nlohmann::json::exception&) {
+    return {};
+  }
+  return found;
 }
 
-/// In the run folder that the set lies in, or nothing. A result of another protocol there stays:
-/// a quick look must not cost what took an hour.
-fs::path report_in_run_folder(const eval::EvaluationReport& report) {
-  const fs::path folder = fs::path(report.set).parent_path();
+/// "evaluation-dsa.json", and with the networks behind the protocol where that is taken by others.
+fs::path name_beside(const fs::path& folder, const MeasuredBy& mine) {
+  const auto named = [&](const std::string& text) {
+    std::string name = str("evaluation-", text, ".json");
+    std::replace(name.begin(), name.end(), '/', '_');
+    return folder / name;
+  };
+  const fs::path short_name = named(mine.protocol);
+  if (!fs::exists(short_name) || measured_by(short_name) == mine) return short_name;
+  return named(str(mine.protocol, "-", join(mine.nets, "-")));
+}
+
+/// In the run folder that the set lies in, or nothing. A result of another protocol or of other
+/// networks there stays: a quick look must not cost what took an hour.
+fs::path report_in_run_folder(const std::string& set, const MeasuredBy& mine) {
+  const fs::path folder = fs::path(set).parent_path();
   if (!fs::exists(folder / "config.cfg")) return {};
   const fs::path usual = folder / "evaluation.json";
-  if (!fs::exists(usual) || protocol_of(usual) == report.protocol.name) return usual;
-  std::string name = report.protocol.name;
-  std::replace(name.begin(), name.end(), '/', '_');
-  const fs::path beside = folder / str("evaluation-", name, ".json");
-  log::info(str(usual.string(), " holds a result of another protocol and is kept"));
-  return beside;
+  if (!fs::exists(usual)) return usual;
+  const MeasuredBy theirs = measured_by(usual);
+  if (theirs == mine) return usual;
+  log::info(str(usual.string(), " holds a result of ",
+                theirs.protocol == mine.protocol ? "other networks" : "another protocol",
+                " and is kept"));
+  return name_beside(folder, mine);
 }
 
 /// Where the document goes besides stdout; empty: nowhere.
-fs::path report_path(const eval::EvaluationReport& report, const EvaluateOptions& options) {
-  return options.out.path.empty() ? report_in_run_folder(report) : fs::path(options.out.path);
+fs::path report_path(const eval::EvaluationReport& report, const std::vector<std::string>& nets,
+                     const EvaluateOptions& options) {
+  if (!options.out.path.empty()) return options.out.path;
+  return report_in_run_folder(report.set, {report.protocol.name, nets});
 }
 
 void write_report(const eval::EvaluationReport& report, const fs::path& out,
@@ -306,7 +335,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   const data::ImageDataset dataset = open_for_set(line.dataset, line.table, set).on(device);
   const std::vector<std::string> nets = networks_for(options, report.protocol, dataset);
   describe_data(report, set, dataset);
-  const fs::path out = report_path(report, options);
+  const fs::path out = report_path(report, nets, options);
   FinishedNetworks finished(out);
   announce_finished(finished);
   const auto others =

@@ -126,6 +126,7 @@ Rows description(const std::string& path, const ExpertSummary& summary) {
   add("processor", info.processor);
   add("program", info.program_version);
   add("id", summary.id);
+  if (!summary.part) add("SHA-256", storage::ExpertReader(path).sha256());
   return rows;
 }
 
@@ -184,6 +185,7 @@ json summary_json(const std::string& path, const ExpertSummary& summary) {
           {"file", path},
           {"part", summary.part ? json(*summary.part) : json()},
           {"id", summary.id},
+          {"sha256", summary.part ? json() : json(storage::ExpertReader(path).sha256())},
           {"method", info.recipe},
           {"network", info.network},
           {"parameters", parameters_of(info)},

@@ -96,6 +96,10 @@ void ExpertMaker::make_one(train::ClaimedExpert& claimed) {
   const std::size_t kept = claimed.part.snapshots.size();
   const std::int64_t epochs = kept == 0 ? 0 : claimed.part.info.epochs[kept - 1];
   if (kept > 0) log::info(str("expert ", number, " goes on after ", epochs, " epochs or more"));
+  {
+    const std::lock_guard lock(mutex_);
+    earlier_ += epochs * steps_per_epoch_;
+  }
   show(number, epochs * steps_per_epoch_, std::nullopt);
   train::train_expert(network_, dataset_, recipe_, claimed.part, hooks_of(claimed), &halt_);
   const std::lock_guard lock(mutex_);
@@ -130,9 +134,9 @@ std::optional<train::ExpertTest> ExpertMaker::test(std::int64_t epochs_done,
 
 void ExpertMaker::say_epoch(std::int64_t number, const train::EpochReport& report,
                             const std::optional<train::ExpertTest>& tested, double seconds) const {
-  std::string text =
-      str("expert ", number, ": epoch ", report.epoch + 1, " of ", recipe_.epochs, ", loss ",
-          four_digits(report.loss), ", ", fixed(100 * report.accuracy, 1), " %");
+  std::string text = str("expert ", number, ": epoch ", report.epoch + 1, " of ", recipe_.epochs,
+                         ", training loss ", four_digits(report.loss), ", ",
+                         fixed(100 * report.accuracy, 1), " %");
   if (recipe_.name == "ast") text += str(", penalty ", four_digits(report.penalty));
   if (tested) {
     text += str("; test loss ", four_digits(tested->loss), ", ", fixed(tested->accuracy, 2), " %");
@@ -150,6 +154,7 @@ void ExpertMaker::show(std::int64_t number, std::int64_t steps, std::optional<do
   progress.phase = "training experts, steps";
   for (const auto& [expert, done] : steps_) progress.done += done;
   const auto begun = std::max(planned_, std::int64_t(steps_.size()));
+  progress.earlier = earlier_;
   progress.total = begun * recipe_.epochs * steps_per_epoch_;
   progress.loss = loss;
   program_.terminal.update(progress);

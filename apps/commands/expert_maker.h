@@ -67,6 +67,7 @@ class ExpertMaker {
   std::mutex mutex_;                            ///< of all below
   std::map<std::int64_t, std::int64_t> steps_;  ///< done, of the experts of this session
   std::int64_t planned_ = 0;                    ///< experts unfinished at the start
+  std::int64_t earlier_ = 0;                    ///< steps that sessions before this one have made
   std::exception_ptr failure_;
   double shown_ = 0;
 };

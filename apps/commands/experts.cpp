@@ -1,3 +1,5 @@
+#include "lib/train/experts.h"
+
 #include <filesystem>
 
 #include <nlohmann/json.hpp>
@@ -129,7 +131,16 @@ std::string outcome_table(const ExpertsOptions& options, const Outcome& outcome)
   return columns(rows);
 }
 
+void warn_of_guessing(const ExpertsOptions& options) {
+  if (!fs::exists(options.out)) return;
+  const std::string guessing = train::guessing_experts(storage::ExpertReader(options.out));
+  if (guessing.empty()) return;
+  log::warn(str("experts that have learned nothing: ", guessing,
+                "; the step size --lr is the usual cause"));
+}
+
 void report(const ExpertsOptions& options, const Outcome& outcome) {
+  warn_of_guessing(options);
   if (options.common.json) {
     print_document(outcome_json(options, outcome));
   } else {

@@ -12,6 +12,7 @@
 #include "apps/commands/expert_info.h"
 #include "apps/commands/run_info.h"
 #include "apps/commands/subset.h"
+#include "apps/commands/teacher_info.h"
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
@@ -264,6 +265,10 @@ void print_file(const std::string& path, bool as_json) {
   const std::string schema = storage::file_schema(path);
   if (schema == storage::kExpertSchema) {
     print_experts(path, as_json);
+    return;
+  }
+  if (schema == storage::kTeacherSchema) {
+    print_teachers(path, as_json);
     return;
   }
   const bool is_set = schema == "retort.set";

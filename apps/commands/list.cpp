@@ -84,12 +84,14 @@ Entries preset_entries() {
 }
 
 /// Measures how fast this machine is, which takes far longer than the list.
-/// @param entries of preset_entries
+/// @param entries some of preset_entries
 void predict_times(Entries& entries) {
   set_thread_count(0);  // what a run would use
-  const auto& files = experiments::preset_files();
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    if (const auto seconds = predicted_seconds(files[i])) entries[i][kTime] = *seconds;
+  for (auto& entry : entries) {
+    for (const auto& file : experiments::preset_files()) {
+      if (entry["name"] != file.name) continue;
+      if (const auto seconds = predicted_seconds(file)) entry[kTime] = *seconds;
+    }
   }
 }
 
@@ -99,6 +101,26 @@ Entries parametrization_entries() {
     entries.push_back({{"name", info.name}, {"description", info.description}});
   }
   return entries;
+}
+
+/// Whether a text of the entry contains `part`, in whatever case.
+bool contains(const Entries& entry, const std::string& part) {
+  for (const auto& [name, value] : entry.items()) {
+    const auto texts = value.is_array() ? value.get<Row>() : value.is_string() ? Row{value} : Row{};
+    for (const auto& text : texts) {
+      if (lower_case(text).find(lower_case(part)) != std::string::npos) return true;
+    }
+  }
+  return false;
+}
+
+void keep_matching(Entries& entries, const std::string& part) {
+  if (part.empty()) return;
+  Entries kept = Entries::array();
+  for (auto& entry : entries) {
+    if (contains(entry, part)) kept.push_back(std::move(entry));
+  }
+  entries = std::move(kept);
 }
 
 /// Texts as they are, a number as a time, a list as other names in the column before it.
@@ -145,7 +167,10 @@ void print_list(const std::string& kind, const Entries& entries, bool json, bool
 int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
   cli::OutputOptions output;
   bool times = false;
+  std::string match;
   config::OptionTable table;
+  table.add("match", match, "only lines with this text in them, whatever its case",
+            config::any_text());
   table.add("times", times,
             "presets: how long each is predicted to take here, which measures this machine first");
   const auto kind = cli::parse_one_word(command, args, table, output, "KIND", program);
@@ -156,6 +181,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
       throw ConfigError(str("option 'times' is for `retort list presets`, found '", name, "'"));
     }
     Entries entries = make_entries();
+    keep_matching(entries, match);
     if (times) predict_times(entries);
     print_list(name, entries, output.json, times);
     return 0;
@@ -170,7 +196,7 @@ cli::Command list() {
           "Shows what there is, one line each: methods, datasets, networks, protocols, presets or "
           "parametrizations.",
           str("(", join(kinds(), " | "), ")"),
-          {"retort list methods", "retort list presets --times"},
+          {"retort list methods", "retort list presets --match mtt/ --times"},
           run};
 }
 

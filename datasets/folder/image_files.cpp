@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <utility>
 
 #include "datasets/assemble.h"
 #include "lib/core/error.h"
+#include "lib/core/names.h"
 #include "lib/core/parallel.h"
 #include "lib/core/str.h"
 #include "lib/vision/vision.h"
@@ -22,9 +22,7 @@ bool is_hidden(const fs::path& path) { return path.filename().string().front() =
 
 bool has_image_name(const fs::path& path) {
   static const std::array<std::string, 5> extensions = {".jpg", ".jpeg", ".png", ".bmp", ".webp"};
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return char(std::tolower(c)); });
+  const std::string extension = lower_case(path.extension().string());
   return std::find(extensions.begin(), extensions.end(), extension) != extensions.end();
 }
 

@@ -47,8 +47,7 @@ double parse_number(const std::string& name, const std::string& text, const Rule
 }
 
 bool parse_bool(const std::string& name, const std::string& text) {
-  std::string word = trimmed(text);
-  for (char& c : word) c = char(std::tolower(static_cast<unsigned char>(c)));
+  const std::string word = lower_case(trimmed(text));
   for (const char* yes : {"true", "yes", "on", "1"}) {
     if (word == yes) return true;
   }

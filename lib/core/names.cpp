@@ -32,6 +32,13 @@ std::size_t edit_distance(const std::string& a, const std::string& b) {
 
 }  // namespace
 
+std::string lower_case(std::string text) {
+  for (char& c : text) {
+    if (c >= 'A' && c <= 'Z') c = char(c - 'A' + 'a');
+  }
+  return text;
+}
+
 std::string nearest_name(const std::string& name, const std::vector<std::string>& known) {
   // Two letters of three make another word, not a slip.
   std::string best;

@@ -1,7 +1,6 @@
 #include "lib/vision/vision.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -13,6 +12,7 @@
 
 #include "lib/core/error.h"
 #include "lib/core/files.h"
+#include "lib/core/names.h"
 #include "lib/core/str.h"
 #include "lib/vision/image_header.h"
 #include "lib/vision/mat.h"
@@ -124,9 +124,7 @@ Tensor resize_and_crop(const Tensor& image, std::int64_t side) {
 std::vector<std::byte> encode_png(const Tensor& image) { return encode(image, ".png"); }
 
 void write_image(const std::filesystem::path& path, const Tensor& image) {
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return char(std::tolower(c)); });
+  const std::string extension = lower_case(path.extension().string());
   if (extension != ".png" && extension != ".jpg" && extension != ".jpeg" && extension != ".bmp") {
     throw ConfigError("'" + path.string() +
                       "': expected a name that ends in .png, .jpg, .jpeg or .bmp");

@@ -1,4 +1,8 @@
+#include <chrono>
+#include <cstdio>
+#include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "apps/cli/arguments.h"
@@ -100,6 +104,23 @@ TEST_CASE("progress names loss, rate and time left", "[apps][cli]") {
   CHECK(progress_text(progress, 0.5) == "condensing 20/100, loss 0.25, 2 s each, 1 min 30 s left");
   CHECK(progress_text({.phase = "training", .done = 0, .total = 5, .loss = {}}, 0) ==
         "training 0/5");
+}
+
+TEST_CASE("a rate counts nothing that was done before", "[apps][cli]") {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> screen(std::tmpfile(), std::fclose);
+  Terminal terminal(screen.get(), /*interactive=*/true);
+  // One unit in a fifth of a second, and 20,000 that two resumed experts bring along.
+  terminal.update(
+      {.phase = "training", .done = 10'000, .total = 40'000, .earlier = 10'000, .loss = {}});
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  terminal.update(
+      {.phase = "training", .done = 20'001, .total = 40'000, .earlier = 20'000, .loss = {}});
+  std::rewind(screen.get());
+  std::string shown(4096, '\0');
+  shown.resize(std::fread(shown.data(), 1, shown.size(), screen.get()));
+  // At most 5/s; on a slow machine "0.3 s each".
+  CHECK_THAT(shown, Catch::Matchers::Matches("(.|[\\r])*training 20001/40000, "
+                                             "([0-4](\\.[0-9]+)?/s|[0-9.]+ m?s each)(.|[\\r])*"));
 }
 
 TEST_CASE("a help page shows ranges, defaults and aliases", "[apps][cli]") {

@@ -206,29 +206,37 @@ TEST_CASE("an interrupted evaluation goes on from its finished networks to the s
   CHECK(results("stopped.json") == results("whole.json"));
 }
 
-TEST_CASE("a result of another protocol in the run folder is kept", "[apps][evaluate]") {
+TEST_CASE("a result of another protocol or of other networks in the run folder is kept",
+          "[apps][evaluate]") {
   const Workspace workspace;
   REQUIRE(workspace
               .retort({"condense", "--method", "random", "--dataset", "shapes", "--run-dir", "run"})
               .exit_code == 0);
   const fs::path usual = workspace.path("run/evaluation.json");
-  write_text(usual, R"({"protocol": "dsa"})");
-  const auto evaluate = [&] {
-    return workspace.retort(
-        {"evaluate", "run/set.h5", "--protocol", tiny_protocol(workspace), "--runs", "1"});
+  const std::string other = R"({"protocol": "dsa", "results": [{"network": "ConvNet-3"}]})";
+  write_text(usual, other);
+  const auto evaluate = [&](const Words& more = {}) {
+    return workspace.retort(joined(
+        {"evaluate", "run/set.h5", "--protocol", tiny_protocol(workspace), "--runs", "1"}, more));
   };
   const auto beside = evaluate();
   INFO(beside.err);
   REQUIRE(beside.exit_code == 0);
   CHECK_THAT(beside.err, Contains("another protocol and is kept") &&
                              Contains("written to run/evaluation-tiny.json"));
-  CHECK(read_text(usual) == R"({"protocol": "dsa"})");
+  CHECK(read_text(usual) == other);
   const auto document =
       nlohmann::json::parse(read_text(workspace.path("run/evaluation-tiny.json")));
   CHECK(document["protocol"] == "tiny");
   fs::remove(usual);
   CHECK_THAT(evaluate().err, Contains("written to run/evaluation.json"));
   CHECK_THAT(evaluate().err, Contains("written to run/evaluation.json"));
+
+  const std::string kept = read_text(usual);
+  const auto networks = evaluate({"--nets", "MLP"});
+  CHECK_THAT(networks.err, Contains("other networks and is kept") &&
+                               Contains("written to run/evaluation-tiny-MLP.json"));
+  CHECK(read_text(usual) == kept);
 }
 
 TEST_CASE("the reference kernels compute when asked for, and the document says so",

@@ -67,8 +67,9 @@ TEST_CASE("experts are trained, merged into one file and reported", "[apps][expe
   CHECK_THAT(made.err, Contains("training 2 experts by recipe sgd: ConvNet-2-w8 on shapes, 32 "
                                 "images, 3 epochs, into e.h5"));
   CHECK_THAT(made.err, Contains("for information: nothing is chosen by it"));
-  CHECK_THAT(made.err, Contains("expert 0: epoch 1 of 3, loss"));
-  CHECK_THAT(made.err, Contains("expert 1: epoch 3 of 3, loss") && Contains("; test loss"));
+  CHECK_THAT(made.err, Contains("expert 0: epoch 1 of 3, training loss"));
+  CHECK_THAT(made.err,
+             Contains("expert 1: epoch 3 of 3, training loss") && Contains("; test loss"));
   CHECK_FALSE(fs::exists(workspace.path("e.h5.parts")));
 
   const ExpertReader file(workspace.path("e.h5"));
@@ -90,7 +91,7 @@ TEST_CASE("the document of experts says what was made", "[apps][experts]") {
   const Workspace workspace;
   const auto made = workspace.succeed(
       experts({"--recipe", "ftd", "--count", "2", "--epochs", "4", "--keep-every", "3", "--store",
-               "bf16", "--out", "e.h5", "--threads", "1", "--json", "--quiet"}));
+               "bf16", "--lr", "0.1", "--out", "e.h5", "--threads", "1", "--json", "--quiet"}));
   CHECK(made.err.empty());
   const auto document = nlohmann::json::parse(made.out);
   CHECK(document["schema"] == "retort.experts/1");

@@ -63,8 +63,8 @@ TEST_CASE("the program says what it is and what it can do", "[apps]") {
   CHECK_THAT(version.out, Catch::Matchers::StartsWith("retort 0."));
   const auto help = workspace.retort({"--help"});
   CHECK(help.exit_code == 0);
-  for (const char* name :
-       {"condense", "evaluate", "experts", "show", "info", "verify", "list", "export", "import"}) {
+  for (const char* name : {"condense", "evaluate", "experts", "teachers", "show", "info", "verify",
+                           "list", "export", "import"}) {
     CHECK_THAT(help.out, Contains(name));
     const auto page = workspace.retort({name, "--help"});
     CHECK(page.exit_code == 0);
@@ -155,6 +155,10 @@ TEST_CASE("every list has a line for what the tests rely on", "[apps]") {
   CHECK_THAT(list("presets"),
              Contains("dm/cifar10-ipc10 ") && Contains("WACV 2023") && !Contains("about "));
   CHECK_THAT(list("parametrizations"), Contains("pixels") && Contains("multi-formation"));
+
+  const auto some = workspace.retort({"list", "presets", "--match", "MTT/"});
+  CHECK_THAT(some.out, Contains("mtt/cifar10-ipc10") && !Contains("dm/cifar10-ipc10"));
+  CHECK(workspace.retort({"list", "methods", "--match", "nothing has this"}).out.empty());
 }
 
 TEST_CASE("presets are listed with predicted times on request", "[apps]") {

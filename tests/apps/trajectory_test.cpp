@@ -84,6 +84,8 @@ TEST_CASE("a set says which experts it was made with, and what they cost",
   const storage::ExpertReader experts(workspace.path("e.h5"));
 
   const auto text = workspace.succeed({"info", "run/set.h5"});
+  const auto file = workspace.succeed({"info", "e.h5"});
+  CHECK_THAT(file.out, Contains("SHA-256") && Contains(experts.sha256()));
   CHECK_THAT(text.out, Contains("2 networks of e.h5, SHA-256 " + experts.sha256().substr(0, 16)) &&
                            Contains("..., id") && Contains(experts.id().substr(0, 16) + "...;") &&
                            Contains("sgd, ConvNet-2-w8 on 32 images"));
@@ -199,6 +201,57 @@ TEST_CASE("a dry run says which experts would be made, and makes none",
   make_experts(workspace, "e.h5");
   const auto given = workspace.succeed(mtt({"--dry-run", "--json", "--experts", "e.h5"}));
   CHECK(nlohmann::json::parse(given.out)["experts"].is_null());
+}
+
+TEST_CASE("a dry run finds what is wrong with given experts", "[apps][experts][condense]") {
+  const Workspace workspace;
+  make_experts(workspace, "e.h5");
+  const auto refused = [&](const Words& words, const std::string& text) {
+    const auto result =
+        workspace.retort(joined({"condense", "--method", "mtt", "--dataset", "shapes",
+                                 "--images-per-class", "8", "--expert-epochs", "2", "--dry-run"},
+                                words));
+    INFO(result.err);
+    CHECK(result.exit_code != 0);
+    CHECK(result.out.empty());
+    CHECK_THAT(result.err, Contains(text));
+  };
+  const Words net{"--net", "ConvNet-2-w8"};
+  const Words few{"--max-start-epoch", "2"};
+  refused(joined({"--experts", "none.h5"}, joined(net, few)), "there is no file '");
+  write_text(workspace.path("text.h5"), "not experts");
+  refused(joined({"--experts", "text.h5"}, joined(net, few)), "text.h5'");
+  refused(joined({"--experts", "e.h5", "--net", "ConvNet-2-w16"}, few),
+          "network: expected 'ConvNet-2-w16', found 'ConvNet-2-w8'");
+  refused(joined({"--experts", "e.h5", "--max-start-epoch", "9"}, net), "epoch");
+  refused(joined({"--current-max-start-epoch", "1"}, joined(net, few)), "set expansion-end");
+  CHECK_FALSE(fs::exists(workspace.path("runs")));
+}
+
+TEST_CASE("experts that have learned nothing are named when they are made and followed",
+          "[apps][experts][condense]") {
+  const Workspace workspace;
+  const Words make{"experts",
+                   "--dataset",
+                   "shapes",
+                   "--images-per-class",
+                   "8",
+                   "--net",
+                   "ConvNet-2-w8",
+                   "--count",
+                   "1",
+                   "--epochs",
+                   "10",
+                   "--threads",
+                   "1",
+                   "--test-every",
+                   "0"};
+  const auto still = workspace.succeed(joined(make, {"--lr", "1e-9", "--out", "still.h5"}));
+  CHECK_THAT(still.err, Contains("experts that have learned nothing: 0 (loss "));
+  const auto followed = workspace.succeed(mtt({"--dry-run", "--experts", "still.h5"}));
+  CHECK_THAT(followed.err, Contains("has experts that had learned nothing after their last epoch"));
+  const auto well = workspace.succeed(joined(make, {"--lr", "0.05", "--out", "well.h5"}));
+  CHECK_THAT(well.err, !Contains("learned nothing"));
 }
 
 TEST_CASE("every method makes experts by its own recipe", "[apps][experts][condense]") {

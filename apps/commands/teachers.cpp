@@ -1,0 +1,251 @@
+#include <filesystem>
+
+#include <nlohmann/json.hpp>
+
+#include "apps/cli/signals.h"
+#include "apps/commands/commands.h"
+#include "apps/commands/document.h"
+#include "apps/commands/teacher_info.h"
+#include "apps/commands/teachers_options.h"
+#include "lib/core/clock.h"
+#include "lib/core/error.h"
+#include "lib/core/files.h"
+#include "lib/core/log.h"
+#include "lib/core/str.h"
+#include "lib/core/text.h"
+#include "lib/eval/evaluator.h"
+#include "lib/nn/network.h"
+#include "lib/train/teacher_parts.h"
+#include "methods/prediction.h"
+
+namespace retort::commands {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using storage::Teacher;
+using storage::TeacherData;
+
+using Networks = std::vector<std::unique_ptr<nn::Network>>;
+
+data::ImageDataset open_dataset(TeachersOptions& options, at::Device device) {
+  const auto seed = std::uint64_t(options.seed);
+  data::ImageDataset dataset = options.dataset.open(seed);
+  if (options.hold_out > 0) {
+    dataset = dataset.hold_out(options.hold_out, Rng(seed).child("hold-out"));
+  }
+  return dataset.on(device);
+}
+
+Networks networks_of(const TeachersOptions& options, const data::ImageDataset& dataset) {
+  Networks networks;
+  for (const auto& name : options.nets) {
+    networks.push_back(nn::make_network(name, dataset.shape(), dataset.num_classes()));
+  }
+  return networks;
+}
+
+/// Of the teacher with this number in its file.
+std::uint64_t seed_of(std::int64_t seed, std::int64_t number) {
+  return Rng(std::uint64_t(seed)).child("teacher", number).bits();
+}
+
+std::string percent(double value) { return value == value ? fixed(value, 2) + " %" : "-"; }
+
+std::string tested_on(const TeachersOptions& options) {
+  return options.hold_out > 0 ? "held-out" : "test";
+}
+
+/// Trains the teachers of one command and shows how far it is.
+class TeacherMaker {
+ public:
+  TeacherMaker(TeachersOptions& options, const data::ImageDataset& dataset, cli::Program& program)
+      : options_(options), dataset_(dataset), program_(program) {
+    const std::int64_t images = dataset.size(data::Split::Train);
+    steps_per_epoch_ = (images + options.recipe.batch_size - 1) / options.recipe.batch_size;
+  }
+
+  Teacher make(const nn::Network& network, std::int64_t number,
+               const train::TeacherParts& parts) const {
+    const auto checkpoint = parts.checkpoint(number);
+    log::info(str("training ", network.name(), " by recipe ", options_.recipe.name, ": ",
+                  dataset_.size(data::Split::Train), " images of ", dataset_.info().name, ", ",
+                  options_.recipe.epochs, " epochs",
+                  fs::exists(checkpoint) ? ", from where it was left" : ""));
+    Teacher teacher =
+        train::train_teacher(network, dataset_, options_.recipe, seed_of(options_.seed, number),
+                             checkpoint, hooks(network.name()), &program_.stop);
+    program_.terminal.finish();
+    const auto state = train::state_of(teacher, network, dataset_.device());
+    teacher.accuracy = eval::test(network, state, dataset_, data::Split::Test).accuracy;
+    teacher.tested_on = tested_on(options_);
+    teacher.options = options_.recorded_text();
+    teacher.program_version = cli::program_version();
+    log::info(str(network.name(), ": ", percent(teacher.accuracy), " on ",
+                  options_.hold_out > 0 ? "held-out training images" : "the test split",
+                  "; nothing is chosen by it"));
+    return teacher;
+  }
+
+ private:
+  train::TeacherHooks hooks(const std::string& name) const {
+    const auto epochs = options_.recipe.epochs;
+    return {
+        .after_step =
+            [this](const train::StepReport& report) {
+              program_.terminal.update({.phase = "training, steps of the epoch",
+                                        .done = ++step_,
+                                        .total = steps_per_epoch_,
+                                        .loss = report.loss});
+            },
+        .after_epoch =
+            [this, name, epochs](const train::EpochReport& report, double seconds) {
+              step_ = 0;
+              log::info(str(name, ": epoch ", report.epoch + 1, " of ", epochs, ", training loss ",
+                            fixed(report.loss, 4), ", ", fixed(100 * report.accuracy, 1), " %; ",
+                            duration_text(seconds), ", about ",
+                            duration_text(seconds * double(epochs - report.epoch - 1)), " left"));
+            }};
+  }
+
+  TeachersOptions& options_;
+  const data::ImageDataset& dataset_;
+  cli::Program& program_;
+  std::int64_t steps_per_epoch_;
+  mutable std::int64_t step_ = 0;  ///< of the epoch under way, as far as this process has seen it
+};
+
+/// Those that the file holds already, after a look whether they belong to the same data.
+std::vector<Teacher> existing(const TeachersOptions& options, const data::ImageDataset& dataset) {
+  std::vector<Teacher> teachers;
+  if (!fs::exists(options.out)) return teachers;
+  const storage::TeacherReader reader(options.out);
+  storage::expect_fitting(reader, dataset);
+  for (std::int64_t i = 0; i < reader.count(); ++i) teachers.push_back(reader.teacher(i));
+  return teachers;
+}
+
+void report(const TeachersOptions& options, const std::vector<Teacher>& teachers, std::size_t added,
+            double seconds) {
+  if (options.common.json) {
+    json document = {{"schema", "retort.teachers/1"},
+                     {"out", options.out},
+                     {"added", added},
+                     {"bytes", fs::file_size(options.out)},
+                     {"wall_seconds", seconds},
+                     {"device", options.device.device},
+                     {"kernels", kernel_counts()},
+                     {"teachers", json::array()}};
+    for (const auto& teacher : teachers) document["teachers"].push_back(teacher_json(teacher));
+    print_document(document);
+    return;
+  }
+  std::vector<std::vector<std::string>> rows = {{"teacher", "accuracy", "tested on", "training"}};
+  for (const auto& teacher : teachers) {
+    rows.push_back({teacher.network, percent(teacher.accuracy), teacher.tested_on,
+                    duration_text(teacher.wall_seconds)});
+  }
+  cli::print(str(columns(rows), "\n", options.out, ", ",
+                 bytes_text(double(fs::file_size(options.out))), ", ", added, " new, ",
+                 duration_text(seconds), "\n"));
+}
+
+/// Forward and backward of every image and epoch; GUARD's penalty looks more often.
+double predicted_seconds(const TeachersOptions& options, const nn::Network& network,
+                         const data::ImageDataset& dataset) {
+  const std::string& curvature = options.recipe.curvature;
+  const double passes = curvature == "none" ? 3 : curvature == "full" ? 16 : 12;
+  const auto images = double(dataset.size(data::Split::Train) * options.recipe.epochs);
+  return methods::predicted_seconds(methods::forward_flops(network, passes * images));
+}
+
+int report_cost(const TeachersOptions& options, const Networks& networks,
+                const data::ImageDataset& dataset) {
+  double total = 0;
+  json list = json::array();
+  std::vector<std::vector<std::string>> rows = {{"teacher", "training"}};
+  for (const auto& network : networks) {
+    const double seconds = predicted_seconds(options, *network, dataset);
+    total += seconds;
+    list.push_back({{"network", network->name()}, {"seconds", seconds}});
+    rows.push_back({network->name(), duration_text(seconds)});
+  }
+  rows.push_back({"in all", duration_text(total)});
+  if (options.common.json) {
+    print_document({{"schema", "retort.teachers-prediction/1"},
+                    {"epochs", options.recipe.epochs},
+                    {"total_seconds", total},
+                    {"teachers", list}});
+  } else {
+    cli::print(columns(rows));
+  }
+  return 0;
+}
+
+/// The networks by name, one line each, and all other settings.
+std::string plan_text(TeachersOptions& options, const TeacherData& data,
+                      std::size_t existing_teachers) {
+  return str(options.recorded_text(), "dataset = ", data.dataset,
+             "\ndataset-sha256 = ", data.dataset_sha256, "\ndataset-note = ", data.dataset_note,
+             "\nnets = ", join(options.nets, ","), "\nafter = ", existing_teachers, "\n");
+}
+
+Teacher made(const TeacherMaker& maker, const nn::Network& network, std::int64_t number,
+             const train::TeacherParts& parts, const std::string& out) {
+  try {
+    return maker.make(network, number, parts);
+  } catch (const Interrupted& e) {
+    throw Interrupted(str(e.what(), "; what is done is saved in ",
+                          train::TeacherParts::folder_of(out).string(),
+                          ", the same command goes on"));
+  }
+}
+
+int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
+  const double began = wall_seconds();
+  TeachersOptions options(args);
+  if (!cli::parse_command(command, args, options.table, {})) return 0;
+  options.check();
+  const at::Device device = options.device.open();
+  options.common.apply(program);
+  options.kernels.apply();
+  const data::ImageDataset dataset = open_dataset(options, device);
+  const Networks networks = networks_of(options, dataset);
+  if (options.dry_run) return report_cost(options, networks, dataset);
+
+  expect_writable(options.out);
+  std::vector<Teacher> teachers = existing(options, dataset);
+  const TeacherData data = TeacherData::of(dataset);
+  const train::TeacherParts parts(options.out, plan_text(options, data, teachers.size()));
+  const TeacherMaker maker(options, dataset, program);
+  cli::expect_polling();
+  for (const auto& network : networks) {
+    const auto number = std::int64_t(teachers.size());
+    auto teacher = parts.finished(number);
+    if (teacher) {
+      log::info(str(network->name(), " was finished before: ", percent(teacher->accuracy)));
+    } else {
+      teacher = made(maker, *network, number, parts, options.out);
+      parts.keep(number, data, *teacher);
+    }
+    teachers.push_back(std::move(*teacher));
+  }
+  parts.finish(data, teachers);
+  report(options, teachers, networks.size(), wall_seconds() - began);
+  return 0;
+}
+
+}  // namespace
+
+cli::Command teachers() {
+  return {"teachers",
+          "Trains networks on a dataset to the end, for methods that condense what they know.",
+          "--dataset NAME --out FILE [options]",
+          {"retort teachers --nets ConvNet-3-BN,ResNet-18-BN --dataset cifar10 --epochs 50 --out "
+           "teachers.h5",
+           "retort teachers --recipe adam --nets ConvNet-3-BN --dataset cifar10 --out teachers.h5 "
+           "--add"},
+          run};
+}
+
+}  // namespace retort::commands

@@ -1,0 +1,88 @@
+#include "apps/commands/teachers_options.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "lib/core/error.h"
+#include "lib/core/str.h"
+#include "lib/storage/set_file.h"
+
+namespace retort::commands {
+namespace {
+
+using config::any_text;
+using config::at_least;
+
+train::TeacherRecipe recipe_of(const std::vector<std::string>& args) {
+  const std::string name = cli::peek_flag(args, "recipe");
+  return train::TeacherRecipe::defaults(name.empty() ? train::TeacherRecipe{}.name : name);
+}
+
+config::Rule<double> share_or_none() {
+  return {"0, or 0.01 .. 0.5", [](const double& x) { return x == 0 || (x >= 0.01 && x <= 0.5); }};
+}
+
+bool is_teacher_file(const std::string& path) {
+  try {
+    return storage::file_schema(path) == storage::kTeacherSchema;
+  } catch (const StorageError&) {
+    return false;
+  }
+}
+
+}  // namespace
+
+TeachersOptions::TeachersOptions(const std::vector<std::string>& args) : recipe(recipe_of(args)) {
+  table.add("out", out, "file of the teachers; until it is there they lie in OUT.parts/",
+            any_text());
+  table
+      .add("nets", nets, "networks to train, one teacher each; see `retort list networks`",
+           any_text())
+      .aliases = {"net"};
+  describe_recorded(table);
+  table.add("add", add, "train them in addition to those that --out holds");
+  table.add("dry-run", dry_run, "say what it would cost, and stop");
+  common.describe(table);
+}
+
+void TeachersOptions::describe_recorded(config::OptionTable& into) {
+  into.add("recipe", recipe.name, "sgd: as for SRe2L; adam: as for CV-DD",
+           config::one_of(train::TeacherRecipe::names()));
+  recipe.describe(into);
+  into.add("seed", seed, "of all teachers: the n-th of a file has a stream of its own",
+           at_least(0));
+  into.add("hold-out", hold_out,
+           "part of every class that teachers do not see and are tested on in place of the test "
+           "split, the same that `condense` holds out; 0: none",
+           share_or_none());
+  dataset.describe(into);
+  device.describe(into);
+  kernels.describe(into);
+}
+
+void TeachersOptions::check() {
+  if (out.empty() && !dry_run) throw ConfigError("where shall the teachers go? Give --out FILE");
+  if (nets.empty()) throw ConfigError("which networks? Give --nets NAME,...");
+  const bool there = std::filesystem::exists(out);
+  if (there && !is_teacher_file(out)) {
+    throw ConfigError(
+        str("option 'out': '", out, "' exists and is no file of teachers; choose another name"));
+  }
+  if (there && !add && !dry_run) {
+    throw ConfigError(str("'", out, "' exists; --add trains more teachers for it"));
+  }
+  if (dry_run && device.device != "cpu") {
+    throw ConfigError(str("--dry-run predicts for --device cpu only, found '", device.device, "'"));
+  }
+}
+
+std::string TeachersOptions::recorded_text() {
+  config::OptionTable recorded;
+  describe_recorded(recorded);
+  std::erase_if(recorded.options(), [](const config::Option& option) {
+    return option.name == "dataset" || option.name == "data";
+  });
+  return config::config_text(recorded);
+}
+
+}  // namespace retort::commands

@@ -1,0 +1,163 @@
+// Networks trained to the end, for methods that condense what they know.
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/core/files.h"
+#include "lib/storage/teacher_file.h"
+#include "tests/apps/program.h"
+#include "tests/support/catch.h"
+
+using namespace retort;
+using namespace retort::testing;
+using Catch::Matchers::Contains;
+using storage::TeacherReader;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kNet = "ConvNet-2-BN-w8";
+
+/// Teachers that take milliseconds per epoch.
+Words teachers(const std::string& nets, const Words& more, const std::string& epochs = "3") {
+  return joined({"teachers", "--dataset", "shapes", "--images-per-class", "8", "--nets", nets,
+                 "--batch-size", "16", "--epochs", epochs, "--threads", "1"},
+                more);
+}
+
+std::string digest(const fs::path& file, std::int64_t index) {
+  return TeacherReader(file).teacher(index).sha256();
+}
+
+}  // namespace
+
+TEST_CASE("teachers are trained into one file, reported and described", "[apps][teachers]") {
+  const Workspace workspace;
+  const auto made = workspace.succeed(teachers("ConvNet-2-BN-w8,MLP", {"--out", "t.h5", "--json"}));
+  CHECK_THAT(made.err, Contains("training ConvNet-2-BN-w8 by recipe sgd: 32 images of shapes") &&
+                           Contains("MLP: epoch 3 of 3, training loss") &&
+                           Contains("on the test split; nothing is chosen by it"));
+  const auto document = nlohmann::json::parse(made.out);
+  CHECK(document["schema"] == "retort.teachers/1");
+  CHECK(document["added"] == 2);
+  REQUIRE(document["teachers"].size() == 2);
+  CHECK(document["teachers"][0]["network"] == "ConvNet-2-BN-w8");
+  CHECK(document["teachers"][0]["tested_on"] == "test");
+  CHECK(document["teachers"][0]["sha256"] == digest(workspace.path("t.h5"), 0));
+  CHECK(document["teachers"][1]["epochs"] == 3);
+  CHECK_FALSE(fs::exists(workspace.path("t.h5.parts")));
+
+  const auto info = workspace.succeed({"info", "t.h5"});
+  CHECK_THAT(info.out, Contains("t.h5, 2 teachers") && Contains("32 images of 1x16x16") &&
+                           Contains("MLP") && Contains("reduced to 8 images per class"));
+  const auto json = nlohmann::json::parse(workspace.succeed({"info", "t.h5", "--json"}).out);
+  CHECK(json["schema"] == "retort.teachers-info/1");
+  CHECK_THAT(json["teachers"][0]["options"].get<std::string>(), Contains("batch-size = 16\n"));
+  CHECK(workspace.succeed({"verify", "t.h5"}).exit_code == 0);
+}
+
+TEST_CASE("more teachers are added only on demand, each with a stream of its own",
+          "[apps][teachers]") {
+  const Workspace workspace;
+  workspace.succeed(teachers(kNet, {"--out", "t.h5"}));
+  const std::string before = read_text(workspace.path("t.h5"));
+  const auto refused = workspace.retort(teachers(kNet, {"--out", "t.h5"}));
+  CHECK(refused.exit_code == 2);
+  CHECK_THAT(refused.err, Contains("'t.h5' exists; --add trains more teachers for it"));
+  CHECK(read_text(workspace.path("t.h5")) == before);
+
+  const std::string first = digest(workspace.path("t.h5"), 0);
+  workspace.succeed(teachers(kNet, {"--out", "t.h5", "--add"}));
+  CHECK(TeacherReader(workspace.path("t.h5")).count() == 2);
+  CHECK(digest(workspace.path("t.h5"), 0) == first);
+  CHECK(digest(workspace.path("t.h5"), 1) != first);
+  // The n-th is the same whether trained alone or together.
+  workspace.succeed(teachers("ConvNet-2-BN-w8,ConvNet-2-BN-w8", {"--out", "both.h5"}));
+  CHECK(digest(workspace.path("both.h5"), 1) == digest(workspace.path("t.h5"), 1));
+
+  const auto other =
+      workspace.retort(joined(teachers(kNet, {"--out", "t.h5", "--add"}), {"--zca"}));
+  CHECK(other.exit_code == 1);
+  CHECK_THAT(other.err,
+             Contains("the teachers do not fit 'shapes'") && Contains("preprocessing: expected"));
+}
+
+TEST_CASE("teachers killed amid their training go on to the same bits", "[apps][teachers][kill]") {
+  const Workspace workspace;
+  const auto words_for = [](const Words& more) {
+    return teachers("ConvNet-2-BN-w8,ConvNet-2-BN-w16", more, "60");
+  };
+  const Words words = words_for({"--out", "t.h5"});
+  workspace.succeed(words_for({"--out", "whole.h5"}));
+  const fs::path parts = workspace.path("t.h5.parts");
+  const auto saved_at = [&] {
+    const fs::path first = parts / "checkpoint-0.h5";
+    return fs::exists(first) ? fs::last_write_time(first) : fs::file_time_type::min();
+  };
+  for (const int number : {SIGKILL, SIGINT}) {
+    const auto before = saved_at();
+    auto running = workspace.start(words);
+    for (int wait = 0; wait < 30000 && saved_at() == before; ++wait) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    running.signal(number);
+    const auto left = running.wait();
+    if (number == SIGKILL) continue;
+    CHECK(left.exit_code == 130);
+    CHECK_THAT(left.err, Contains("saved in t.h5.parts, the same command goes on"));
+  }
+  const auto other = workspace.retort(joined(words, {"--lr", "0.5"}));
+  CHECK(other.exit_code == 2);
+  CHECK_THAT(other.err, Contains("unfinished teachers of other settings") && Contains("lr: "));
+  workspace.succeed(words);
+  for (const std::int64_t i : {0, 1}) {
+    CHECK(digest(workspace.path("t.h5"), i) == digest(workspace.path("whole.h5"), i));
+  }
+  CHECK_FALSE(fs::exists(parts));
+}
+
+TEST_CASE("the cost of teachers is predicted, GUARD's included", "[apps][teachers]") {
+  const Workspace workspace;
+  const auto seconds = [&](const Words& more) {
+    const auto made = workspace.succeed(teachers(kNet, joined({"--dry-run", "--json"}, more)));
+    const auto document = nlohmann::json::parse(made.out);
+    CHECK(document["schema"] == "retort.teachers-prediction/1");
+    return document["total_seconds"].get<double>();
+  };
+  CHECK(seconds({"--curvature", "full"}) > 3 * seconds({}));
+  CHECK_THAT(workspace.succeed(teachers(kNet, {"--dry-run"})).out, Contains("in all"));
+}
+
+TEST_CASE("images held out are not trained on and tested on instead; GUARD's penalty trains",
+          "[apps][teachers]") {
+  const Workspace workspace;
+  workspace.succeed(
+      teachers(kNet, {"--hold-out", "0.25", "--out", "t.h5", "--curvature", "simplified"}));
+  const TeacherReader file(workspace.path("t.h5"));
+  CHECK(file.data().train_images == 24);
+  CHECK(file.teacher(0).tested_on == "held-out");
+  CHECK_THAT(file.teacher(0).options, Contains("curvature = simplified\n"));
+}
+
+TEST_CASE("a wrong command for teachers ends with code 2 and says why", "[apps][teachers]") {
+  const Workspace workspace;
+  write_text(workspace.path("text.h5"), "no teachers");
+  const auto check = [&](const Words& words, const std::string& text) {
+    const auto result = workspace.retort(joined({"teachers"}, words));
+    INFO(result.err);
+    CHECK(result.exit_code == 2);
+    CHECK(result.out.empty());
+    CHECK_THAT(result.err, Contains(text));
+    CHECK_FALSE(fs::exists(workspace.path("t.h5.parts")));
+  };
+  const Words shapes{"--dataset", "shapes", "--out", "t.h5"};
+  check({"--dataset", "shapes"}, "Give --out FILE");
+  check({"--out", "t.h5"}, "which dataset? Give --dataset NAME");
+  check(joined(shapes, {"--recipe", "moco"}), "unknown recipe of teachers 'moco'");
+  check(joined(shapes, {"--nets", "ConvNe-3"}), "did you mean 'ConvNet-3'?");
+  check(joined(shapes, {"--curvature-step", "2"}), "changes nothing");
+  check({"--dataset", "shapes", "--out", "text.h5"}, "'text.h5' exists and is no file of teachers");
+}
