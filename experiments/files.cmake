@@ -123,6 +123,8 @@ set(RETORT_PRESET_FILES
   idc/mnist-ipc1.cfg
   idc/mnist-ipc10.cfg
   idc/mnist-ipc50.cfg
+  mtt/fashion-mnist-ipc1-cpu.cfg
+  mtt/fashion-mnist-ipc10-cpu.cfg
   mtt/cifar10-ipc1.cfg
   mtt/cifar10-ipc10.cfg
   mtt/cifar10-ipc50.cfg
@@ -140,6 +142,8 @@ set(RETORT_PRESET_FILES
   ftd/cifar100-ipc50.cfg
   ftd/tiny-imagenet-ipc1.cfg
   ftd/tiny-imagenet-ipc10.cfg
+  datm/fashion-mnist-ipc1-cpu.cfg
+  datm/fashion-mnist-ipc10-cpu.cfg
   datm/cifar10-ipc1.cfg
   datm/cifar10-ipc10.cfg
   datm/cifar10-ipc1000.cfg

@@ -74,7 +74,7 @@ data::ImageDataset training_view(const CondenseOptions& options, data::ImageData
   if (!holds_out(options)) return dataset;
   log::info(str("checks during the run use ", options.hold_out * 100,
                 " % of the training images, which the method does not see"));
-  return dataset.hold_out(options.hold_out, Rng(std::uint64_t(options.seed)).child("hold-out"));
+  return held_out(dataset, std::uint64_t(options.seed), options.hold_out);
 }
 
 /// Those that the method follows and was not given.

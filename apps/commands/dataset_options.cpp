@@ -107,6 +107,16 @@ std::optional<bool> DatasetOptions::mirror_choice() const {
   return mirror_changes_class == "yes";
 }
 
+data::ImageDataset held_out(const data::ImageDataset& dataset, std::uint64_t seed,
+                            double hold_out) {
+  return dataset.hold_out(hold_out, Rng(seed).child("hold-out"));
+}
+
+data::ImageDataset DatasetOptions::open_held_out(std::uint64_t seed, double hold_out) {
+  const data::ImageDataset dataset = open(seed);
+  return hold_out > 0 ? held_out(dataset, seed, hold_out) : dataset;
+}
+
 data::ImageDataset DatasetOptions::open(std::uint64_t seed, Statistics statistics) {
   if (dataset.empty()) {
     throw ConfigError(str("which dataset? Give --dataset NAME; known: ", known_datasets()));

@@ -39,11 +39,17 @@ struct DatasetOptions {
   /// @param seed of the subset when images_per_class > 0
   /// @throws ConfigError when no dataset is named
   data::ImageDataset open(std::uint64_t seed, Statistics statistics = Statistics::Fit);
+  /// The same, and `hold_out` of every class set aside as its test split; 0: none. Every command
+  /// sets the same images aside.
+  data::ImageDataset open_held_out(std::uint64_t seed, double hold_out);
 
  private:
   std::optional<bool> mirror_choice() const;
   data::ImageDataset open_where_it_is(const datasets::OpenOptions& options);
 };
+
+/// What `open_held_out` does to a dataset that is open.
+data::ImageDataset held_out(const data::ImageDataset& dataset, std::uint64_t seed, double hold_out);
 
 /// The dataset that belongs to a set, with the set's preprocessing: from its provenance unless
 /// flags say otherwise.

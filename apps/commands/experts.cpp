@@ -25,16 +25,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using train::ExpertParts;
 
-/// What experts are trained and tested on.
-data::ImageDataset open_dataset(ExpertsOptions& options, at::Device device) {
-  const auto seed = std::uint64_t(options.seed);
-  data::ImageDataset dataset = options.dataset.open(seed);
-  if (options.hold_out > 0) {
-    dataset = dataset.hold_out(options.hold_out, Rng(seed).child("hold-out"));
-  }
-  return dataset.on(device);
-}
-
 /// An option of the recipe as it was recorded; "" if it was not.
 std::string recorded(const storage::ExpertInfo& info, const std::string& key) {
   for (const auto& entry : config::parse_config(info.options, "options of the experts")) {
@@ -188,7 +178,8 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   if (options.merge) return merge(options);
   if (!options.dry_run) ExpertParts::expect_new(options.out, options.add);
 
-  const data::ImageDataset dataset = open_dataset(options, device);
+  const data::ImageDataset dataset =
+      options.dataset.open_held_out(std::uint64_t(options.seed), options.hold_out).on(device);
   ExpertSession session(options, dataset);
   if (options.dry_run) return report_cost(options, session.cost(options.count));
   const ExpertParts::Merge merged = session.make(program, "the same command goes on");

@@ -28,15 +28,6 @@ using storage::TeacherData;
 
 using Networks = std::vector<std::unique_ptr<nn::Network>>;
 
-data::ImageDataset open_dataset(TeachersOptions& options, at::Device device) {
-  const auto seed = std::uint64_t(options.seed);
-  data::ImageDataset dataset = options.dataset.open(seed);
-  if (options.hold_out > 0) {
-    dataset = dataset.hold_out(options.hold_out, Rng(seed).child("hold-out"));
-  }
-  return dataset.on(device);
-}
-
 Networks networks_of(const TeachersOptions& options, const data::ImageDataset& dataset) {
   Networks networks;
   for (const auto& name : options.nets) {
@@ -62,7 +53,8 @@ class TeacherMaker {
   TeacherMaker(TeachersOptions& options, const data::ImageDataset& dataset, cli::Program& program)
       : options_(options), dataset_(dataset), program_(program) {
     const std::int64_t images = dataset.size(data::Split::Train);
-    steps_per_epoch_ = (images + options.recipe.batch_size - 1) / options.recipe.batch_size;
+    const std::int64_t batch = options.recipe.batch_size;
+    steps_ = options.recipe.epochs * ((images + batch - 1) / batch);
   }
 
   Teacher make(const nn::Network& network, std::int64_t number,
@@ -89,38 +81,47 @@ class TeacherMaker {
 
  private:
   train::TeacherHooks hooks(const std::string& name) const {
-    const auto epochs = options_.recipe.epochs;
-    return {
-        .after_step =
-            [this](const train::StepReport& report) {
-              program_.terminal.update({.phase = "training, steps of the epoch",
-                                        .done = ++step_,
-                                        .total = steps_per_epoch_,
-                                        .loss = report.loss});
-            },
-        .after_epoch =
-            [this, name, epochs](const train::EpochReport& report, double seconds) {
-              step_ = 0;
-              log::info(str(name, ": epoch ", report.epoch + 1, " of ", epochs, ", training loss ",
-                            fixed(report.loss, 4), ", ", fixed(100 * report.accuracy, 1), " %; ",
-                            duration_text(seconds), ", about ",
-                            duration_text(seconds * double(epochs - report.epoch - 1)), " left"));
-            }};
+    return {.after_step =
+                [this, name](const train::StepReport& report, std::int64_t done) {
+                  program_.terminal.update({.phase = str("training ", name, ", steps"),
+                                            .done = done,
+                                            .total = steps_,
+                                            .earlier = 0,
+                                            .loss = report.loss});
+                },
+            .after_epoch =
+                [this, name](const train::EpochReport& report, double seconds) {
+                  log::info(str(name, ": epoch ", report.epoch + 1, " of ", options_.recipe.epochs,
+                                ", training loss ", fixed(report.loss, 4), ", ",
+                                fixed(100 * report.accuracy, 1), " %; ", duration_text(seconds)));
+                }};
   }
 
   TeachersOptions& options_;
   const data::ImageDataset& dataset_;
   cli::Program& program_;
-  std::int64_t steps_per_epoch_;
-  mutable std::int64_t step_ = 0;  ///< of the epoch under way, as far as this process has seen it
+  std::int64_t steps_;  ///< of one teacher
 };
 
-/// Those that the file holds already, after a look whether they belong to the same data.
+/// @throws ConfigError unless teachers of a file and new ones see the same images
+void expect_same_images(const std::string& out, const TeacherData& theirs,
+                        const TeacherData& mine) {
+  if (theirs.dataset_note == mine.dataset_note && theirs.train_images == mine.train_images) return;
+  const auto text = [](const TeacherData& data) {
+    return str(data.train_images, " images",
+               data.dataset_note.empty() ? "" : " (" + data.dataset_note + ")");
+  };
+  throw ConfigError(str("'", out, "': its teachers were trained on ", text(theirs),
+                        ", these would be on ", text(mine), "; choose another --out"));
+}
+
+/// Those that the file holds already, after a look whether they belong to the same images.
 std::vector<Teacher> existing(const TeachersOptions& options, const data::ImageDataset& dataset) {
   std::vector<Teacher> teachers;
   if (!fs::exists(options.out)) return teachers;
   const storage::TeacherReader reader(options.out);
   storage::expect_fitting(reader, dataset);
+  expect_same_images(options.out, reader.data(), TeacherData::of(dataset));
   for (std::int64_t i = 0; i < reader.count(); ++i) teachers.push_back(reader.teacher(i));
   return teachers;
 }
@@ -201,22 +202,12 @@ Teacher made(const TeacherMaker& maker, const nn::Network& network, std::int64_t
   }
 }
 
-int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
-  const double began = wall_seconds();
-  TeachersOptions options(args);
-  if (!cli::parse_command(command, args, options.table, {})) return 0;
-  options.check();
-  const at::Device device = options.device.open();
-  options.common.apply(program);
-  options.kernels.apply();
-  const data::ImageDataset dataset = open_dataset(options, device);
-  const Networks networks = networks_of(options, dataset);
-  if (options.dry_run) return report_cost(options, networks, dataset);
-
-  expect_writable(options.out);
-  std::vector<Teacher> teachers = existing(options, dataset);
+/// Trains what the plan asks for, behind those that the file holds.
+void make_all(TeachersOptions& options, const data::ImageDataset& dataset, const Networks& networks,
+              const train::TeacherParts& parts, std::vector<Teacher>& teachers,
+              cli::Program& program) {
   const TeacherData data = TeacherData::of(dataset);
-  const train::TeacherParts parts(options.out, plan_text(options, data, teachers.size()));
+  parts.begin(plan_text(options, data, teachers.size()));
   const TeacherMaker maker(options, dataset, program);
   cli::expect_polling();
   for (const auto& network : networks) {
@@ -231,7 +222,34 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
     teachers.push_back(std::move(*teacher));
   }
   parts.finish(data, teachers);
-  report(options, teachers, networks.size(), wall_seconds() - began);
+}
+
+int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
+  const double began = wall_seconds();
+  TeachersOptions options(args);
+  if (!cli::parse_command(command, args, options.table, {})) return 0;
+  options.check();
+  const at::Device device = options.device.open();
+  options.common.apply(program);
+  options.kernels.apply();
+  const data::ImageDataset dataset =
+      options.dataset.open_held_out(std::uint64_t(options.seed), options.hold_out).on(device);
+  const Networks networks = networks_of(options, dataset);
+  if (options.dry_run) return report_cost(options, networks, dataset);
+
+  expect_writable(options.out);
+  // Whatever the file holds is looked at once nobody else can add to it.
+  const train::TeacherParts parts(options.out);
+  std::vector<Teacher> teachers = existing(options, dataset);
+  const std::size_t before = teachers.size();
+  if (parts.merged_into(teachers)) {
+    log::info("all teachers were finished before");
+    parts.tidy_up();
+  } else {
+    options.expect_wanted();
+    make_all(options, dataset, networks, parts, teachers, program);
+  }
+  report(options, teachers, teachers.size() - before, wall_seconds() - began);
   return 0;
 }
 

@@ -6,6 +6,7 @@
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 #include "lib/storage/set_file.h"
+#include "lib/train/teacher_parts.h"
 
 namespace retort::commands {
 namespace {
@@ -63,22 +64,31 @@ void TeachersOptions::describe_recorded(config::OptionTable& into) {
 void TeachersOptions::check() {
   if (out.empty() && !dry_run) throw ConfigError("where shall the teachers go? Give --out FILE");
   if (nets.empty()) throw ConfigError("which networks? Give --nets NAME,...");
-  const bool there = std::filesystem::exists(out);
-  if (there && !is_teacher_file(out)) {
+  if (recipe.warmup_epochs > recipe.epochs) {
+    throw ConfigError(
+        str("warmup-epochs ", recipe.warmup_epochs, ": expected at most epochs, ", recipe.epochs));
+  }
+  if (std::filesystem::exists(out) && !is_teacher_file(out)) {
     throw ConfigError(
         str("option 'out': '", out, "' exists and is no file of teachers; choose another name"));
   }
-  if (there && !add && !dry_run) {
-    throw ConfigError(str("'", out, "' exists; --add trains more teachers for it"));
-  }
+  // Another process may have left what is only to be tidied up.
+  if (!dry_run && !train::TeacherParts::under_way(out)) expect_wanted();
   if (dry_run && device.device != "cpu") {
     throw ConfigError(str("--dry-run predicts for --device cpu only, found '", device.device, "'"));
   }
 }
 
+void TeachersOptions::expect_wanted() const {
+  if (add || !std::filesystem::exists(out)) return;
+  throw ConfigError(str("'", out, "' exists; --add trains more teachers for it"));
+}
+
 std::string TeachersOptions::recorded_text() {
   config::OptionTable recorded;
   describe_recorded(recorded);
+  // The bits of networks with BatchNorm depend on it.
+  recorded.add("threads", common.threads, "", at_least(0));
   std::erase_if(recorded.options(), [](const config::Option& option) {
     return option.name == "dataset" || option.name == "data";
   });

@@ -39,6 +39,8 @@ class TeachersOptions {
 
   /// What the options alone can say wrongly. @throws ConfigError
   void check();
+  /// @throws ConfigError if --out exists and --add was not asked for
+  void expect_wanted() const;
   /// `key = value` lines of all that decides what a teacher becomes, but for dataset and network.
   std::string recorded_text();
 

@@ -79,6 +79,7 @@ double robust_accuracy(const nn::Network& network, const nn::NetworkState& state
                        const Rng& rng, const StopFlag* stop) {
   check(attack);
   const std::int64_t n = dataset.size(split);
+  if (n == 0) throw ConfigError(str("'", dataset.info().name, "': there is no image to attack"));
   const std::int64_t chunks = (n + kChunk - 1) / kChunk;
   std::vector<std::int64_t> counts(static_cast<std::size_t>(chunks));
   const data::Preprocessing preprocessing = dataset.preprocessing().on(dataset.device());

@@ -153,7 +153,7 @@ TeacherData TeacherData::of(const data::ImageDataset& dataset) {
 std::string Teacher::sha256() const {
   Sha256 hash;
   hash.update(network);
-  for (const Named* list : {&parameters, &buffers}) {
+  for (const Named* list : {&parameters, &buffers, &class_statistics}) {
     for (const auto& [name, value] : *list) {
       const Tensor values = value.to(at::kCPU).contiguous();
       hash.update(str("\n", name, " ", shape_text(values), "\n"));

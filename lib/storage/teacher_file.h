@@ -51,7 +51,7 @@ struct Teacher {
   std::string program_version;
   std::string processor;
 
-  /// SHA-256 (hex) of network, parameters and buffers: the same is the same to the bit.
+  /// SHA-256 (hex) of the network and all its tensors: the same is the same to the bit.
   std::string sha256() const;
 };
 

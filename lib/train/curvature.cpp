@@ -74,12 +74,13 @@ Part part_of(const nn::Network& network, const nn::NetworkState& state, const Te
 
 Tensor curvature_steps(const nn::Network& network, const nn::NetworkState& state,
                        const Tensor& images, const Tensor& targets, double h) {
-  return steps_of(network, state, images, targets, images.size(0), h);
+  return steps_of(network, state, images, targets.to(images.device()), images.size(0), h);
 }
 
 CurvaturePenalty curvature_penalty(const nn::Network& network, const nn::NetworkState& state,
-                                   const Tensor& images, const Tensor& targets,
+                                   const Tensor& images, const Tensor& targets_in,
                                    const Curvature& curvature) {
+  const Tensor targets = targets_in.to(images.device());
   const std::int64_t count = images.size(0);
   // On its running statistics BatchNorm, too, takes images one by one.
   const std::int64_t chunks = images.is_cpu() ? gradient_chunks(count) : 1;

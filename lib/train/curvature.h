@@ -23,7 +23,7 @@ struct CurvaturePenalty {
 
 /// Steps to where the loss is looked at a second time. With g_i the gradient of the batch's mean
 /// cross-entropy in image i (so it carries 1/N):  z_i = h (g_i + 1e-7) / (||g_i|| + 1e-7)
-/// @param images [N,C,H,W] @param targets [N,K] probabilities  @return [N,C,H,W]
+/// @param images [N,C,H,W] @param targets [N,K] probabilities, on any device  @return [N,C,H,W]
 Tensor curvature_steps(const nn::Network& network, const nn::NetworkState& state,
                        const Tensor& images, const Tensor& targets, double h);
 

@@ -71,6 +71,9 @@ void check_options(const TrainOptions& options, const TrainingData& data) {
         str("a cosine schedule needs a smoothing above 0, found ", options.smoothing));
   }
   const bool sgd = options.method == TrainOptions::Method::Sgd;
+  if (sgd && options.decays != TrainOptions::Decays::All) {
+    throw ConfigError("weight decay of weights alone needs Adam or AdamW");
+  }
   for (const auto& drop : options.drops) {
     if (drop.momentum && !sgd) throw ConfigError("a drop that changes the momentum needs SGD");
   }

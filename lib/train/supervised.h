@@ -68,7 +68,7 @@ struct TrainOptions {
   double weight_decay = 5e-4;
   enum class Decays {
     All,     ///< parameters
-    Weights  ///< of convolutions and linear layers alone: neither biases nor norms
+    Weights  ///< of convolutions and linear layers alone, neither biases nor norms; not Sgd
   } decays = Decays::All;
   enum class Method { Sgd, Adam, AdamW } method = Method::Sgd;
   double beta1 = 0.9;  ///< Adam, AdamW

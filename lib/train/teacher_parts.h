@@ -14,16 +14,25 @@ namespace retort::train {
 
 /// OUT.parts/ beside the file OUT: finished teachers, the checkpoint of the one under way, and a
 /// plan of what they are. One process works on it at a time; killed at any moment, the next one
-/// goes on, and no finished teacher is lost.
+/// goes on, and no finished teacher is lost. Files that are not its own are left alone.
 class TeacherParts {
  public:
-  /// @param plan `key = value` lines of all that decides what becomes of them, networks among them
-  /// @throws ConfigError if another process works there, or a plan is there that differs: in what,
-  ///         theirs and mine
-  TeacherParts(std::filesystem::path out, const std::string& plan);
-
   /// "OUT.parts"
   static std::filesystem::path folder_of(const std::filesystem::path& out);
+  /// Whether an earlier process has left something there.
+  static bool under_way(const std::filesystem::path& out);
+
+  /// Takes the lock. @throws ConfigError if another process works there
+  explicit TeacherParts(std::filesystem::path out);
+
+  /// Whether all that lies there is in OUT already: a process was killed between writing it and
+  /// tidying up.
+  /// @param out the teachers of OUT
+  bool merged_into(const std::vector<storage::Teacher>& out) const;
+  /// Takes up the plan that is there, unless nothing was made by it yet, else keeps `plan`.
+  /// @param plan `key = value` lines of all that decides what becomes of the teachers
+  /// @throws ConfigError if something was made by a plan that differs: in what, theirs and mine
+  void begin(const std::string& plan) const;
 
   /// Where the training of teacher `number` keeps its state.
   std::filesystem::path checkpoint(std::int64_t number) const;
@@ -32,9 +41,11 @@ class TeacherParts {
   /// Keeps a finished teacher and removes its checkpoint.
   void keep(std::int64_t number, const storage::TeacherData& data,
             const storage::Teacher& teacher) const;
-  /// Writes OUT and removes the folder.
+  /// Writes OUT, then tidies up.
   void finish(const storage::TeacherData& data,
               const std::vector<storage::Teacher>& teachers) const;
+  /// Removes its own files, and the folder if nothing else is in it.
+  void tidy_up() const;
 
  private:
   std::filesystem::path part(std::int64_t number) const;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "lib/config/differences.h"
 #include "lib/core/clock.h"
 #include "lib/core/device.h"
 #include "lib/core/error.h"
@@ -27,6 +28,7 @@ class TeacherTraining {
         data_(dataset, data::Split::Train),
         training_(network, data_, options, Rng(seed).child("training")),
         state_(network.initialize(Rng(seed).child("init"), dataset.device())),
+        identity_(std::move(identity)),
         checkpoint_(std::move(checkpoint)) {
     if (std::filesystem::exists(checkpoint_)) load();
     began_ = wall_seconds();
@@ -38,13 +40,16 @@ class TeacherTraining {
       const double start = wall_seconds();
       EpochReport report;
       try {
-        report = training_.epoch(state_, hooks.after_step);
+        report = training_.epoch(state_, [&](const StepReport& step) {
+          if (hooks.after_step) hooks.after_step(step, training_.steps_done());
+        });
       } catch (const Interrupted&) {
         save();
         throw;
       }
       if (hooks.after_epoch) hooks.after_epoch(report, wall_seconds() - start);
-      if (wall_seconds() - saved_ >= seconds_to_save_ / kSavingShare) save();
+      const bool due = wall_seconds() - saved_ >= seconds_to_save_ / kSavingShare;
+      if (due || training_.finished()) save();
     }
   }
 
@@ -55,7 +60,7 @@ class TeacherTraining {
   void save() {
     const double start = wall_seconds();
     storage::StateWriter out;
-    out.text("teacher/network", network_.name());
+    out.text("teacher/identity", identity_);
     out.number("teacher/seconds", seconds());
     training_.save_state(out);
     out.tensors("training/parameters", state_.parameters);
@@ -67,10 +72,11 @@ class TeacherTraining {
 
   void load() {
     const storage::StateReader in(checkpoint_);
-    const std::string found = in.text("teacher/network");
-    if (found != network_.name()) {
-      throw StorageError(str("'", checkpoint_.string(), "': expected the checkpoint of ",
-                             network_.name(), ", found that of ", found));
+    const auto differing = config::differences(in.text("teacher/identity"), identity_);
+    if (!differing.empty()) {
+      throw StorageError(str("'", checkpoint_.string(),
+                             "': the checkpoint of another teacher (theirs / asked for): ",
+                             config::differences_text(differing)));
     }
     const at::Device device = data_.device();
     training_.load_state(in, device);
@@ -83,12 +89,24 @@ class TeacherTraining {
   DatasetData data_;
   Training training_;
   nn::NetworkState state_;
+  std::string identity_;
   std::filesystem::path checkpoint_;
   double seconds_before_ = 0;  ///< of earlier processes
   double began_ = 0;
   double saved_ = 0;
   double seconds_to_save_ = 0;
 };
+
+/// All that decides what a teacher becomes.
+std::string identity_of(const nn::Network& network, const data::ImageDataset& dataset,
+                        const TeacherRecipe& recipe, std::uint64_t seed) {
+  TeacherRecipe described = recipe;
+  config::OptionTable table;
+  described.describe(table);
+  return str("network = ", network.name(), "\nrecipe = ", recipe.name, "\nseed = ", seed,
+             "\ndataset-sha256 = ", dataset.info().sha256, "\ndataset-note = ", dataset.info().note,
+             "\n", config::config_text(table));
+}
 
 template <class Info>
 std::vector<storage::NamedTensor> named(const std::vector<Info>& infos, const Tensors& values) {
@@ -212,7 +230,8 @@ storage::Teacher train_teacher(const nn::Network& network, const data::ImageData
                                const StopFlag* stop) {
   TrainOptions options = recipe.train_options(dataset.info().mirror_changes_class);
   options.stop = stop;
-  TeacherTraining training(network, dataset, options, seed, checkpoint);
+  TeacherTraining training(network, dataset, options, seed,
+                           identity_of(network, dataset, recipe, seed), checkpoint);
   training.run(hooks);
   storage::Teacher teacher = as_teacher(network, training.state());
   teacher.seed = seed;

@@ -21,7 +21,8 @@ namespace retort::train {
 /// How teachers are trained, by the defaults of a paper's code for 32x32 images:
 ///   sgd   Yin et al. 2023 (SRe2L): SGD 0.1 with momentum and a cosine, batches of 128
 ///   adam  Cui et al. 2025 (CV-DD): Adam 1e-3 with weight decay in the gradient, batches of 512
-/// Both shift images by up to an eighth of their side and mirror them, each on its own.
+/// Both shift images by up to an eighth of their side and mirror them, each on its own. What comes
+/// in at the border is the mean colour here, black in the code, which pads before it normalises.
 struct TeacherRecipe {
   std::string name = "sgd";
   std::int64_t epochs = 200;
@@ -46,17 +47,19 @@ struct TeacherRecipe {
 
 /// What whoever trains a teacher wants to know. All may be empty.
 struct TeacherHooks {
-  std::function<void(const StepReport&)> after_step;
+  /// @param done steps of the whole training
+  std::function<void(const StepReport&, std::int64_t done)> after_step;
   std::function<void(const EpochReport&, double seconds)> after_epoch;
 };
 
 /// Trains the teacher of `seed` to its end, from its start or from where `checkpoint` stands, which
 /// is written after epochs and when it is stopped, then with the steps of the epoch under way: the
 /// bits at the end are those of a training that was never stopped. Epochs that are over sooner than
-/// twenty times what saving takes are not all saved. The checkpoint stays for whoever keeps the
-/// result to remove. Accuracy, `options` and the program's version are left to the caller.
+/// twenty times what saving takes are not all saved, the last one is. The checkpoint stays for
+/// whoever keeps the result to remove. Accuracy, `options` and the program's version are left to
+/// the caller.
 /// @throws Interrupted when `stop` was requested, after saving; NumericalError when the training
-///         diverges; StorageError for a checkpoint of another network
+///         diverges; StorageError for a checkpoint of another network, recipe, seed or dataset
 storage::Teacher train_teacher(const nn::Network& network, const data::ImageDataset& dataset,
                                const TeacherRecipe& recipe, std::uint64_t seed,
                                const std::filesystem::path& checkpoint, const TeacherHooks& hooks,

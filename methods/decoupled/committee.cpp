@@ -44,11 +44,18 @@ std::vector<Pair> all_pairs(std::int64_t teachers) {
   return pairs;
 }
 
-std::vector<Pair> pairs_for(std::int64_t ipc, const std::vector<double>& priors, const Rng& rng) {
+std::vector<Pair> pairs_for(std::int64_t ipc, const std::vector<double>& priors, const Rng& rng,
+                            const std::optional<Pair>& single) {
   if (priors.size() < 2) {
     throw ConfigError(str("a committee of pairs needs 2 teachers or more, found ", priors.size()));
   }
-  if (ipc == 1) return {two_largest(priors)};
+  const auto teachers = std::int64_t(priors.size());
+  if (single &&
+      !(0 <= single->first && single->first < single->second && single->second < teachers)) {
+    throw ConfigError(str("a pair of ", teachers, " teachers: expected two of 0 .. ", teachers - 1,
+                          " in ascending order, found ", single->first, " and ", single->second));
+  }
+  if (ipc == 1) return {single.value_or(two_largest(priors))};
   const std::vector<Pair> pairs = all_pairs(std::int64_t(priors.size()));
   if (ipc == std::int64_t(pairs.size())) return pairs;
   std::vector<Pair> chosen;

@@ -83,12 +83,39 @@ TEST_CASE("more teachers are added only on demand, each with a stream of its own
   CHECK(other.exit_code == 1);
   CHECK_THAT(other.err,
              Contains("the teachers do not fit 'shapes'") && Contains("preprocessing: expected"));
+
+  // Else the file would say of the first ones that they have not seen what is held out.
+  const auto fewer =
+      workspace.retort(teachers(kNet, {"--out", "t.h5", "--add", "--hold-out", "0.25"}));
+  CHECK(fewer.exit_code == 2);
+  CHECK_THAT(fewer.err, Contains("trained on 32 images") && Contains("would be on 24 images"));
+  CHECK(TeacherReader(workspace.path("t.h5")).count() == 2);
+}
+
+TEST_CASE("a kill between writing the file and tidying up costs nothing",
+          "[apps][teachers][kill]") {
+  const Workspace workspace;
+  workspace.succeed(teachers(kNet, {"--out", "t.h5"}));
+  const fs::path parts = workspace.path("t.h5.parts");
+  const auto as_killed = [&] {
+    fs::create_directories(parts);
+    fs::copy_file(workspace.path("t.h5"), parts / "teacher-0.h5");
+    write_text(parts / "plan.cfg", "after = 0\n");
+  };
+  const std::string before = read_text(workspace.path("t.h5"));
+  for (const Words& more : {Words{"--out", "t.h5"}, Words{"--out", "t.h5", "--add"}}) {
+    as_killed();
+    const auto again = workspace.succeed(teachers(kNet, more));
+    CHECK_THAT(again.err, Contains("all teachers were finished before"));
+    CHECK(read_text(workspace.path("t.h5")) == before);
+    CHECK_FALSE(fs::exists(parts));
+  }
 }
 
 TEST_CASE("teachers killed amid their training go on to the same bits", "[apps][teachers][kill]") {
   const Workspace workspace;
   const auto words_for = [](const Words& more) {
-    return teachers("ConvNet-2-BN-w8,ConvNet-2-BN-w16", more, "60");
+    return teachers("ConvNet-2-BN-w8,ConvNet-2-BN-w16", more, "200");
   };
   const Words words = words_for({"--out", "t.h5"});
   workspace.succeed(words_for({"--out", "whole.h5"}));
@@ -105,6 +132,7 @@ TEST_CASE("teachers killed amid their training go on to the same bits", "[apps][
     }
     running.signal(number);
     const auto left = running.wait();
+    REQUIRE(left.exit_code != 0);  // it was not finished
     if (number == SIGKILL) continue;
     CHECK(left.exit_code == 130);
     CHECK_THAT(left.err, Contains("saved in t.h5.parts, the same command goes on"));
@@ -159,5 +187,7 @@ TEST_CASE("a wrong command for teachers ends with code 2 and says why", "[apps][
   check(joined(shapes, {"--recipe", "moco"}), "unknown recipe of teachers 'moco'");
   check(joined(shapes, {"--nets", "ConvNe-3"}), "did you mean 'ConvNet-3'?");
   check(joined(shapes, {"--curvature-step", "2"}), "changes nothing");
+  check(joined(shapes, {"--epochs", "3", "--warmup-epochs", "5"}),
+        "warmup-epochs 5: expected at most epochs, 3");
   check({"--dataset", "shapes", "--out", "text.h5"}, "'text.h5' exists and is no file of teachers");
 }

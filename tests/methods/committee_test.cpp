@@ -41,6 +41,10 @@ TEST_CASE("pairs follow the number of images per class", "[methods][decoupled]")
   const std::vector<double> priors = {63.0, 65.3, 68.5, 67.6, 67.4};
   CHECK((pairs_for(1, priors, Rng(0)) == std::vector<Pair>{{2, 3}}));
   CHECK((pairs_for(1, {5, 7, 7, 7}, Rng(0)) == std::vector<Pair>{{1, 2}}));
+  // The code's own for CIFAR-10.
+  CHECK((pairs_for(1, priors, Rng(0), Pair{3, 4}) == std::vector<Pair>{{3, 4}}));
+  CHECK_THROWS_WITH_TEXT(pairs_for(1, priors, Rng(0), Pair{4, 5}), ConfigError,
+                         "two of 0 .. 4 in ascending order, found 4 and 5");
   const std::vector<Pair> all = {{0, 1}, {0, 2}, {0, 3}, {0, 4}, {1, 2},
                                  {1, 3}, {1, 4}, {2, 3}, {2, 4}, {3, 4}};
   CHECK((pairs_for(10, priors, Rng(0)) == all));

@@ -205,9 +205,14 @@ TEST_CASE("steps to look at curvature follow every image's gradient, and grow wi
 TEST_CASE("a step adds the curvature penalty of the augmented images, and none of weight 0",
           "[train][curvature]") {
   const Setup s = float64_setup("ConvNet-1-BN-w8", 8);
+  const augment::Strategy strategy = augment::Strategy::parse("crop");
+  Rng draws = Rng(0).child("augment");
+  const Tensor augmented = augment::augment_batch(strategy, s.batch.images, draws);
+  REQUIRE_FALSE(augmented.equal(s.batch.images));
   const auto stepped = [&](const std::optional<train::Curvature>& curvature) {
     Setup own = float64_setup("ConvNet-1-BN-w8", 8);
     train::TrainOptions options;
+    options.augmentation = strategy;
     options.curvature = curvature;
     train::Sgd sgd(0, 0);
     const auto report =
@@ -224,7 +229,7 @@ TEST_CASE("a step adds the curvature penalty of the augmented images, and none o
   CHECK(same_bits(plain.buffers, bent.buffers));  // one training pass moves them
   const nn::NetworkState moved{s.state.parameters, plain.buffers};
   const auto expected =
-      train::curvature_penalty(*s.network, moved, s.batch.images, one_hot(s), {.weight = 10});
+      train::curvature_penalty(*s.network, moved, augmented, one_hot(s), {.weight = 10});
   CHECK(penalty == Approx(expected.value).epsilon(1e-12));
   CHECK_CLOSE(nn::flatten(plain.parameters) - nn::flatten(bent.parameters),
               0.1 * nn::flatten(expected.gradients), 1e-9);

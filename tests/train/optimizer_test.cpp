@@ -173,6 +173,8 @@ TEST_CASE("schedules that cannot be are refused", "[train][schedule]") {
   options.smoothing = 0;
   refused(options, "a smoothing above 0, found 0");
   options.smoothing = 1;
+  options.decays = TrainOptions::Decays::Weights;
+  refused(options, "weights alone needs Adam or AdamW");
   options.method = TrainOptions::Method::Adam;
   options.drops = {{.after_epoch = 1, .momentum = 0.5}};
   refused(options, "needs SGD");

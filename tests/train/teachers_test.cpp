@@ -35,7 +35,7 @@ bool same_bits(const storage::Teacher& a, const storage::Teacher& b) {
 
 }  // namespace
 
-TEST_CASE("recipes of teachers are those of the papers' code", "[train][teachers]") {
+TEST_CASE("recipes of teachers have the numbers of the papers' code", "[train][teachers]") {
   using Method = train::TrainOptions::Method;
   const auto sgd = TeacherRecipe::defaults("sgd").train_options(false);
   CHECK(sgd.method == Method::Sgd);
@@ -113,7 +113,7 @@ TEST_CASE("a stopped teacher goes on to the same bits, amid an epoch too",
       StopFlag stop;
       std::int64_t steps = 0;
       const train::TeacherHooks hooks{.after_step =
-                                          [&](const train::StepReport&) {
+                                          [&](const train::StepReport&, std::int64_t) {
                                             if (++steps == stopped_after) stop.request();
                                           },
                                       .after_epoch = {}};
@@ -135,8 +135,9 @@ TEST_CASE("a checkpoint or teacher of another network is refused by name", "[tra
   const Bands bands;
   StopFlag stop;
   const auto checkpoint = bands.folder.path() / "checkpoint";
-  const train::TeacherHooks hooks{.after_step = [&](const train::StepReport&) { stop.request(); },
-                                  .after_epoch = {}};
+  const train::TeacherHooks hooks{
+      .after_step = [&](const train::StepReport&, std::int64_t) { stop.request(); },
+      .after_epoch = {}};
   CHECK_THROWS_AS(train::train_teacher(*bands.network, bands.dataset, small_recipe("sgd"), 5,
                                        checkpoint, hooks, &stop),
                   Interrupted);
@@ -144,7 +145,18 @@ TEST_CASE("a checkpoint or teacher of another network is refused by name", "[tra
       nn::make_network("ConvNet-1-BN-w16", bands.dataset.shape(), bands.dataset.num_classes());
   CHECK_THROWS_WITH_TEXT(
       train::train_teacher(*wider, bands.dataset, small_recipe("sgd"), 5, checkpoint, {}),
-      StorageError, "expected the checkpoint of ConvNet-1-BN-w16, found that of ConvNet-1-BN-w8");
+      StorageError, "network: ConvNet-1-BN-w8 / ConvNet-1-BN-w16");
+  const auto refused = [&](const TeacherRecipe& recipe, std::uint64_t seed,
+                           const std::string& text) {
+    CHECK_THROWS_WITH_TEXT(
+        train::train_teacher(*bands.network, bands.dataset, recipe, seed, checkpoint, {}),
+        StorageError, text);
+  };
+  refused(small_recipe("sgd"), 6, "another teacher (theirs / asked for): seed: 5 / 6");
+  refused(small_recipe("adam"), 5, "recipe: sgd / adam");
+  TeacherRecipe longer = small_recipe("sgd");
+  longer.epochs = 5;
+  refused(longer, 5, "epochs: 4 / 5");
 
   const auto teacher = train::as_teacher(*bands.network, bands.network->initialize(Rng(1)));
   CHECK_THROWS_WITH_TEXT(train::state_of(teacher, *wider), DataError,
