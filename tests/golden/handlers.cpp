@@ -26,6 +26,10 @@ const std::vector<Handler>& handlers() {
       {"datm_labels_schedule", check_datm_labels_schedule},
       {"eval_protocol", check_eval_protocol},
       {"ftd", check_ftd},
+      {"recover", check_recover},
+      {"fkd_mix_kl", check_fkd_mix_kl},
+      {"cda_schedule", check_cda_schedule},
+      {"rded", check_rded},
   };
   return all;
 }
