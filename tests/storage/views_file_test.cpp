@@ -367,6 +367,27 @@ TEST_CASE("damaged records are refused with object, rule and finding", "[storage
   check("canvas: expected sizes 1 .. 65535, found 0", [](Parts& p) { p.canvas = {4, 0}; });
 }
 
+TEST_CASE("a label that changed in the file is found when its batch is read", "[storage][views]") {
+  const TemporaryFolder folder("views-flipped");
+  const auto path = folder / "a.h5";
+  SyntheticSet set = small_set();
+  const Relabelled relabelled = relabel(set.images);
+  set.views = relabelled.views;
+  storage::write_set(path, set);
+  // The first label of batch 7.
+  const Tensor values = relabelled.views->batch(7).values.narrow(0, 0, 1);
+  std::string bytes = testing::slurp(path);
+  const auto place =
+      bytes.find(std::string(static_cast<const char*>(values.const_data_ptr()), values.nbytes()));
+  REQUIRE(place != std::string::npos);
+  bytes[place] = char(bytes[place] ^ 1);
+  testing::spit(path, bytes);
+  const SyntheticSet read = storage::read_set(path);  // without its labels
+  CHECK(same_bits(read.views->batch(0).values, relabelled.views->batch(0).values));
+  CHECK_THROWS_WITH_TEXT(read.views->batch(7), StorageError, "labels/views/values");
+  CHECK_FALSE(storage::verify_file(path).empty());
+}
+
 TEST_CASE("views of an encoding from the future leave the hard labels, with a warning",
           "[storage][views]") {
   const TemporaryFolder folder("views-encoding");
