@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -72,12 +73,18 @@ struct Asset {
   bool operator==(const Asset&) const = default;
 };
 
+class RecordedViews;  // lib/data/recorded_views.h
+
 /// A condensed dataset. Stored images are what costs bytes; decoded images are what networks are
 /// trained on (`synth::decode`). For the decoder "pixels" the two are the same.
 struct SyntheticSet {
   Tensor images;       ///< [M,C,H,W] float32, stored images in preprocessed space
   Tensor class_index;  ///< int64 [M], class of each stored image; class-major by convention
-  Labels labels;       ///< one per decoded image, in decoding order
+  /// The images are those of 8-bit pixels, preprocessed, and are stored as such; "pixels" only.
+  bool from_bytes = false;
+  Labels labels;  ///< one per decoded image, in decoding order
+  /// Labels of augmented views, what a student trains on if they are there; null: none.
+  std::shared_ptr<const RecordedViews> views = nullptr;
   Decoder decoder;
   Preprocessing preprocessing = Preprocessing::identity(1);
   std::optional<double> learned_lr;  ///< for methods that learn the student's step size

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -33,12 +34,22 @@ class H5Writer {
   void tensor_as_int32(const std::string& path, const Tensor& value);
   /// What LibTorch has no full type for: seeds, offsets. uint64 [n].
   void uint64s(const std::string& path, const std::vector<std::uint64_t>& values);
+  void uint32s(const std::string& path, const std::vector<std::uint32_t>& values);
+  /// [n], or with `columns` the matrix [n / columns, columns].
+  void uint16s(const std::string& path, const std::vector<std::uint16_t>& values,
+               std::optional<std::int64_t> columns = {});
   /// A dataset that need not fit into memory. `row` is asked for every row [shape.back()] of this
   /// type, in order, and none is kept. One chunk per row with Fletcher-32, allocated when it is
   /// written; the first dimension may grow.
   /// @param shape rank 2 or more, every size positive
   void rows(const std::string& path, at::ScalarType type, const std::vector<std::int64_t>& shape,
             const std::function<Tensor(std::int64_t index)>& row);
+  /// A matrix [0,columns] that grows by append() until the file is complete. Chunks of so many rows
+  /// with Fletcher-32.
+  void growing(const std::string& path, at::ScalarType type, std::int64_t columns,
+               std::int64_t rows_per_chunk);
+  /// @param rows [n,columns] of the type the matrix has
+  void append(const std::string& path, const Tensor& rows);
   void group(const std::string& path);                           ///< may be there already
   void text(const std::string& path, const std::string& value);  ///< rank-0 fixed-length UTF-8
   void texts(const std::string& path, const std::vector<std::string>& values);
@@ -84,6 +95,8 @@ class H5Reader {
   /// The entries at `index` of the first dimensions, of the shape that is left. The dataset stays
   /// open with a cache of four chunks or more. Truth values come as uint8.
   Tensor row(const std::string& path, const std::vector<std::int64_t>& index) const;
+  /// Entries begin .. end - 1 of the first dimension, otherwise like row().
+  Tensor rows(const std::string& path, std::int64_t begin, std::int64_t end) const;
   std::vector<std::int64_t> dataset_shape(const std::string& path) const;
   std::uint64_t stored_bytes(const std::string& path) const;   ///< storage, checksums included
   std::uint64_t payload_bytes(const std::string& path) const;  ///< elements alone, as stored

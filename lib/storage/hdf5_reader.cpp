@@ -116,6 +116,11 @@ Tensor H5Reader::row(const std::string& path, const std::vector<std::int64_t>& i
   return state_->row(path, index);
 }
 
+Tensor H5Reader::rows(const std::string& path, std::int64_t begin, std::int64_t end) const {
+  const h5::Guard guard;
+  return state_->rows(path, begin, end);
+}
+
 std::vector<std::int64_t> H5Reader::dataset_shape(const std::string& path) const {
   const h5::Guard guard;
   return state_->dataset(path).shape;

@@ -267,6 +267,23 @@ Tensor H5Reader::State::row(const std::string& object, const std::vector<std::in
   return result;
 }
 
+Tensor H5Reader::State::rows(const std::string& object, std::int64_t begin, std::int64_t end) {
+  const Opened& opened = kept_open(object);
+  const h5::ElementType type = element(object, opened);
+  if (opened.shape.empty() || begin < 0 || end < begin || end > opened.shape.front()) {
+    refuse(object, str("has shape [", join(opened.shape), "], no rows ", begin, " .. ", end));
+  }
+  std::vector<std::int64_t> shape = opened.shape;
+  shape.front() = end - begin;
+  Slab slab{.start = std::vector<hsize_t>(shape.size(), 0), .count = {shape.begin(), shape.end()}};
+  slab.start.front() = hsize_t(begin);
+  Tensor result = at::empty(shape, type.scalar);
+  if (result.numel() > 0) {
+    read_slab(object, opened, h5::memory_type(type), slab, result.data_ptr());
+  }
+  return result;
+}
+
 std::string H5Reader::State::sha256(const std::string& object) const {
   const Opened opened = dataset(object);
   if (opened.shape.empty() || opened.count == 0) return sha256_hex(raw_bytes(object));

@@ -71,6 +71,7 @@ struct H5Reader::State {
   void read_slab(const std::string& object, const Opened& opened, hid_t type, const Slab& slab,
                  void* out) const;
   Tensor row(const std::string& object, const std::vector<std::int64_t>& index);
+  Tensor rows(const std::string& object, std::int64_t begin, std::int64_t end);
   std::string sha256(const std::string& object) const;
   TextValues texts(const std::string& object) const;
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <optional>
 
@@ -16,6 +17,7 @@ using h5::check;
 
 constexpr std::int64_t kChunkBytes = 1 << 20;
 constexpr std::size_t kMaxCompactBytes = 32768;
+constexpr std::size_t kMinCacheBytes = 1 << 20;  // HDF5's default
 
 // Times in the object headers would make two files of the same content differ.
 h5::PropertyList without_times(hid_t property_class, const std::string& what) {
@@ -99,6 +101,15 @@ std::vector<hsize_t> row_start(std::int64_t index, const std::vector<std::int64_
 }  // namespace
 
 struct H5Writer::State {
+  /// A matrix that is not complete yet.
+  struct Growing {
+    h5::Dataset dataset;
+    h5::ElementType element;
+    std::int64_t rows = 0;
+    std::int64_t columns = 0;
+    Sha256 hash = {};  // of the rows so far
+  };
+
   State(std::filesystem::path temporary_path, const std::string& shown)
       : temporary(std::move(temporary_path)), name(shown), file(create_file(temporary)) {}
 
@@ -110,6 +121,9 @@ struct H5Writer::State {
                      const void* bytes);
   h5::Dataset create_rows(const std::string& path, hid_t type,
                           const std::vector<std::int64_t>& shape);
+  h5::Dataset create_growing(const std::string& path, hid_t type, std::int64_t columns,
+                             std::int64_t rows_per_chunk, std::size_t chunk_bytes);
+  void finish_growing();
   void write_attribute(const std::string& path, const std::string& attribute, hid_t type,
                        std::optional<hsize_t> length, const void* bytes, const std::string& text);
   void record(const std::string& path, const std::string& digest, const std::string& line);
@@ -119,6 +133,7 @@ struct H5Writer::State {
   h5::File file;
   std::map<std::string, std::string> digests;    // dataset -> SHA-256 of its bytes
   std::map<std::string, std::string> structure;  // dataset or path@name -> line of the manifest
+  std::map<std::string, Growing> growing;
 };
 
 void H5Writer::State::ensure_group(const std::string& path) {
@@ -194,6 +209,39 @@ h5::Dataset H5Writer::State::create_rows(const std::string& path, hid_t type,
       H5Dcreate2(file, path.c_str(), type, space, H5P_DEFAULT, creation, H5P_DEFAULT), where);
 }
 
+h5::Dataset H5Writer::State::create_growing(const std::string& path, hid_t type,
+                                            std::int64_t columns, std::int64_t rows_per_chunk,
+                                            std::size_t chunk_bytes) {
+  const std::string where = what(path);
+  const std::size_t slash = path.rfind('/');
+  if (slash != std::string::npos) ensure_group(path.substr(0, slash));
+  const auto creation = without_times(H5P_DATASET_CREATE, where);
+  const std::array<hsize_t, 2> chunk{hsize_t(rows_per_chunk), hsize_t(columns)};
+  check(H5Pset_chunk(creation, 2, chunk.data()), where);
+  // Otherwise the unused end of the last chunk would hold whatever was in memory.
+  check(H5Pset_fill_time(creation, H5D_FILL_TIME_ALLOC), where);
+  check(H5Pset_fletcher32(creation), where);
+  // A chunk that is not full yet waits in the cache for the next rows.
+  const h5::PropertyList access(H5Pcreate(H5P_DATASET_ACCESS), where);
+  const std::size_t cache = std::max(2 * chunk_bytes, kMinCacheBytes);
+  check(H5Pset_chunk_cache(access, H5D_CHUNK_CACHE_NSLOTS_DEFAULT, cache, 1), where);
+  const std::array<hsize_t, 2> dims{0, hsize_t(columns)};
+  const std::array<hsize_t, 2> most{H5S_UNLIMITED, hsize_t(columns)};
+  const h5::Space space(H5Screate_simple(2, dims.data(), most.data()), where);
+  return h5::Dataset(H5Dcreate2(file, path.c_str(), type, space, H5P_DEFAULT, creation, access),
+                     where);
+}
+
+void H5Writer::State::finish_growing() {
+  for (auto& [path, matrix] : growing) {
+    matrix.dataset.close(what(path));
+    if (h5::outside_manifest(path)) continue;
+    record(path, matrix.hash.hex(),
+           h5::dataset_line(path, matrix.element.name, {matrix.rows, matrix.columns}));
+  }
+  growing.clear();
+}
+
 void H5Writer::State::write_attribute(const std::string& path, const std::string& attribute,
                                       hid_t type, std::optional<hsize_t> length, const void* bytes,
                                       const std::string& text) {
@@ -238,6 +286,10 @@ void H5Writer::create(const std::filesystem::path& path,
 }
 
 void H5Writer::write_manifest() {
+  {
+    const h5::Guard guard;
+    state_->finish_growing();
+  }
   std::vector<std::string> paths;
   std::vector<std::string> digests;
   for (const auto& [path, digest] : state_->digests) {
@@ -280,6 +332,21 @@ void H5Writer::uint64s(const std::string& path, const std::vector<std::uint64_t>
                         {std::int64_t(values.size())}, values.data());
 }
 
+void H5Writer::uint32s(const std::string& path, const std::vector<std::uint32_t>& values) {
+  const h5::Guard guard;
+  state_->write_dataset(path, H5T_STD_U32LE, "uint32", sizeof(std::uint32_t),
+                        {std::int64_t(values.size())}, values.data());
+}
+
+void H5Writer::uint16s(const std::string& path, const std::vector<std::uint16_t>& values,
+                       std::optional<std::int64_t> columns) {
+  const h5::Guard guard;
+  const auto count = std::int64_t(values.size());
+  std::vector<std::int64_t> shape{count};
+  if (columns) shape = {count / *columns, *columns};
+  state_->write_dataset(path, H5T_STD_U16LE, "uint16", sizeof(std::uint16_t), shape, values.data());
+}
+
 void H5Writer::rows(const std::string& path, at::ScalarType type,
                     const std::vector<std::int64_t>& shape,
                     const std::function<Tensor(std::int64_t index)>& row) {
@@ -309,6 +376,54 @@ void H5Writer::rows(const std::string& path, at::ScalarType type,
     state_->record(path, hash.hex(), h5::dataset_line(path, element.name, shape));
   }
   mark_element(path, type);
+}
+
+void H5Writer::growing(const std::string& path, at::ScalarType type, std::int64_t columns,
+                       std::int64_t rows_per_chunk) {
+  const h5::Guard guard;
+  const std::string where = state_->what(path);
+  const auto element = h5::element_of(type, where);
+  count_rows({rows_per_chunk, columns}, element.file_bytes, where);
+  const std::size_t chunk_bytes =
+      std::size_t(rows_per_chunk) * std::size_t(columns) * element.file_bytes;
+  if (chunk_bytes > h5::kMaxChunkBytes) {
+    throw StorageError(
+        str(where, ": a chunk may have ", h5::kMaxChunkBytes, " bytes, has ", chunk_bytes));
+  }
+  state_->growing.emplace(
+      path, State::Growing{.dataset = state_->create_growing(path, h5::file_type(element), columns,
+                                                             rows_per_chunk, chunk_bytes),
+                           .element = element,
+                           .columns = columns});
+  mark_element(path, type);
+}
+
+void H5Writer::append(const std::string& path, const Tensor& rows) {
+  const h5::Guard guard;
+  const std::string where = state_->what(path);
+  const auto found = state_->growing.find(path);
+  if (found == state_->growing.end()) throw StorageError(str(where, ": is no matrix that grows"));
+  State::Growing& matrix = found->second;
+  const Tensor values = rows.detach().to(at::kCPU).contiguous();
+  if (values.dim() != 2) {
+    throw StorageError(str(where, ": expected rows [n, ", matrix.columns, "], found [",
+                           join(values.sizes()), "]"));
+  }
+  if (values.numel() == 0) return;
+  check_row(values[0], matrix.element.scalar, matrix.columns, where);
+  const std::array<hsize_t, 2> start{hsize_t(matrix.rows), 0};
+  const std::array<hsize_t, 2> size{hsize_t(values.size(0)), hsize_t(matrix.columns)};
+  const std::array<hsize_t, 2> dims{start[0] + size[0], size[1]};
+  check(H5Dset_extent(matrix.dataset, dims.data()), where);
+  const h5::Space dense(H5Screate_simple(2, size.data(), nullptr), where);
+  const h5::Space stored(H5Dget_space(matrix.dataset), where);
+  check(H5Sselect_hyperslab(stored, H5S_SELECT_SET, start.data(), nullptr, size.data(), nullptr),
+        where);
+  check(H5Dwrite(matrix.dataset, h5::file_type(matrix.element), dense, stored, H5P_DEFAULT,
+                 values.const_data_ptr()),
+        where);
+  matrix.hash.update({static_cast<const char*>(values.const_data_ptr()), values.nbytes()});
+  matrix.rows = std::int64_t(dims[0]);
 }
 
 void H5Writer::mark_element(const std::string& path, at::ScalarType type) {

@@ -5,10 +5,13 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/core/error.h"
+#include "lib/core/log.h"
 #include "lib/core/shape.h"
 #include "lib/core/str.h"
+#include "lib/data/pixels.h"
 #include "lib/storage/expert_file.h"
 #include "lib/storage/hdf5.h"
+#include "lib/storage/views_file.h"
 
 namespace retort::storage {
 namespace {
@@ -22,6 +25,7 @@ constexpr std::int64_t kLabelsMajor = 1;
 constexpr std::int64_t kLabelsMinor = 0;
 constexpr char kPixels[] = "pixels";
 constexpr char kCanvas[] = "params/canvas";
+constexpr char kSoftGroup[] = "labels/soft";
 constexpr char kSoftValues[] = "labels/soft/values";
 
 // Where the stored images of a set lie.
@@ -56,6 +60,21 @@ void check_classes(const Tensor& classes, std::int64_t num_classes, const std::s
           str(name, ": expected classes 0 .. ", num_classes - 1, ", found ", low, " .. ", high));
 }
 
+// Views are of the images that labels belong to.
+void check_views(const data::SyntheticSet& set, const std::string& source) {
+  if (set.views == nullptr) return;
+  const data::ViewsInfo& info = set.views->info();
+  const std::int64_t count = data::hard_classes(set.labels).numel();
+  const std::int64_t num_classes = label_classes(set);
+  require(info.images == count && info.classes == num_classes, source,
+          str("views: expected ", count, " images of ", num_classes, " classes, found ",
+              info.images, " of ", info.classes));
+  const data::ImageShape shape = set.shape();
+  require(info.source.height == shape.height && info.source.width == shape.width, source,
+          str("views: expected crops of ", shape.height, " x ", shape.width, " pixels, found ",
+              info.source.height, " x ", info.source.width));
+}
+
 // What must hold on both sides of a file.
 void check_set(const data::SyntheticSet& set, const std::string& source) {
   check_tensor(set.images, at::kFloat, 4, source, "images");
@@ -81,16 +100,31 @@ void check_set(const data::SyntheticSet& set, const std::string& source) {
           str("expected one label per image, found ", classes.numel(), " for ", count, " images"));
   require(classes.numel() >= count, source,
           str("expected a label for each of ", count, " images or more, found ", classes.numel()));
+  require(!set.from_bytes || set.decoder.id == kPixels, source,
+          str("8-bit pixels need the decoder pixels, found ", set.decoder.id));
   expect_preprocessing_of(set.preprocessing, set.shape(), source);
+  check_views(set, source);
+}
+
+// Images as they lie in the file.
+Tensor stored_images(const data::SyntheticSet& set, const std::string& source) {
+  if (!set.from_bytes) return set.images;
+  try {
+    return data::exact_bytes(set.preprocessing, set.images);
+  } catch (const DataError& e) {
+    throw StorageError(str(source, ": ", e.what()));
+  }
 }
 
 void write_images(H5Writer& out, const data::SyntheticSet& set, const std::string& source) {
   const char* path = images_path(set.decoder);
-  out.tensor(path, set.images);
+  const Tensor stored = stored_images(set, source);
+  out.tensor(path, stored);
   out.tensor_as_int32("images/class_index", set.class_index);
   out.attribute("images", "space", "preprocessed");
   // Cost in units of one float32 image: what sets of other parametrisations are compared by.
-  out.attribute("images", "storage_units", double(set.images.size(0)));
+  out.attribute("images", "storage_units",
+                double(set.images.size(0)) * double(stored.itemsize()) / sizeof(float));
   if (set.decoder.id == kPixels) return;
   out.attribute(path, "decoder", set.decoder.id);
   out.attribute(path, "decoder_version", set.decoder.version);
@@ -102,7 +136,13 @@ void write_images(H5Writer& out, const data::SyntheticSet& set, const std::strin
   }
 }
 
-void write_labels(H5Writer& out, const data::SyntheticSet& set) {
+void write_views(H5Writer& out, const data::RecordedViews& views, const std::string& source) {
+  ViewsWriter writer(out, views.info(), source);
+  for (std::int64_t i = 0; i < views.batches(); ++i) writer.append(views.batch(i));
+  writer.finish();
+}
+
+void write_labels(H5Writer& out, const data::SyntheticSet& set, const std::string& source) {
   const Tensor& classes = data::hard_classes(set.labels);
   const auto* soft = std::get_if<data::SoftLabels>(&set.labels);
   out.tensor_as_int32("labels/hard", classes);
@@ -110,13 +150,17 @@ void write_labels(H5Writer& out, const data::SyntheticSet& set) {
   out.attribute("labels", "layout_minor", kLabelsMinor);
   out.attribute("labels", "num_images", classes.numel());
   out.attribute("labels", "num_classes", label_classes(set));
-  out.attribute("labels", "default", soft != nullptr ? "soft" : "hard");
+  out.attribute("labels", "default",
+                set.views != nullptr ? "views"
+                : soft != nullptr    ? "soft"
+                                     : "hard");
   out.attribute("labels", "teacher", "");
   out.attribute("labels", "teacher_sha256", "");
   if (set.preprocessing.kind() == data::Preprocessing::Kind::MeanStd) {
     out.attribute("labels", "norm_mean", set.preprocessing.mean());
     out.attribute("labels", "norm_std", set.preprocessing.std());
   }
+  if (set.views != nullptr) write_views(out, *set.views, source);
   if (soft == nullptr) return;
   out.tensor(kSoftValues, soft->values);
   out.attribute("labels/soft", "encoding", "f32");
@@ -219,9 +263,13 @@ data::Labels read_labels(const H5Reader& in, const std::string& source) {
   require(hard.dim() == 1 && hard.numel() == count, source,
           str("/labels/hard: expected ", count, " labels, found shape ", shape_text(hard)));
   const std::string chosen = in.text_attribute("labels", "default");
-  if (chosen == "hard") return data::HardLabels{hard};
-  require(chosen == "soft", source,
+  require(chosen == "hard" || chosen == "soft" || chosen == "views", source,
           str("/labels: default labels of kind '", chosen, "' need a newer program"));
+  require(chosen != "views" || in.has(kViewsGroup), source,
+          str("/labels: default labels are views, but /", kViewsGroup, " is missing"));
+  // Beside views lie soft labels or none but the hard ones.
+  const bool soft = chosen == "soft" || (chosen == "views" && in.has(kSoftGroup));
+  if (!soft) return data::HardLabels{hard};
   const std::string encoding = in.text_attribute("labels/soft", "encoding");
   require(encoding == "f32", source,
           str("/labels/soft: encoding '", encoding, "' needs a newer program; known: f32"));
@@ -243,9 +291,11 @@ data::SyntheticSet read_parts(const H5Reader& in, const std::string& source) {
   // Sets of stored images may keep them as pixels.
   if (set.images.scalar_type() == at::kByte && set.images.dim() == 4) {
     set.images = set.preprocessing.apply(set.images);
+    set.from_bytes = set.preprocessing.kind() == data::Preprocessing::Kind::MeanStd;
   }
   set.class_index = in.tensor("images/class_index").to(at::kLong);
   set.labels = read_labels(in, source);
+  set.views = open_views(in);
   if (in.has("schedule/lr")) {
     const Tensor lr = in.tensor("schedule/lr");
     check_tensor(lr, at::kDouble, 0, source, "/schedule/lr");
@@ -259,6 +309,15 @@ data::SyntheticSet read_parts(const H5Reader& in, const std::string& source) {
           str("/labels: num_classes is ", num_classes, ", labels and class names say ",
               label_classes(set)));
   return set;
+}
+
+// Views of an encoding from the future leave the other labels usable; say that they are used.
+void warn_without_views(const H5Reader& in, const data::SyntheticSet& set,
+                        const std::string& source) {
+  if (set.views != nullptr || in.text_attribute("labels", "default") != "views") return;
+  log::warn(str(source, ": /", kViewsGroup, ": encoding '",
+                in.text_attribute(kViewsGroup, "encoding"),
+                "' needs a newer program; its other labels are used"));
 }
 
 void report_non_finite(const H5Reader& in, const std::string& path,
@@ -360,7 +419,7 @@ void write_set(const std::filesystem::path& path, const data::SyntheticSet& set)
     out.attribute("", "version_major", kMajor);
     out.attribute("", "version_minor", kMinor);
     write_images(out, set, source);
-    write_labels(out, set);
+    write_labels(out, set, source);
     write_preprocessing(out, "preprocessing", set.preprocessing);
     if (set.learned_lr) out.tensor("schedule/lr", at::scalar_tensor(*set.learned_lr, at::kDouble));
     write_assets(out, set.assets);
@@ -372,9 +431,11 @@ data::SyntheticSet read_set(const std::filesystem::path& path) {
   const std::string source = str("'", path.string(), "'");
   const H5Reader in(path);
   expect_schema(in, kSchema, kMajor);
-  const std::vector<std::string> findings = in.damage();
+  const std::vector<std::string> findings = in.damage({kViewsValues});
   require(findings.empty(), source, findings.empty() ? "" : "is damaged: " + findings.front());
-  return read_parts(in, source);
+  data::SyntheticSet set = read_parts(in, source);
+  warn_without_views(in, set, source);
+  return set;
 }
 
 StoredBytes stored_bytes(const std::filesystem::path& path) {
@@ -390,12 +451,37 @@ StoredBytes stored_bytes(const std::filesystem::path& path) {
   return bytes;
 }
 
+LabelBytes label_bytes(const std::filesystem::path& path) {
+  const H5Reader in(path);
+  expect_schema(in, kSchema, kMajor);
+  const auto in_group = [](const std::string& dataset, const char* group) {
+    return dataset.starts_with(str("labels/", group, "/"));
+  };
+  LabelBytes bytes;
+  for (const std::string& dataset : in.datasets()) {
+    if (!dataset.starts_with("labels/")) continue;
+    const std::string name = dataset.substr(dataset.rfind('/') + 1);
+    const bool value = name == "values" || name == "index" || name == "affine";
+    std::uint64_t& bytes_of_part =
+        in_group(dataset, "views")       ? (value ? bytes.views_values : bytes.views_meta)
+        : in_group(dataset, "generator") ? (name == "backbone" ? bytes.backbone : bytes.generator)
+        : in_group(dataset, "soft")      ? bytes.soft
+                                         : bytes.hard;
+    bytes_of_part += in.payload_bytes(dataset);
+  }
+  return bytes;
+}
+
 StoredBytes stored_bytes(const data::SyntheticSet& set) {
   StoredBytes bytes;
-  bytes.images = std::uint64_t(set.images.numel()) * sizeof(float);
+  bytes.images = std::uint64_t(set.images.numel()) * (set.from_bytes ? 1 : sizeof(float));
   bytes.labels = std::uint64_t(data::hard_classes(set.labels).numel()) * sizeof(std::int32_t);
   if (const auto* soft = std::get_if<data::SoftLabels>(&set.labels)) {
     bytes.labels += std::uint64_t(soft->values.numel()) * sizeof(float);
+  }
+  if (set.views != nullptr) {
+    const ViewsBytes views = views_bytes(*set.views);
+    bytes.labels += views.values + views.meta;
   }
   bytes.other = std::uint64_t(set.class_index.numel()) * sizeof(std::int32_t);
   if (set.preprocessing.kind() == data::Preprocessing::Kind::MeanStd) {
@@ -422,7 +508,9 @@ std::vector<std::string> verify_file(const std::filesystem::path& path) {
     report_non_finite(in, kCanvas, findings);
     report_non_finite(in, kSoftValues, findings);
     expect_schema(in, kSchema, kMajor);
-    read_parts(in, str("'", path.string(), "'"));
+    const data::SyntheticSet set = read_parts(in, str("'", path.string(), "'"));
+    const std::int64_t batches = set.views != nullptr ? set.views->batches() : 0;
+    for (std::int64_t i = 0; i < batches; ++i) set.views->batch(i);
   } catch (const Error& e) {
     findings.push_back(e.what());
   }

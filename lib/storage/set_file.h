@@ -11,9 +11,13 @@
 namespace retort::storage {
 
 /// Writes `set.h5`, schema 1.0 (lib/storage/README.md), aside and renamed, with a SHA-256 per
-/// dataset in /manifest. @throws StorageError for a set whose parts do not fit together
+/// dataset in /manifest. Views are taken batch by batch, in order, and not kept.
+/// @throws StorageError for a set whose parts do not fit together
 void write_set(const std::filesystem::path& path, const data::SyntheticSet& set);
 
+/// Labels of views stay in the file, which the set then keeps open: they are read, and checked,
+/// batch by batch. Views of an encoding that is not known are left out, with a warning if they are
+/// what a student should train on.
 /// @throws StorageError naming file, rule and finding: not HDF5, not a set, unknown major version,
 ///         damaged data, inconsistent shapes
 data::SyntheticSet read_set(const std::filesystem::path& path);
@@ -29,6 +33,17 @@ StoredBytes stored_bytes(const std::filesystem::path& path);
 
 /// What `write_set` would store.
 StoredBytes stored_bytes(const data::SyntheticSet& set);
+
+/// Bytes of /labels alone, as stored, per part.
+struct LabelBytes {
+  std::uint64_t hard = 0;
+  std::uint64_t soft = 0;
+  std::uint64_t views_values = 0;  ///< of views, the labels
+  std::uint64_t views_meta = 0;    ///< what makes the views again
+  std::uint64_t generator = 0;
+  std::uint64_t backbone = 0;
+};
+LabelBytes label_bytes(const std::filesystem::path& path);
 
 /// Compares a file of any schema with its manifest (SHA-256 per dataset, shapes, attributes); of a
 /// set also reports pixels that are not finite and what `read_set` objects to, of experts what

@@ -118,6 +118,13 @@ std::string GoldenFile::text_or(const std::string& path, const std::string& name
   return h5_.has_attribute(path, name) ? h5_.text_attribute(path, name) : fallback;
 }
 
+std::vector<std::int64_t> GoldenFile::integers_or_none(const std::string& path,
+                                                       const std::string& name) const {
+  if (!h5_.has_attribute(path, name)) return {};
+  const std::vector<double> values = h5_.doubles_attribute(path, name);
+  return {values.begin(), values.end()};
+}
+
 void GoldenFile::skip(const std::string& part, const std::string& reason) const {
   if (!skipped_.insert(part).second) return;
   std::cout << str("golden: SKIPPED ", name_, part.empty() ? "" : " part ", part, ": ", reason)

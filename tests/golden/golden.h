@@ -51,6 +51,9 @@ class GoldenFile {
   double number_or(const std::string& path, const std::string& name, double fallback) const;
   std::string text_or(const std::string& path, const std::string& name,
                       const std::string& fallback) const;
+  /// A vector attribute; empty if there is none.
+  std::vector<std::int64_t> integers_or_none(const std::string& path,
+                                             const std::string& name) const;
 
   /// Says on stdout that a part is not compared; once, however often it is called. part "" means
   /// the whole file.
@@ -161,6 +164,15 @@ void check_fyi_mtt(const GoldenFile& file);
 void check_datm_labels_schedule(const GoldenFile& file);
 /// The `ema` part of a ftd file: the running mean of the images.
 void check_ftd_ema(const GoldenFile& file);
+
+// views.cpp
+/// The views of a recover file, and that its images are within the range of pixels.
+void check_recover(const GoldenFile& file);
+void check_fkd_mix_kl(const GoldenFile& file);
+
+// decoupled.cpp
+void check_cda_schedule(const GoldenFile& file);
+void check_rded(const GoldenFile& file);
 
 // training.cpp
 void check_eval_protocol(const GoldenFile& file);

@@ -27,6 +27,10 @@ const std::vector<Handler>& handlers() {
       {"eval_protocol", check_eval_protocol},
       {"ftd", check_ftd},
       {"guard", check_guard},
+      {"recover", check_recover},
+      {"fkd_mix_kl", check_fkd_mix_kl},
+      {"cda_schedule", check_cda_schedule},
+      {"rded", check_rded},
   };
   return all;
 }

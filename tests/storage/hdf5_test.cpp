@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <limits>
+#include <utility>
+#include <vector>
 
 #include <hdf5.h>
 
@@ -86,6 +89,69 @@ TEST_CASE("tensors of every stored type and rank come back to the bit", "[storag
   CHECK(file.verify().empty());
   CHECK(file.sha256("Double/scalar") ==
         sha256_hex({static_cast<const char*>(tensors["Double/scalar"].const_data_ptr()), 8}));
+}
+
+TEST_CASE("a matrix grows row by row, and any rows of it can be read", "[storage][hdf5]") {
+  const TemporaryFolder folder("hdf5-growing");
+  const Tensor all = at::arange(23 * 5, at::kFloat).reshape({23, 5}).to(at::kHalf);
+  const auto write = [&](const std::string& name, const std::vector<std::int64_t>& pieces) {
+    H5Writer::create(folder / name, [&](H5Writer& file) {
+      file.growing("a/values", at::kHalf, 5, 4);
+      file.text("b", "between");
+      for (const Tensor& rows : all.split_with_sizes(pieces)) file.append("a/values", rows);
+    });
+  };
+  write("a.h5", {4, 1, 9, 0, 9});
+  const H5Reader file(folder / "a.h5");
+  CHECK(same_bits(file.tensor("a/values"), all));
+  CHECK(file.verify().empty());
+  CHECK(file.damage({"a/values"}).empty());
+  const std::vector<std::pair<int, int>> ranges{{0, 23}, {3, 9}, {22, 23}, {7, 7}};
+  for (const auto& [begin, end] : ranges) {
+    CHECK(same_bits(file.rows("a/values", begin, end), all.slice(0, begin, end)));
+  }
+  CHECK_THROWS_WITH_TEXT(file.rows("a/values", 20, 24), StorageError,
+                         "has shape [23, 5], no rows 20 .. 24");
+  CHECK_THROWS_WITH_TEXT(file.rows("a/values", -1, 2), StorageError, "no rows -1 .. 2");
+  // How it was cut leaves no trace in the contents.
+  write("b.h5", {23});
+  CHECK(H5Reader(folder / "b.h5").sha256("a/values") == file.sha256("a/values"));
+
+  const auto refuse = [&](const std::string& text, const std::function<void(H5Writer&)>& change) {
+    CHECK_THROWS_WITH_TEXT(H5Writer::create(folder / "c.h5",
+                                            [&](H5Writer& out) {
+                                              out.growing("a", at::kHalf, 5, 4);
+                                              change(out);
+                                            }),
+                           StorageError, text);
+  };
+  refuse("'a': expected shape [5] of type Half, found [4] of type Half", [](H5Writer& f) {
+    f.append("a", at::zeros({2, 4}, at::kHalf));
+  });
+  refuse("'a': expected shape [5] of type Half, found [5] of type Float", [](H5Writer& f) {
+    f.append("a", at::zeros({2, 5}));
+  });
+  refuse("'a': expected rows [n, 5], found [5]",
+         [](H5Writer& f) { f.append("a", at::zeros({5}, at::kHalf)); });
+  refuse("'b': is no matrix that grows", [](H5Writer& f) { f.append("b", at::zeros({1, 5})); });
+  refuse("positive sizes", [](H5Writer& f) { f.growing("b", at::kHalf, 0, 4); });
+  refuse("a chunk may have", [](H5Writer& f) { f.growing("b", at::kDouble, 1 << 20, 1 << 10); });
+}
+
+TEST_CASE("lists of small unsigned integers come back in a wider type", "[storage][hdf5]") {
+  const TemporaryFolder folder("hdf5-unsigned");
+  H5Writer::create(folder / "a.h5", [](H5Writer& file) {
+    file.uint16s("list", {0, 40000, 65535});
+    file.uint16s("matrix", {1, 2, 3, 4, 5, 6}, 2);
+    file.uint32s("large", {0, 4294967295U});
+  });
+  const H5Reader file(folder / "a.h5");
+  CHECK(same_bits(file.tensor("list"), at::tensor({0, 40000, 65535}, at::kInt)));
+  CHECK(same_bits(file.tensor("matrix"), at::tensor({1, 2, 3, 4, 5, 6}, at::kInt).view({3, 2})));
+  CHECK(same_bits(file.tensor("large"),
+                  at::tensor({std::int64_t{0}, std::int64_t{4294967295}}, at::kLong)));
+  CHECK(file.payload_bytes("list") == 6);
+  CHECK(file.verify().empty());
 }
 
 TEST_CASE("texts and attributes come back as written", "[storage][hdf5]") {

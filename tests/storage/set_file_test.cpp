@@ -10,6 +10,7 @@
 #include "lib/core/error.h"
 #include "lib/core/hash.h"
 #include "lib/storage/hdf5.h"
+#include "tests/storage/set_parts.h"
 #include "tests/storage/support.h"
 #include "tests/support/catch.h"
 
@@ -19,15 +20,11 @@ using storage::H5Reader;
 using storage::H5Writer;
 using storage::read_set;
 using storage::write_set;
+using testing::numbers;
 using testing::TemporaryFolder;
+using testing::write_parts;
 
 namespace {
-
-Tensor numbers(at::IntArrayRef shape) {
-  std::int64_t count = 1;
-  for (const std::int64_t size : shape) count *= size;
-  return at::arange(count, at::kFloat).sub(10).div(7).reshape(shape);
-}
 
 data::Provenance provenance() {
   return {.program_version = "0.1.0",
@@ -154,43 +151,6 @@ void write_number(hid_t parent, const char* name, std::int64_t value) {
   H5Awrite(attribute, H5T_STD_I64LE, &value);
   H5Aclose(attribute);
   H5Sclose(space);
-}
-
-/// A file with everything a set has, where `change` then overwrites or leaves out a part.
-void write_parts(const std::filesystem::path& path, const std::function<void(H5Writer&)>& change,
-                 const std::string& omit = "") {
-  H5Writer::create(path, [&](H5Writer& file) {
-    file.attribute("", "schema", "retort.set");
-    file.attribute("", "version_major", std::int64_t{1});
-    file.attribute("", "version_minor", std::int64_t{0});
-    if (omit != "images/data") file.tensor("images/data", numbers({2, 1, 2, 2}));
-    if (omit != "images/class_index") {
-      file.tensor_as_int32("images/class_index", at::tensor({0, 1}, at::kLong));
-    }
-    if (omit != "labels/hard") {
-      file.tensor_as_int32("labels/hard", at::tensor({0, 1}, at::kLong));
-    }
-    file.attribute("labels", "layout_major", std::int64_t{1});
-    file.attribute("labels", "num_images", std::int64_t{2});
-    file.attribute("labels", "num_classes", std::int64_t{2});
-    file.attribute("labels", "default", "hard");
-    if (omit != "preprocessing/mean") file.tensor("preprocessing/mean", at::ones({1}, at::kDouble));
-    if (omit != "preprocessing/std") file.tensor("preprocessing/std", at::ones({1}, at::kDouble));
-    file.attribute("preprocessing", "kind", "mean-std");
-    file.text("provenance/config", "");
-    file.texts("provenance/class_names", {});
-    for (const char* name :
-         {"program_version", "method", "dataset", "dataset_sha256", "data_path", "processor"}) {
-      file.attribute("provenance", name, "");
-    }
-    for (const char* name : {"seed", "iterations", "threads"}) {
-      file.attribute("provenance", name, std::int64_t{0});
-    }
-    for (const char* name : {"wall_seconds", "cpu_seconds", "peak_memory_bytes"}) {
-      file.attribute("provenance", name, 0.0);
-    }
-    change(file);
-  });
 }
 
 }  // namespace
@@ -384,7 +344,9 @@ TEST_CASE("inconsistent files are refused with rule and finding", "[storage][set
         [](H5Writer& f) { f.attribute("labels", "num_classes", std::int64_t{5}); });
   check("expected layout 1.x, found 2", "",
         [](H5Writer& f) { f.attribute("labels", "layout_major", std::int64_t{2}); });
-  check("default labels of kind 'views' need a newer program", "",
+  check("default labels of kind 'generator' need a newer program", "",
+        [](H5Writer& f) { f.attribute("labels", "default", "generator"); });
+  check("default labels are views, but /labels/views is missing", "",
         [](H5Writer& f) { f.attribute("labels", "default", "views"); });
   const auto soft = [](H5Writer& f, const std::string& encoding, const std::string& kind) {
     f.attribute("labels", "default", "soft");
