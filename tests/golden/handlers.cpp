@@ -26,6 +26,7 @@ const std::vector<Handler>& handlers() {
       {"datm_labels_schedule", check_datm_labels_schedule},
       {"eval_protocol", check_eval_protocol},
       {"ftd", check_ftd},
+      {"bn_loss", check_bn_loss},
   };
   return all;
 }
