@@ -58,13 +58,13 @@ class ChainNetwork : public Network {
   void add_blocks(Plan& plan, const ChainConfig& config);
   void add_linears(Plan& plan, const ChainConfig& config);
   /// Flattened output of the blocks; fills in `result` what is asked for of the blocks themselves.
-  Tensor features(const NetworkState& state, const Tensor& x, const ForwardOptions& options,
-                  ForwardResult& result) const;
+  Tensor features(const ForwardPass& pass, const Tensor& x) const;
+  /// Whether one kernel can do all blocks and gives all that is asked for.
+  bool may_fuse(const ForwardOptions& options) const;
   /// What the kernel for ConvNets with attention or BatchNorm needs to know; without `fused_`, what
   /// the counters do.
   kernels::ConvNetRun fused_run(const ForwardOptions& options) const;
-  Tensor apply_block(const Block& block, const NetworkState& state, const Tensor& x,
-                     const ForwardOptions& options, ForwardResult& result) const;
+  Tensor apply_block(const Block& block, const ForwardPass& pass, const Tensor& x) const;
   /// What follows the convolution, by a device's kernels; undefined where they do not serve, or
   /// more is asked for than the pooled map.
   Tensor device_block(const Block& block, const NetworkState& state, const Tensor& map,
@@ -138,17 +138,25 @@ Tensor ChainNetwork::device_block(const Block& block, const NetworkState& state,
                                kNormEps);
 }
 
-Tensor ChainNetwork::apply_block(const Block& block, const NetworkState& state, const Tensor& x,
-                                 const ForwardOptions& options, ForwardResult& result) const {
+Tensor ChainNetwork::apply_block(const Block& block, const ForwardPass& pass,
+                                 const Tensor& x) const {
+  const auto& [state, options, result] = pass;
   Tensor map =
       apply(block.convolution, state, x, fast_convolutions_ ? Arithmetic::Fast : Arithmetic::Plain);
   if (Tensor pooled = device_block(block, state, map, options); pooled.defined()) return pooled;
-  map = activate(activation_, apply(block.normalization, state, map, options.mode));
+  map = activate(activation_, apply(block.normalization, pass, map));
   if (options.activation_maps) result.activation_maps.push_back(map);
   if (options.attention_power > 0) {
     result.attention.push_back(kernels::attention_sums(map, options.attention_power));
   }
   return pool(block.pooling, map);
+}
+
+bool ChainNetwork::may_fuse(const ForwardOptions& options) const {
+  if (!fused_ || options.activation_maps || options.second_order) return false;
+  // The kernels know BatchNorm on running statistics, and in training on those of a whole batch.
+  return norm_ != Norm::Batch || (options.mode != Mode::Batch && !options.batch_norm_statistics &&
+                                  options.batch_norm_group == 0);
 }
 
 kernels::ConvNetRun ChainNetwork::fused_run(const ForwardOptions& options) const {
@@ -162,15 +170,15 @@ kernels::ConvNetRun ChainNetwork::fused_run(const ForwardOptions& options) const
   return run;
 }
 
-Tensor ChainNetwork::features(const NetworkState& state, const Tensor& x,
-                              const ForwardOptions& options, ForwardResult& result) const {
-  const bool fused = fused_.has_value() && !options.activation_maps && !options.second_order;
+Tensor ChainNetwork::features(const ForwardPass& pass, const Tensor& x) const {
+  const auto& [state, options, result] = pass;
   const bool features_only = norm_ != Norm::Batch && options.attention_power == 0;
-  if (fused && features_only && kernels::serves_convnet_features(x, state.parameters, *fused_)) {
+  if (may_fuse(options) && features_only &&
+      kernels::serves_convnet_features(x, state.parameters, *fused_)) {
     return kernels::convnet_features(x, state.parameters, *fused_);
   }
   const kernels::ConvNetRun run = fused_run(options);
-  if (fused && !features_only &&
+  if (may_fuse(options) && !features_only &&
       kernels::serves_convnet_outputs(x, state.parameters, state.buffers, run)) {
     auto outputs = kernels::convnet_outputs(x, state.parameters, state.buffers, run);
     result.attention = std::move(outputs.attention);
@@ -178,9 +186,7 @@ Tensor ChainNetwork::features(const NetworkState& state, const Tensor& x,
   }
   if (!blocks_.empty()) kernels::count_convnet_fallback(run);
   Tensor map = x;
-  for (const Block& block : blocks_) {
-    map = apply_block(block, state, map, options, result);
-  }
+  for (const Block& block : blocks_) map = apply_block(block, pass, map);
   return map.flatten(1);
 }
 
@@ -188,7 +194,7 @@ ForwardResult ChainNetwork::forward(const NetworkState& state, const Tensor& x,
                                     const ForwardOptions& options) const {
   expect_matching(state, x);
   ForwardResult result;
-  Tensor hidden = features(state, x, options, result);
+  Tensor hidden = features({state, options, result}, x);
   for (std::size_t i = 0; i + 1 < linears_.size(); ++i) {
     hidden = activate(activation_, apply(linears_[i], state, hidden));
   }

@@ -33,4 +33,27 @@ enum class Downsampling {
 std::unique_ptr<Network> make_resnet18(Norm norm, Downsampling downsampling, ImageShape input,
                                        std::int64_t num_classes);
 
+// The networks of decoupled methods. All have BatchNorm, average the whole last map and leave out
+// dropout and drop-connect.
+
+/// torchvision's ResNet-18 with a 3x3 stem of stride 1 and no max pooling.
+/// @param width channels of the stem and the first stage; torchvision's is 64
+std::unique_ptr<Network> make_r18m(std::int64_t width, ImageShape input, std::int64_t num_classes);
+/// The same of ResNet-50 and ResNet-101.
+std::unique_ptr<Network> make_r50m(ImageShape input, std::int64_t num_classes);
+std::unique_ptr<Network> make_r101m(ImageShape input, std::int64_t num_classes);
+/// torchvision's ResNet-18 as it is, for images of 64 pixels and more.
+std::unique_ptr<Network> make_resnet18_224(ImageShape input, std::int64_t num_classes);
+
+/// Three of its strides; every block of stride 1 has a shortcut.
+std::unique_ptr<Network> make_mobilenet_v2(ImageShape input, std::int64_t num_classes);
+/// Four of its strides, the classifier on the last block's 320 channels.
+std::unique_ptr<Network> make_efficientnet_b0(ImageShape input, std::int64_t num_classes);
+/// Half width (48, 96, 192 channels), no max pooling.
+std::unique_ptr<Network> make_shufflenet_v2(ImageShape input, std::int64_t num_classes);
+/// Two groups (200, 400, 800 channels).
+std::unique_ptr<Network> make_shufflenet_g2(ImageShape input, std::int64_t num_classes);
+/// 3x3 stem without norm and pooling, growth 32.
+std::unique_ptr<Network> make_densenet121(ImageShape input, std::int64_t num_classes);
+
 }  // namespace retort::nn

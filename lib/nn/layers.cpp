@@ -7,6 +7,7 @@
 #include "lib/core/str.h"
 #include "lib/kernels/conv3x3.h"
 #include "lib/kernels/policy.h"
+#include "lib/nn/batch_norm.h"
 
 namespace retort::nn {
 namespace {
@@ -30,22 +31,6 @@ void add_scale_and_shift(Plan& plan, const std::string& name, std::vector<std::i
       {.name = name + ".bias", .shape = std::move(shape), .init = Init::Zero});
 }
 
-Tensor batch_norm(const Normalization& layer, const NetworkState& state, const Tensor& x,
-                  Mode mode) {
-  const bool train = mode == Mode::Train;
-  // The unbiased running variance divides by the count minus one.
-  if (train && x.numel() == x.size(1)) {
-    throw ConfigError(
-        str("BatchNorm in training mode needs more than one value per channel, found ", "input ",
-            shape_text(x)));
-  }
-  const auto& p = state.parameters;
-  const auto& b = state.buffers;
-  return at::batch_norm(x, p[layer.first_parameter], p[layer.first_parameter + 1],
-                        b[layer.first_buffer], b[layer.first_buffer + 1], train, kBatchNormMomentum,
-                        kNormEps, /*cudnn_enabled=*/false);
-}
-
 }  // namespace
 
 Plan::Plan(std::string network_name, ImageShape input_shape)
@@ -56,6 +41,13 @@ Plan::Plan(std::string network_name, ImageShape input_shape)
   }
 }
 
+void expect_sides(const Plan& plan, std::int64_t smallest) {
+  if (plan.input.height >= smallest && plan.input.width >= smallest) return;
+  throw ConfigError(str("network '", plan.network, "': images of ", plan.input.channels, "x",
+                        plan.input.height, "x", plan.input.width,
+                        " are too small: their sides must be at least ", smallest));
+}
+
 Convolution add_convolution(Plan& plan, const std::string& name,
                             const ConvolutionOptions& options) {
   const std::int64_t height = plan.map.height + 2 * options.padding;
@@ -64,12 +56,14 @@ Convolution add_convolution(Plan& plan, const std::string& name,
   const Convolution layer{.first_parameter = plan.parameters.size(),
                           .stride = options.stride,
                           .padding = options.padding,
-                          .bias = options.bias};
-  const std::int64_t fan_in = plan.map.channels * options.kernel * options.kernel;
-  plan.parameters.push_back(
-      {.name = name + ".weight",
-       .shape = {options.channels, plan.map.channels, options.kernel, options.kernel},
-       .fan_in = fan_in});
+                          .bias = options.bias,
+                          .groups = options.groups};
+  const std::int64_t read = plan.map.channels / options.groups;  // channels, by one of the output
+  const std::int64_t fan_in = read * options.kernel * options.kernel;
+  plan.parameters.push_back({.name = name + ".weight",
+                             .shape = {options.channels, read, options.kernel, options.kernel},
+                             .init = options.init,
+                             .fan_in = fan_in});
   if (options.bias) {
     plan.parameters.push_back(
         {.name = name + ".bias", .shape = {options.channels}, .fan_in = fan_in});
@@ -134,23 +128,23 @@ Tensor apply(const Convolution& layer, const NetworkState& state, const Tensor& 
              Arithmetic arithmetic) {
   const Tensor& weight = state.parameters[layer.first_parameter];
   const Tensor bias = layer.bias ? state.parameters[layer.first_parameter + 1] : Tensor();
-  const bool fast = arithmetic == Arithmetic::Fast && layer.stride == 1;
+  const bool fast = arithmetic == Arithmetic::Fast && layer.stride == 1 && layer.groups == 1;
   if (fast && kernels::serves_conv3x3(x, weight, layer.padding)) {
     return kernels::conv3x3(x, weight, bias, layer.padding);
   }
   kernels::count(&kernels::Counters::conv_fallback);
-  return at::conv2d(x, weight, bias, layer.stride, layer.padding);
+  return at::conv2d(x, weight, bias, layer.stride, layer.padding, /*dilation=*/1, layer.groups);
 }
 
-Tensor apply(const Normalization& layer, const NetworkState& state, const Tensor& x, Mode mode) {
+Tensor apply(const Normalization& layer, const ForwardPass& pass, const Tensor& x) {
   if (layer.norm == Norm::None) return x;
-  const Tensor& weight = state.parameters[layer.first_parameter];
-  const Tensor& bias = state.parameters[layer.first_parameter + 1];
+  const Tensor& weight = pass.state.parameters[layer.first_parameter];
+  const Tensor& bias = pass.state.parameters[layer.first_parameter + 1];
   switch (layer.norm) {
     case Norm::None:
       break;
     case Norm::Batch:
-      return batch_norm(layer, state, x, mode);
+      return batch_norm(layer, pass, x);
     case Norm::Layer:
       return at::layer_norm(x, weight.sizes(), weight, bias, kNormEps);
     case Norm::Instance:

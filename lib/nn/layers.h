@@ -38,6 +38,8 @@ struct ConvolutionOptions {
   std::int64_t stride = 1;
   std::int64_t padding = 1;
   bool bias = true;
+  std::int64_t groups = 1;  ///< of channels, convolved apart; divides those of input and output
+  Init init = Init::UniformFanIn;  ///< of the weight
 };
 
 struct Convolution {
@@ -45,6 +47,7 @@ struct Convolution {
   std::int64_t stride = 1;
   std::int64_t padding = 0;
   bool bias = true;
+  std::int64_t groups = 1;
 };
 
 struct Normalization {
@@ -57,6 +60,15 @@ struct Linear {
   std::size_t first_parameter = 0;
 };
 
+/// One forward pass under way: what layers read, and what they may fill in.
+struct ForwardPass {
+  const NetworkState& state;
+  const ForwardOptions& options;
+  ForwardResult& result;
+};
+
+/// @throws ConfigError unless the plan's images have at least these sides
+void expect_sides(const Plan& plan, std::int64_t smallest);
 /// @throws ConfigError if the map is smaller than the kernel
 Convolution add_convolution(Plan& plan, const std::string& name, const ConvolutionOptions& options);
 /// @throws ConfigError for Norm::Group on a channel count that 4 does not divide, and for
@@ -74,8 +86,9 @@ enum class Arithmetic {
 };
 Tensor apply(const Convolution& layer, const NetworkState& state, const Tensor& x,
              Arithmetic arithmetic = Arithmetic::Plain);
-/// @throws ConfigError for BatchNorm in training mode on a single value per channel
-Tensor apply(const Normalization& layer, const NetworkState& state, const Tensor& x, Mode mode);
+/// Leaves the statistics of BatchNorm's input in the result where they are asked for.
+/// @throws ConfigError for BatchNorm on the batch statistics of a single value per channel
+Tensor apply(const Normalization& layer, const ForwardPass& pass, const Tensor& x);
 Tensor apply(const Linear& layer, const NetworkState& state, const Tensor& x);
 Tensor activate(Activation activation, const Tensor& x);
 /// 2x2, stride 2.

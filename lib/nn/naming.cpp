@@ -53,6 +53,15 @@ const std::vector<FixedNetwork>& fixed_networks() {
        [](ImageShape i, std::int64_t k) {
          return make_resnet18(Norm::Batch, Down::AveragePooling, i, k);
        }},
+      {"R18m", [](ImageShape i, std::int64_t k) { return make_r18m(64, i, k); }},
+      {"R50m", make_r50m},
+      {"R101m", make_r101m},
+      {"ResNet-18-224", make_resnet18_224},
+      {"MobileNetV2", make_mobilenet_v2},
+      {"EfficientNet-B0", make_efficientnet_b0},
+      {"ShuffleNetV2-0.5", make_shufflenet_v2},
+      {"ShuffleNet-G2", make_shufflenet_g2},
+      {"DenseNet-121", make_densenet121},
   };
   return networks;
 }
@@ -173,8 +182,19 @@ std::optional<std::string_view> convnet_suffix(std::string_view name) {
   return name.substr(kConvNet.size());
 }
 
+/// The width in "r18mw16"; nothing for other names.  @param bare without separators
+std::optional<std::int64_t> r18m_width(std::string_view bare) {
+  constexpr std::string_view kBeforeWidth = "r18mw";
+  if (!bare.starts_with(kBeforeWidth)) return std::nullopt;
+  std::string_view digits = bare.substr(kBeforeWidth.size());
+  if (digits.empty() || digits.find_first_not_of("0123456789") != std::string_view::npos) {
+    return std::nullopt;
+  }
+  return take_number(digits);
+}
+
 std::vector<std::string> known_names() {
-  std::vector<std::string> names = {"ConvNet-3", "ConvNet-3-BN", "ConvNet-3-w64"};
+  std::vector<std::string> names = {"ConvNet-3", "ConvNet-3-BN", "ConvNet-3-w64", "R18m-w16"};
   for (const auto& network : fixed_networks()) names.push_back(network.name);
   return names;
 }
@@ -187,6 +207,7 @@ std::unique_ptr<Network> make_network(const std::string& name, ImageShape input,
     return make_convnet(parse_convnet(name, lower(*suffix)).config, input, num_classes);
   }
   const std::string bare = without_separators(name);
+  if (const auto width = r18m_width(bare)) return make_r18m(*width, input, num_classes);
   for (const auto& network : fixed_networks()) {
     if (without_separators(network.name) == bare) return network.make(input, num_classes);
   }
@@ -224,6 +245,31 @@ const std::vector<NetworkFamily>& network_families() {
        .pattern = "ResNet-18[-BN][-AP]",
        .description = "for small images, InstanceNorm or BatchNorm; AP: average pooling instead of "
                       "strides (He et al. 2016)"},
+      {.name = "R18m",
+       .pattern = "R18m[-wW]",
+       .description = "torchvision's ResNet-18 with a 3x3 stem and no max pooling, BatchNorm, base "
+                      "width W, 64 if nothing is said (He et al. 2016; Yin et al. 2023)"},
+      {.name = "R50m",
+       .pattern = "R50m|R101m",
+       .description = "the same of ResNet-50 and ResNet-101 (He et al. 2016; Yin et al. 2023)"},
+      {.name = "ResNet-18-224",
+       .pattern = "ResNet-18-224",
+       .description = "torchvision's ResNet-18, for images of 64 pixels and more (He et al. 2016)"},
+      {.name = "MobileNetV2",
+       .pattern = "MobileNetV2",
+       .description = "inverted residuals for small images, BatchNorm (Sandler et al. 2018)"},
+      {.name = "EfficientNet-B0",
+       .pattern = "EfficientNet-B0",
+       .description = "for small images, 16 pixels and more, BatchNorm (Tan, Le 2019)"},
+      {.name = "ShuffleNetV2-0.5",
+       .pattern = "ShuffleNetV2-0.5",
+       .description = "half width, for small images, BatchNorm (Ma et al. 2018)"},
+      {.name = "ShuffleNet-G2",
+       .pattern = "ShuffleNet-G2",
+       .description = "two groups, for small images, BatchNorm (Zhang et al. 2018)"},
+      {.name = "DenseNet-121",
+       .pattern = "DenseNet-121",
+       .description = "for small images, BatchNorm (Huang et al. 2017)"},
   };
   return families;
 }

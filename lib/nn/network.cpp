@@ -35,6 +35,10 @@ Tensor fresh(const ParameterInfo& info, const Rng& rng) {
       return at::ones(info.shape, at::kFloat);
     case Init::Zero:
       return at::zeros(info.shape, at::kFloat);
+    case Init::NormalFanOut: {
+      const double fan_out = double(count(info) / info.shape[1]);
+      return rng.child(info.name).normal_tensor(info.shape) * std::sqrt(2 / fan_out);
+    }
     case Init::UniformFanIn:
       break;
   }

@@ -24,7 +24,12 @@ enum class Activation { Relu, LeakyRelu, Sigmoid, Swish };
 enum class Pooling { None, Max, Average };
 
 /// How one parameter starts (PyTorch's defaults; Kim et al.'s ResNets differ).
-enum class Init { UniformFanIn, One, Zero };
+enum class Init {
+  UniformFanIn,
+  NormalFanOut,  ///< N(0, 2/fan_out) for convolutions: torchvision's ResNets (He et al. 2015)
+  One,
+  Zero,
+};
 
 struct ParameterInfo {
   std::string name;  ///< "features.0.weight", as in the reference code
@@ -52,6 +57,7 @@ struct NetworkState {
 enum class Mode {
   Eval,   ///< BatchNorm uses running statistics
   Train,  ///< BatchNorm uses batch statistics and updates the running ones (momentum 0.1)
+  Batch,  ///< BatchNorm uses batch statistics and leaves the running ones; all else as Eval
 };
 
 struct ForwardOptions {
@@ -60,6 +66,16 @@ struct ForwardOptions {
   bool activation_maps = false;  ///< keep the output of every block's activation, before pooling
   double attention_power = 0;    ///< p > 0: sum |activation|^p over channels, for every block
   bool second_order = false;     ///< the result will be differentiated twice: no fused blocks
+  bool batch_norm_statistics = false;  ///< keep those of every BatchNorm layer's input, in any mode
+  /// g > 0: batch statistics, used or kept, are those of every g consecutive images; the last group
+  /// may be smaller. Mode::Train updates the running ones group after group. 0: of the whole batch.
+  std::int64_t batch_norm_group = 0;
+};
+
+/// Of one BatchNorm layer's input, per channel, over images and positions.
+struct BatchStatistics {
+  Tensor mean;      ///< [C]; [G,C] where there are groups of images
+  Tensor variance;  ///< of the same shape; biased: divided by the number of values
 };
 
 struct ForwardResult {
@@ -70,6 +86,9 @@ struct ForwardResult {
   /// For every activation map there would be, [N,h*w]: its sum over channels of |F|^p. Empty when
   /// not asked for. Costs much less than the maps.
   Tensors attention;
+  /// Per BatchNorm layer in the order of the buffers, where the running mean and variance of layer
+  /// l are the entries 2l and 2l+1; differentiable in x and parameters. Empty when not asked for.
+  std::vector<BatchStatistics> batch_norm_statistics;
 };
 
 /// One architecture for one input shape and class count.
@@ -85,7 +104,7 @@ class Network {
   std::int64_t parameter_count() const;
   bool has_batch_norm() const { return !buffers_.empty(); }
   /// True if an image's output does not depend on the others of its batch, so that batches may be
-  /// cut freely: everything but training-mode BatchNorm.
+  /// cut freely: everything but BatchNorm on batch statistics.
   bool per_sample(Mode mode) const { return mode == Mode::Eval || !has_batch_norm(); }
 
   /// @param x [N,C,H,W], dtype of the parameters; differentiable in parameters and x
@@ -143,8 +162,9 @@ std::unique_ptr<Network> make_convnet(const ConvNetConfig& config, ImageShape in
                                       std::int64_t num_classes);
 
 /// By name: ConvNet[-D][-BN|-LN|-GN|-IN|-NN][-w64][-sigmoid|-leakyrelu|-swish][-max|-nopool], MLP,
-/// LeNet, AlexNet[-BN], VGG-11[-BN], ResNet-18[-BN][-AP]; the papers' spellings (ConvNet,
-/// ConvNetD3, ConvNetBN, VGG11, ResNet18BN_AP, ...) are aliases.
+/// LeNet, AlexNet[-BN], VGG-11[-BN], ResNet-18[-BN][-AP], R18m[-w16], R50m, R101m, ResNet-18-224,
+/// MobileNetV2, EfficientNet-B0, ShuffleNetV2-0.5, ShuffleNet-G2, DenseNet-121; the papers'
+/// spellings (ConvNet, ConvNetD3, ConvNetBN, VGG11, ResNet18BN_AP, ...) are aliases.
 /// @throws ConfigError for an unknown name, spelling out the known ones
 std::unique_ptr<Network> make_network(const std::string& name, ImageShape input,
                                       std::int64_t num_classes);

@@ -38,8 +38,7 @@ class ResNet18 : public Network {
   void add_shortcut(Plan& plan, const std::string& name, ImageShape entry, std::int64_t stride,
                     BasicBlock& block);
   void add_final_pooling(Plan& plan);
-  Tensor apply_block(const BasicBlock& block, const NetworkState& state, const Tensor& x,
-                     Mode mode) const;
+  Tensor apply_block(const BasicBlock& block, const ForwardPass& pass, const Tensor& x) const;
 
   Norm norm_;
   Downsampling downsampling_;
@@ -108,27 +107,28 @@ void ResNet18::add_final_pooling(Plan& plan) {
   add_pooling(plan, "the final pooling", final_pooling_);
 }
 
-Tensor ResNet18::apply_block(const BasicBlock& block, const NetworkState& state, const Tensor& x,
-                             Mode mode) const {
-  Tensor map = apply(block.first.convolution, state, x);
-  map = at::relu(apply(block.first.normalization, state, map, mode));
+Tensor ResNet18::apply_block(const BasicBlock& block, const ForwardPass& pass,
+                             const Tensor& x) const {
+  Tensor map = apply(block.first.convolution, pass.state, x);
+  map = at::relu(apply(block.first.normalization, pass, map));
   if (block.average) map = pool(Pooling::Average, map);
-  map = apply(block.second.convolution, state, map);
-  map = apply(block.second.normalization, state, map, mode);
+  map = apply(block.second.convolution, pass.state, map);
+  map = apply(block.second.normalization, pass, map);
   if (!block.shortcut) return at::relu(map + x);
-  Tensor shortcut = apply(block.shortcut->convolution, state, x);
+  Tensor shortcut = apply(block.shortcut->convolution, pass.state, x);
   if (block.average) shortcut = pool(Pooling::Average, shortcut);
-  return at::relu(map + apply(block.shortcut->normalization, state, shortcut, mode));
+  return at::relu(map + apply(block.shortcut->normalization, pass, shortcut));
 }
 
 ForwardResult ResNet18::forward(const NetworkState& state, const Tensor& x,
                                 const ForwardOptions& options) const {
   expect_matching(state, x);
-  Tensor map = apply(stem_.convolution, state, x);
-  map = at::relu(apply(stem_.normalization, state, map, options.mode));
-  for (const BasicBlock& block : blocks_) map = apply_block(block, state, map, options.mode);
-  if (final_pooling_ > 1) map = at::avg_pool2d(map, final_pooling_);
   ForwardResult result;
+  const ForwardPass pass{state, options, result};
+  Tensor map = apply(stem_.convolution, state, x);
+  map = at::relu(apply(stem_.normalization, pass, map));
+  for (const BasicBlock& block : blocks_) map = apply_block(block, pass, map);
+  if (final_pooling_ > 1) map = at::avg_pool2d(map, final_pooling_);
   result.embedding = map.flatten(1);
   if (options.logits) result.logits = apply(classifier_, state, result.embedding);
   return result;

@@ -142,6 +142,9 @@ void check_dc_outer_loop(const GoldenFile& file);
 void check_idc_matchloss(const GoldenFile& file);
 void check_idc_class_loop(const GoldenFile& file);
 
+// batch_norm_loss.cpp
+void check_bn_loss(const GoldenFile& file);
+
 // augment.cpp
 void check_dsa(const GoldenFile& file);
 void check_dsa_siamese_pair(const GoldenFile& file);

@@ -31,6 +31,7 @@ const std::vector<Handler>& handlers() {
       {"fkd_mix_kl", check_fkd_mix_kl},
       {"cda_schedule", check_cda_schedule},
       {"rded", check_rded},
+      {"bn_loss", check_bn_loss},
   };
   return all;
 }

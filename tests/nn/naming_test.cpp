@@ -49,6 +49,16 @@ TEST_CASE("papers' spellings and free orders give one canonical name", "[nn][nam
       {"ResNet18BN", "ResNet-18-BN"},
       {"ResNet18_AP", "ResNet-18-AP"},
       {"ResNet18BN_AP", "ResNet-18-BN-AP"},
+      {"r18m", "R18m"},
+      {"R18m-w64", "R18m"},
+      {"R18mW16", "R18m-w16"},
+      {"r50m", "R50m"},
+      {"r101m", "R101m"},
+      {"MobileNet_v2", "MobileNetV2"},
+      {"EfficientNetB0", "EfficientNet-B0"},
+      {"ShuffleNet_V2_0.5", "ShuffleNetV2-0.5"},
+      {"ShuffleNetG2", "ShuffleNet-G2"},
+      {"DenseNet121", "DenseNet-121"},
   };
   for (const auto& [name, expected] : names) {
     INFO(name);
@@ -60,12 +70,12 @@ TEST_CASE("papers' spellings and free orders give one canonical name", "[nn][nam
 TEST_CASE("every listed family can be made under its own name", "[nn][naming]") {
   std::set<std::string> names;
   for (const auto& family : nn::network_families()) {
-    CHECK(canonical(family.name) == family.name);
+    CHECK(nn::make_network(family.name, {3, 64, 64}, 10)->name() == family.name);
     CHECK_FALSE(family.pattern.empty());
     CHECK_FALSE(family.description.empty());
     names.insert(family.name);
   }
-  CHECK(names.size() == 6);
+  CHECK(names.size() == 14);
 }
 
 TEST_CASE("unknown networks are refused with the known ones and the nearest", "[nn][naming]") {
@@ -79,6 +89,8 @@ TEST_CASE("unknown networks are refused with the known ones and the nearest", "[
   CHECK_THROWS_WITH_TEXT(canonical("ConvNet-3-BN-IN"), ConfigError,
                          "may each be given once, found a second one at 'in'");
   CHECK_THROWS_WITH_TEXT(canonical("ConvNet-3-w"), ConfigError, "unknown part 'w'");
+  CHECK_THROWS_WITH_TEXT(canonical("R18m-w"), ConfigError, "did you mean 'R18m-w16'?");
+  CHECK_THROWS_WITH_TEXT(canonical("R18m-w1x"), ConfigError, "unknown network 'R18m-w1x'");
 }
 
 TEST_CASE("sizes out of range are refused with rule and finding", "[nn][naming]") {
@@ -87,6 +99,8 @@ TEST_CASE("sizes out of range are refused with rule and finding", "[nn][naming]"
                          "depth must be in");
   CHECK_THROWS_WITH_TEXT(canonical("ConvNet-3-w5000"), ConfigError,
                          "width must be in 1 .. 4096, found 5000");
+  CHECK_THROWS_WITH_TEXT(canonical("R18m-w0"), ConfigError,
+                         "R18m: width must be in 1 .. 1024, found 0");
   CHECK_THROWS_WITH_TEXT(canonical("ConvNet-3-w6-GN"), ConfigError,
                          "GroupNorm needs a channel count that 4 divides, found 6");
   CHECK_THROWS_WITH_TEXT(nn::make_network("MLP", kRgb, 0), ConfigError,
@@ -105,6 +119,18 @@ TEST_CASE("images too small for a network are refused with rule and finding", "[
                          "layer4.0.conv1");
   CHECK_THROWS_WITH_TEXT(nn::make_network("ResNet-18", {3, 8, 8}, 10), ConfigError,
                          "layer4.0.bn1 needs a map of at least 2 values and gets 1x1");
+  for (const std::string name :
+       {"R18m", "R50m", "MobileNetV2", "ShuffleNetV2-0.5", "ShuffleNet-G2"}) {
+    CHECK_THROWS_WITH_TEXT(
+        nn::make_network(name, {3, 8, 7}, 10), ConfigError,
+        "network '" + name + "': images of 3x8x7 are too small: their sides must be at least 8");
+  }
+  CHECK_THROWS_WITH_TEXT(nn::make_network("EfficientNet-B0", {3, 15, 16}, 10), ConfigError,
+                         "at least 16");
+  CHECK_THROWS_WITH_TEXT(nn::make_network("ResNet-18-224", {3, 64, 63}, 10), ConfigError,
+                         "at least 64");
+  CHECK_THROWS_WITH_TEXT(nn::make_network("DenseNet-121", {3, 7, 8}, 10), ConfigError,
+                         "layer trans3 (average pooling) needs a map of at least 2x2 and gets 1x2");
 }
 
 TEST_CASE("the default depth leaves a 4x4 map", "[nn][naming]") {
