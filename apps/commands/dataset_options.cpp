@@ -113,8 +113,8 @@ data::ImageDataset held_out(const data::ImageDataset& dataset, std::uint64_t see
 }
 
 data::ImageDataset DatasetOptions::open_held_out(std::uint64_t seed, double hold_out) {
-  const data::ImageDataset dataset = open(seed);
-  return hold_out > 0 ? held_out(dataset, seed, hold_out) : dataset;
+  const data::ImageDataset opened = open(seed);
+  return hold_out > 0 ? held_out(opened, seed, hold_out) : opened;
 }
 
 data::ImageDataset DatasetOptions::open(std::uint64_t seed, Statistics statistics) {

@@ -23,7 +23,8 @@ std::string crop_and_mirror(bool mirror_changes_class) {
 class TeacherTraining {
  public:
   TeacherTraining(const nn::Network& network, const data::ImageDataset& dataset,
-                  const TrainOptions& options, std::uint64_t seed, std::filesystem::path checkpoint)
+                  const TrainOptions& options, std::uint64_t seed, std::string identity,
+                  std::filesystem::path checkpoint)
       : network_(network),
         data_(dataset, data::Split::Train),
         training_(network, data_, options, Rng(seed).child("training")),

@@ -44,7 +44,7 @@ TEST_CASE("every file of protocols and presets is compiled in as it is", "[exper
 
 TEST_CASE("every preset sets options that its method has to values it accepts",
           "[experiments][presets]") {
-  const std::vector<std::string> around{"method", "dataset", "ipc", "zca"};
+  const std::vector<std::string> around{"method", "dataset", "images-per-class", "ipc", "zca"};
   for (const auto& file : experiments::preset_files()) {
     INFO(file.name);
     CHECK(file.text.starts_with("# "));  // where its numbers come from
