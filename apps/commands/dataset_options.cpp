@@ -107,6 +107,10 @@ std::optional<bool> DatasetOptions::mirror_choice() const {
   return mirror_changes_class == "yes";
 }
 
+config::Rule<double> share_or_none() {
+  return {"0, or 0.01 .. 0.5", [](const double& x) { return x == 0 || (x >= 0.01 && x <= 0.5); }};
+}
+
 data::ImageDataset held_out(const data::ImageDataset& dataset, std::uint64_t seed,
                             double hold_out) {
   return dataset.hold_out(hold_out, Rng(seed).child("hold-out"));

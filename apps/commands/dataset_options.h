@@ -48,6 +48,9 @@ struct DatasetOptions {
   data::ImageDataset open_where_it_is(const datasets::OpenOptions& options);
 };
 
+/// Rule of an option that says which part of every class is held out, if any.
+config::Rule<double> share_or_none();
+
 /// What `open_held_out` does to a dataset that is open.
 data::ImageDataset held_out(const data::ImageDataset& dataset, std::uint64_t seed, double hold_out);
 

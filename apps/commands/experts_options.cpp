@@ -20,10 +20,6 @@ train::ExpertRecipe recipe_of(const std::vector<std::string>& args) {
   return train::ExpertRecipe::defaults(name.empty() ? train::ExpertRecipe{}.name : name);
 }
 
-config::Rule<double> share_or_none() {
-  return {"0, or 0.01 .. 0.5", [](const double& x) { return x == 0 || (x >= 0.01 && x <= 0.5); }};
-}
-
 /// Recipes with an option of this name.
 std::vector<std::string> recipes_with(const std::string& option) {
   std::vector<std::string> found;
@@ -34,14 +30,6 @@ std::vector<std::string> recipes_with(const std::string& option) {
     if (options.contains(option)) found.push_back(name);
   }
   return found;
-}
-
-bool is_expert_file(const std::string& path) {
-  try {
-    return storage::file_schema(path) == "retort.experts";
-  } catch (const StorageError&) {
-    return false;
-  }
 }
 
 }  // namespace
@@ -107,7 +95,7 @@ void ExpertsOptions::expect_merge_alone() const {
 
 void ExpertsOptions::check() {
   if (out.empty() && !dry_run) throw ConfigError("where shall the experts go? Give --out FILE");
-  if (std::filesystem::exists(out) && !is_expert_file(out)) {
+  if (std::filesystem::exists(out) && !storage::has_schema(out, storage::kExpertSchema)) {
     throw ConfigError(
         str("option 'out': '", out, "' exists and is no file of experts; choose another name"));
   }

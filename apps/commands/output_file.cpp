@@ -38,13 +38,7 @@ std::string first_zip_entry(const fs::path& path) {
   return bytes.substr(kHeader, length);
 }
 
-bool is_set(const fs::path& path) {
-  try {
-    return storage::file_schema(path) == "retort.set";
-  } catch (const StorageError&) {
-    return false;
-  }
-}
+bool is_set(const fs::path& path) { return storage::has_schema(path, "retort.set"); }
 
 bool is_evaluation(const fs::path& path) {
   const auto document = nlohmann::json::parse(read_text(path), nullptr, /*allow_exceptions=*/false);

@@ -16,8 +16,8 @@ namespace {
 
 using nlohmann::json;
 using storage::Teacher;
-using storage::TeacherData;
 using storage::TeacherReader;
+using storage::TrainedOn;
 using Rows = std::vector<std::vector<std::string>>;
 
 std::int64_t parameters_of(const Teacher& teacher) {
@@ -29,7 +29,7 @@ std::int64_t parameters_of(const Teacher& teacher) {
 bool tested(const Teacher& teacher) { return teacher.accuracy == teacher.accuracy; }
 
 Rows description(const TeacherReader& file) {
-  const TeacherData& data = file.data();
+  const TrainedOn& data = file.data();
   Rows rows = {
       {"file",
        str(file.path().string(), ", ", file.count(), file.count() == 1 ? " teacher" : " teachers")},
@@ -55,7 +55,7 @@ Rows lines(const std::vector<Teacher>& teachers) {
 }
 
 json file_json(const TeacherReader& file, const std::vector<Teacher>& teachers) {
-  const TeacherData& data = file.data();
+  const TrainedOn& data = file.data();
   json document = {{"schema", "retort.teachers-info/1"},
                    {"file", file.path().string()},
                    {"bytes", std::filesystem::file_size(file.path())},

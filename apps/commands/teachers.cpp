@@ -24,7 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using storage::Teacher;
-using storage::TeacherData;
+using storage::TrainedOn;
 
 using Networks = std::vector<std::unique_ptr<nn::Network>>;
 
@@ -104,10 +104,9 @@ class TeacherMaker {
 };
 
 /// @throws ConfigError unless teachers of a file and new ones see the same images
-void expect_same_images(const std::string& out, const TeacherData& theirs,
-                        const TeacherData& mine) {
+void expect_same_images(const std::string& out, const TrainedOn& theirs, const TrainedOn& mine) {
   if (theirs.dataset_note == mine.dataset_note && theirs.train_images == mine.train_images) return;
-  const auto text = [](const TeacherData& data) {
+  const auto text = [](const TrainedOn& data) {
     return str(data.train_images, " images",
                data.dataset_note.empty() ? "" : " (" + data.dataset_note + ")");
   };
@@ -121,7 +120,7 @@ std::vector<Teacher> existing(const TeachersOptions& options, const data::ImageD
   if (!fs::exists(options.out)) return teachers;
   const storage::TeacherReader reader(options.out);
   storage::expect_fitting(reader, dataset);
-  expect_same_images(options.out, reader.data(), TeacherData::of(dataset));
+  expect_same_images(options.out, reader.data(), TrainedOn::of(dataset));
   for (std::int64_t i = 0; i < reader.count(); ++i) teachers.push_back(reader.teacher(i));
   return teachers;
 }
@@ -184,7 +183,7 @@ int report_cost(const TeachersOptions& options, const Networks& networks,
 }
 
 /// The networks by name, one line each, and all other settings.
-std::string plan_text(TeachersOptions& options, const TeacherData& data,
+std::string plan_text(TeachersOptions& options, const TrainedOn& data,
                       std::size_t existing_teachers) {
   return str(options.recorded_text(), "dataset = ", data.dataset,
              "\ndataset-sha256 = ", data.dataset_sha256, "\ndataset-note = ", data.dataset_note,
@@ -206,7 +205,7 @@ Teacher made(const TeacherMaker& maker, const nn::Network& network, std::int64_t
 void make_all(TeachersOptions& options, const data::ImageDataset& dataset, const Networks& networks,
               const train::TeacherParts& parts, std::vector<Teacher>& teachers,
               cli::Program& program) {
-  const TeacherData data = TeacherData::of(dataset);
+  const TrainedOn data = TrainedOn::of(dataset);
   parts.begin(plan_text(options, data, teachers.size()));
   const TeacherMaker maker(options, dataset, program);
   cli::expect_polling();

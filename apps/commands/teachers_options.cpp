@@ -19,18 +19,6 @@ train::TeacherRecipe recipe_of(const std::vector<std::string>& args) {
   return train::TeacherRecipe::defaults(name.empty() ? train::TeacherRecipe{}.name : name);
 }
 
-config::Rule<double> share_or_none() {
-  return {"0, or 0.01 .. 0.5", [](const double& x) { return x == 0 || (x >= 0.01 && x <= 0.5); }};
-}
-
-bool is_teacher_file(const std::string& path) {
-  try {
-    return storage::file_schema(path) == storage::kTeacherSchema;
-  } catch (const StorageError&) {
-    return false;
-  }
-}
-
 }  // namespace
 
 TeachersOptions::TeachersOptions(const std::vector<std::string>& args) : recipe(recipe_of(args)) {
@@ -68,7 +56,7 @@ void TeachersOptions::check() {
     throw ConfigError(
         str("warmup-epochs ", recipe.warmup_epochs, ": expected at most epochs, ", recipe.epochs));
   }
-  if (std::filesystem::exists(out) && !is_teacher_file(out)) {
+  if (std::filesystem::exists(out) && !storage::has_schema(out, storage::kTeacherSchema)) {
     throw ConfigError(
         str("option 'out': '", out, "' exists and is no file of teachers; choose another name"));
   }

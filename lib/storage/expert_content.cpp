@@ -33,20 +33,12 @@ void check_epochs(const std::vector<std::int64_t>& epochs, const std::string& so
 
 void write_info(H5Writer& out, const ExpertInfo& info) {
   out.attribute("", "method", info.recipe);
-  out.attribute("", "dataset", info.dataset);
-  out.attribute("", "dataset_sha256", info.dataset_sha256);
-  out.attribute("", "dataset_note", info.dataset_note);
-  out.attribute("", "train_images", info.train_images);
-  out.attribute("", "channels", info.image.channels);
-  out.attribute("", "height", info.image.height);
-  out.attribute("", "width", info.image.width);
+  write_trained_on(out, info);
   out.attribute("", "network", info.network);
   out.attribute("", "store", info.store == ExpertInfo::Store::F32 ? "f32" : "bf16");
   out.text("identity", identity_text(info));
   out.text("options", info.options);
-  out.texts("class_names", info.class_names);
   out.tensor_as_int32("epoch", at::tensor(info.epochs, at::kLong));
-  write_preprocessing(out, "preprocessing", info.preprocessing);
 }
 
 void write_layout(H5Writer& out, const std::vector<ParameterLayout>& layout) {
@@ -150,8 +142,7 @@ void check_info(const ExpertInfo& info, const std::string& source) {
                 " positive sizes, has [", join(parameter.shape), "]"));
   }
   check_epochs(info.epochs, source);
-  require(!info.class_names.empty(), source, "class names must be there, are missing");
-  expect_preprocessing_of(info.preprocessing, info.image, source);
+  check_trained_on(info, source);
 }
 
 void write_content(H5Writer& out, const Content& content) {

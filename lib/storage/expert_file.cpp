@@ -101,22 +101,14 @@ std::vector<ParameterLayout> read_layout(const H5Reader& in, std::uint64_t size,
 
 ExpertInfo read_info(const H5Reader& in, const std::string& source) {
   ExpertInfo info;
+  static_cast<TrainedOn&>(info) = read_trained_on(in);
   info.recipe = in.text_attribute("", "method");
-  info.dataset = in.text_attribute("", "dataset");
-  info.dataset_sha256 = in.text_attribute("", "dataset_sha256");
-  info.dataset_note = in.text_attribute("", "dataset_note");
-  info.train_images = in.int_attribute("", "train_images");
-  info.image = {.channels = in.int_attribute("", "channels"),
-                .height = in.int_attribute("", "height"),
-                .width = in.int_attribute("", "width")};
   info.network = in.text_attribute("", "network");
   const std::string store = in.text_attribute("", "store");
   require(store == "f32" || store == "bf16", source,
           str("attribute 'store' must be f32 or bf16, is '", store, "'"));
   info.store = store == "f32" ? ExpertInfo::Store::F32 : ExpertInfo::Store::Bf16;
   info.options = in.text("options");
-  info.class_names = in.texts("class_names");
-  info.preprocessing = read_preprocessing(in, "preprocessing");
   const Tensor epochs = in.tensor("epoch").to(at::kLong);
   require(epochs.dim() == 1, source, str("/epoch: expected a list, found ", shape_text(epochs)));
   const auto* first = epochs.const_data_ptr<std::int64_t>();

@@ -11,8 +11,8 @@
 
 #include "lib/core/tensor.h"
 #include "lib/data/image_dataset.h"
-#include "lib/data/preprocessing.h"
 #include "lib/storage/state_file.h"
+#include "lib/storage/trained_on.h"
 
 namespace retort::storage {
 
@@ -28,22 +28,15 @@ struct ParameterLayout {
 };
 
 /// What all experts of a file share.
-struct ExpertInfo {
+struct ExpertInfo : TrainedOn {
   enum class Store { F32, Bf16 };
 
-  std::string recipe;                    ///< "sgd", "gsam", "ast"; the root attribute `method`
-  std::string dataset;                   ///< "cifar10"
-  std::string dataset_sha256;            ///< of the whole dataset, as in DatasetInfo
-  std::string dataset_note;              ///< DatasetInfo::note: which part of it was trained on
-  std::vector<std::string> class_names;  ///< in label order
-  data::ImageShape image;
-  std::int64_t train_images = 0;
+  std::string recipe;                   ///< "sgd", "gsam", "ast"; the root attribute `method`
   std::string network;                  ///< "ConvNet-3"
   std::vector<ParameterLayout> layout;  ///< tiles [0,P) in this order
-  data::Preprocessing preprocessing = data::Preprocessing::identity(1);
-  std::vector<std::int64_t> epochs;  ///< training epoch of every snapshot, ascending, first 0
-  std::string options;               ///< the resolved recipe, `key = value` lines in a fixed order
-  Store store = Store::F32;          ///< Bf16: snapshots are rounded when they are written
+  std::vector<std::int64_t> epochs;     ///< training epoch of every snapshot, ascending, first 0
+  std::string options;       ///< the resolved recipe, `key = value` lines in a fixed order
+  Store store = Store::F32;  ///< Bf16: snapshots are rounded when they are written
   /// Who trained, where: kept per expert, no part of the id and free to differ between experts. Of
   /// a file with several experts the different ones, joined with "; ".
   std::string program_version;

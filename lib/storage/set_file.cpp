@@ -517,6 +517,14 @@ std::vector<std::string> verify_file(const std::filesystem::path& path) {
   return findings;
 }
 
+bool has_schema(const std::filesystem::path& path, const std::string& schema) {
+  try {
+    return file_schema(path) == schema;
+  } catch (const StorageError&) {
+    return false;
+  }
+}
+
 std::string file_schema(const std::filesystem::path& path) {
   const H5Reader in(path);
   require(in.has_attribute("", "schema"), str("'", path.string(), "'"),

@@ -53,6 +53,8 @@ std::vector<std::string> verify_file(const std::filesystem::path& path);
 
 /// "retort.set", "retort.state", ... from the root attribute `schema`. @throws StorageError
 std::string file_schema(const std::filesystem::path& path);
+/// Whether it is a file of this schema, whatever else is wrong with it.
+bool has_schema(const std::filesystem::path& path, const std::string& schema);
 
 /// Matrices and vectors as float64 datasets of the group, kind as its attribute.
 void write_preprocessing(class H5Writer& out, const std::string& group,

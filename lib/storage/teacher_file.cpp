@@ -58,42 +58,11 @@ void check_class_statistics(const Teacher& teacher, std::int64_t classes,
   }
 }
 
-void check_teacher(const Teacher& teacher, const TeacherData& data, const std::string& source) {
+void check_teacher(const Teacher& teacher, const TrainedOn& data, const std::string& source) {
   require(!teacher.network.empty(), source, "the name of the network must be there, is missing");
   require(!teacher.parameters.empty(), source, "expected parameters, found none");
   for (const auto& [group, values] : kLists) check_list(teacher.*values, group, source);
   check_class_statistics(teacher, std::int64_t(data.class_names.size()), source);
-}
-
-void check_data(const TeacherData& data, const std::string& source) {
-  require(!data.class_names.empty(), source, "class names must be there, are missing");
-  expect_preprocessing_of(data.preprocessing, data.image, source);
-}
-
-void write_data(H5Writer& out, const TeacherData& data) {
-  out.attribute("", "dataset", data.dataset);
-  out.attribute("", "dataset_sha256", data.dataset_sha256);
-  out.attribute("", "dataset_note", data.dataset_note);
-  out.attribute("", "train_images", data.train_images);
-  out.attribute("", "channels", data.image.channels);
-  out.attribute("", "height", data.image.height);
-  out.attribute("", "width", data.image.width);
-  out.texts("class_names", data.class_names);
-  write_preprocessing(out, "preprocessing", data.preprocessing);
-}
-
-TeacherData read_data(const H5Reader& in) {
-  TeacherData data;
-  data.dataset = in.text_attribute("", "dataset");
-  data.dataset_sha256 = in.text_attribute("", "dataset_sha256");
-  data.dataset_note = in.text_attribute("", "dataset_note");
-  data.train_images = in.int_attribute("", "train_images");
-  data.image = {.channels = in.int_attribute("", "channels"),
-                .height = in.int_attribute("", "height"),
-                .width = in.int_attribute("", "width")};
-  data.class_names = in.texts("class_names");
-  data.preprocessing = read_preprocessing(in, "preprocessing");
-  return data;
 }
 
 void write_teacher(H5Writer& out, const std::string& group, const Teacher& teacher) {
@@ -130,7 +99,7 @@ Named read_list(const H5Reader& in, const std::string& group, const std::string&
 }
 
 /// What a dataset must share with that of the teachers.
-std::vector<Field> fields(const TeacherData& data) {
+std::vector<Field> fields(const TrainedOn& data) {
   std::vector<Field> result = {{"image shape", image_shape_text(data.image)}};
   append(result, class_fields(data.class_names));
   append(result, preprocessing_fields(data.preprocessing));
@@ -139,16 +108,6 @@ std::vector<Field> fields(const TeacherData& data) {
 }
 
 }  // namespace
-
-TeacherData TeacherData::of(const data::ImageDataset& dataset) {
-  return {.dataset = dataset.info().name,
-          .dataset_sha256 = dataset.info().sha256,
-          .dataset_note = dataset.info().note,
-          .class_names = dataset.info().class_names,
-          .image = dataset.shape(),
-          .train_images = dataset.size(data::Split::Train),
-          .preprocessing = dataset.preprocessing()};
-}
 
 std::string Teacher::sha256() const {
   Sha256 hash;
@@ -164,17 +123,17 @@ std::string Teacher::sha256() const {
   return hash.hex();
 }
 
-void write_teachers(const std::filesystem::path& path, const TeacherData& data,
+void write_teachers(const std::filesystem::path& path, const TrainedOn& data,
                     const std::vector<Teacher>& teachers) {
   const std::string source = str(source_of(path), ": cannot be written");
   require(!teachers.empty(), source, "expected one teacher or more, found none");
-  check_data(data, source);
+  check_trained_on(data, source);
   for (const Teacher& teacher : teachers) check_teacher(teacher, data, source);
   H5Writer::create(path, [&](H5Writer& out) {
     out.attribute("", "schema", kTeacherSchema);
     out.attribute("", "version_major", kMajor);
     out.attribute("", "version_minor", kMinor);
-    write_data(out, data);
+    write_trained_on(out, data);
     for (std::size_t i = 0; i < teachers.size(); ++i) {
       write_teacher(out, group_of(std::int64_t(i)), teachers[i]);
     }
@@ -183,19 +142,19 @@ void write_teachers(const std::filesystem::path& path, const TeacherData& data,
 
 struct TeacherReader::State {
   H5Reader file;
-  TeacherData data;
+  TrainedOn data;
   std::int64_t count = 0;
 };
 
 TeacherReader::TeacherReader(const std::filesystem::path& path)
-    : state_(std::make_unique<State>(H5Reader(path), TeacherData{}, 0)) {
+    : state_(std::make_unique<State>(H5Reader(path), TrainedOn{}, 0)) {
   const H5Reader& in = state_->file;
   const std::string source = source_of(path);
   expect_schema(in, kTeacherSchema, kMajor);
   const std::vector<std::string> findings = in.damage();
   require(findings.empty(), source, findings.empty() ? "" : "is damaged: " + findings.front());
-  state_->data = read_data(in);
-  check_data(state_->data, source);
+  state_->data = read_trained_on(in);
+  check_trained_on(state_->data, source);
   while (in.has(group_of(state_->count))) ++state_->count;
   require(state_->count > 0, source, "expected one teacher or more, found none");
 }
@@ -204,7 +163,7 @@ TeacherReader::~TeacherReader() = default;
 TeacherReader::TeacherReader(TeacherReader&&) noexcept = default;
 
 const std::filesystem::path& TeacherReader::path() const { return state_->file.path(); }
-const TeacherData& TeacherReader::data() const { return state_->data; }
+const TrainedOn& TeacherReader::data() const { return state_->data; }
 std::int64_t TeacherReader::count() const { return state_->count; }
 
 Teacher TeacherReader::teacher(std::int64_t index) const {
@@ -233,7 +192,7 @@ Teacher TeacherReader::teacher(std::int64_t index) const {
 }
 
 void expect_fitting(const TeacherReader& teachers, const data::ImageDataset& dataset) {
-  const auto different = difference(fields(TeacherData::of(dataset)), fields(teachers.data()));
+  const auto different = difference(fields(TrainedOn::of(dataset)), fields(teachers.data()));
   if (!different) return;
   throw DataError(
       str(source_of(teachers.path()), ": the teachers do not fit '", dataset.info().name,

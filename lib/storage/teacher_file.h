@@ -10,24 +10,11 @@
 
 #include "lib/core/tensor.h"
 #include "lib/data/image_dataset.h"
-#include "lib/data/preprocessing.h"
+#include "lib/storage/trained_on.h"
 
 namespace retort::storage {
 
 inline constexpr char kTeacherSchema[] = "retort.teachers";
-
-/// What all teachers of a file were trained on.
-struct TeacherData {
-  std::string dataset;                   ///< "cifar10"
-  std::string dataset_sha256;            ///< of the whole dataset, as in DatasetInfo
-  std::string dataset_note;              ///< DatasetInfo::note: which part of it was trained on
-  std::vector<std::string> class_names;  ///< in label order
-  data::ImageShape image;
-  std::int64_t train_images = 0;
-  data::Preprocessing preprocessing = data::Preprocessing::identity(1);
-
-  static TeacherData of(const data::ImageDataset& dataset);
-};
 
 /// A tensor of a network by its name.
 struct NamedTensor {
@@ -58,7 +45,7 @@ struct Teacher {
 /// Written aside and renamed.
 /// @throws StorageError for no teacher, values that are not float32, a name that stands twice or
 ///         cannot be that of a dataset, statistics of a class that fit no buffer
-void write_teachers(const std::filesystem::path& path, const TeacherData& data,
+void write_teachers(const std::filesystem::path& path, const TrainedOn& data,
                     const std::vector<Teacher>& teachers);
 
 /// A file of teachers, opened once.
@@ -71,7 +58,7 @@ class TeacherReader {
   TeacherReader(TeacherReader&&) noexcept;
 
   const std::filesystem::path& path() const;
-  const TeacherData& data() const;
+  const TrainedOn& data() const;
   std::int64_t count() const;
   /// Reads one, whole.
   Teacher teacher(std::int64_t index) const;

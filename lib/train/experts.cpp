@@ -298,17 +298,11 @@ storage::ExpertInfo expert_info(const ExpertRecipe& recipe, const nn::Network& n
   expect_no_batch_norm(network);
   storage::ExpertInfo info;
   info.recipe = file_method(recipe.name);
-  info.dataset = dataset.info().name;
-  info.dataset_sha256 = dataset.info().sha256;
-  info.dataset_note = dataset.info().note;
-  info.class_names = dataset.info().class_names;
-  info.image = dataset.shape();
-  info.train_images = dataset.size(data::Split::Train);
+  static_cast<storage::TrainedOn&>(info) = storage::TrainedOn::of(dataset);
   info.network = network.name();
   for (const auto& parameter : network.parameters()) {
     info.layout.push_back({.name = parameter.name, .shape = parameter.shape});
   }
-  info.preprocessing = dataset.preprocessing();
   info.epochs = recipe.snapshot_epochs();
   info.store =
       recipe.store == "bf16" ? storage::ExpertInfo::Store::Bf16 : storage::ExpertInfo::Store::F32;

@@ -118,14 +118,14 @@ std::optional<storage::Teacher> TeacherParts::finished(std::int64_t number) cons
   return storage::TeacherReader(part(number)).teacher(0);
 }
 
-void TeacherParts::keep(std::int64_t number, const storage::TeacherData& data,
+void TeacherParts::keep(std::int64_t number, const storage::TrainedOn& data,
                         const storage::Teacher& teacher) const {
   storage::write_teachers(part(number), data, {teacher});
   std::error_code ignored;
   fs::remove(checkpoint(number), ignored);
 }
 
-void TeacherParts::finish(const storage::TeacherData& data,
+void TeacherParts::finish(const storage::TrainedOn& data,
                           const std::vector<storage::Teacher>& teachers) const {
   storage::write_teachers(out_, data, teachers);
   tidy_up();

@@ -39,11 +39,10 @@ class TeacherParts {
   /// The teacher, if an earlier process has finished it.
   std::optional<storage::Teacher> finished(std::int64_t number) const;
   /// Keeps a finished teacher and removes its checkpoint.
-  void keep(std::int64_t number, const storage::TeacherData& data,
+  void keep(std::int64_t number, const storage::TrainedOn& data,
             const storage::Teacher& teacher) const;
   /// Writes OUT, then tidies up.
-  void finish(const storage::TeacherData& data,
-              const std::vector<storage::Teacher>& teachers) const;
+  void finish(const storage::TrainedOn& data, const std::vector<storage::Teacher>& teachers) const;
   /// Removes its own files, and the folder if nothing else is in it.
   void tidy_up() const;
 

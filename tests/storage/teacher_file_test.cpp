@@ -14,8 +14,8 @@
 
 using namespace retort;
 using storage::Teacher;
-using storage::TeacherData;
 using storage::TeacherReader;
+using storage::TrainedOn;
 using storage::write_teachers;
 using testing::TemporaryFolder;
 
@@ -70,7 +70,7 @@ void check_same(const std::vector<storage::NamedTensor>& a,
 TEST_CASE("teachers come back to the bit, in the order of their tensors", "[storage][teachers]") {
   const TemporaryFolder folder("teachers");
   const auto path = folder / "teachers.h5";
-  const TeacherData data = TeacherData::of(tiny_dataset());
+  const TrainedOn data = TrainedOn::of(tiny_dataset());
   std::vector<Teacher> written = {example_teacher("R18m-w4", 1), example_teacher("ConvNet-1", 2)};
   written[1].class_statistics = {{"bn.running_mean", at::rand({2, 3})},
                                  {"bn.running_var", at::rand({2, 3})}};
@@ -120,7 +120,7 @@ TEST_CASE("teachers of other images, classes or preprocessing are refused by nam
           "[storage][teachers]") {
   const TemporaryFolder folder("teachers-fit");
   const auto path = folder / "teachers.h5";
-  write_teachers(path, TeacherData::of(tiny_dataset()), {example_teacher("ConvNet-1", 1)});
+  write_teachers(path, TrainedOn::of(tiny_dataset()), {example_teacher("ConvNet-1", 1)});
   const TeacherReader reader(path);
   const auto refused = [&](const data::ImageDataset& dataset, const std::string& text) {
     CHECK_THROWS_WITH_TEXT(storage::expect_fitting(reader, dataset), DataError, text);
@@ -134,7 +134,7 @@ TEST_CASE("teachers of other images, classes or preprocessing are refused by nam
 TEST_CASE("what is no teacher is neither written nor read", "[storage][teachers]") {
   const TemporaryFolder folder("teachers-bad");
   const auto path = folder / "teachers.h5";
-  const TeacherData data = TeacherData::of(tiny_dataset());
+  const TrainedOn data = TrainedOn::of(tiny_dataset());
   const auto refused = [&](const std::function<void(Teacher&)>& change, const std::string& text) {
     Teacher teacher = example_teacher("ConvNet-1", 1);
     change(teacher);

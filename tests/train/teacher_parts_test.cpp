@@ -18,7 +18,7 @@ namespace {
 struct Folder {
   TemporaryFolder folder{"retort-teacher-parts"};
   data::ImageDataset dataset = separable_dataset(2, 1);
-  storage::TeacherData data = storage::TeacherData::of(dataset);
+  storage::TrainedOn data = storage::TrainedOn::of(dataset);
   fs::path out = folder.path() / "t.h5";
   fs::path parts = TeacherParts::folder_of(out);
 
