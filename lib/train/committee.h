@@ -1,0 +1,77 @@
+#pragma once
+// Teachers of a file, ready to be asked: what images are recovered from and labelled by.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lib/core/rng.h"
+#include "lib/core/tensor.h"
+#include "lib/data/image_dataset.h"
+#include "lib/data/synthetic_set.h"
+#include "lib/nn/network.h"
+
+namespace retort::train {
+
+/// One teacher of a committee.
+struct Member {
+  std::string name;         ///< of its network: "R18m-w16"
+  std::int64_t number = 0;  ///< in its file
+  std::shared_ptr<const nn::Network> network;
+  nn::NetworkState state;
+  Tensors class_statistics;  ///< one [K, ...] per buffer (LPLD); empty: the file has none
+  double accuracy = 0;       ///< percent, as the file says; NaN: not tested
+  std::string sha256;
+  double wall_seconds = 0;  ///< of its training
+};
+
+/// @param names teachers in this order, by the name of their network or their number in the file;
+///        empty: all of it in its order
+/// @param device where their states go
+/// @throws DataError, StorageError as TeacherReader and expect_fitting say; ConfigError for a name
+///         that the file has not or has twice, spelling out what it has
+std::vector<Member> load_committee(const std::filesystem::path& file,
+                                   const std::vector<std::string>& names,
+                                   const data::ImageDataset& dataset);
+
+/// That every teacher knows the dataset: on a seeded sample of its training images each must be far
+/// above chance. Classes in another order and other preprocessing are the usual reasons, and the
+/// commonest silent failure of these methods.
+/// @throws DataError naming the teacher, its accuracy there and which of the two it probably is
+void expect_knowing(const std::vector<Member>& committee, const std::filesystem::path& file,
+                    const data::ImageDataset& dataset, const Rng& rng);
+
+/// What a set says of the teachers that it was made with.
+/// @param role "teachers" (recovered from), "labelers"
+data::Asset asset_of(const std::vector<Member>& committee, const std::filesystem::path& file,
+                     const std::string& role);
+
+/// How the BatchNorm of teachers normalises while they label.
+struct LabelNorm {
+  /// 0: on the running statistics of training (`eval`). g > 0: on those of every g consecutive
+  /// images of a batch, all else as in evaluation (Cui et al. 2025: batch-specific soft labels);
+  /// an image's label then depends on the others of its group.
+  std::int64_t group = 0;
+};
+
+/// Logits of a committee, each member's weighed. No gradient.
+class Labeler {
+ public:
+  /// @param weights one per member, 0 .. 1, that add up to 1
+  /// @throws ConfigError for others, and for no member
+  Labeler(std::vector<Member> committee, std::vector<double> weights, LabelNorm norm);
+
+  const std::vector<Member>& committee() const { return committee_; }
+  LabelNorm norm() const { return norm_; }
+  /// @param images [n,C,H,W] preprocessed, as a student sees them  @return [n,K] float32
+  Tensor operator()(const Tensor& images) const;
+
+ private:
+  std::vector<Member> committee_;
+  std::vector<double> weights_;
+  LabelNorm norm_;
+};
+
+}  // namespace retort::train
