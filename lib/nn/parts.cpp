@@ -57,7 +57,8 @@ ConvNorm add_conv_norm(Plan& plan, const std::string& convolution, const std::st
 }
 
 Tensor apply(const ConvNorm& layer, const ForwardPass& pass, const Tensor& x) {
-  return apply(layer.normalization, pass, apply(layer.convolution, pass.state, x));
+  return apply(layer.normalization, pass,
+               apply(layer.convolution, pass.state, x, Arithmetic::Fast));
 }
 
 ConvolutionOptions pointwise(std::int64_t channels, std::int64_t groups) {
