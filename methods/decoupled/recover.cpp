@@ -158,6 +158,20 @@ void Recover::start_from(const Tensor& values, const Moments& moments) {
   moments_ = {moments.first.to(device), moments.second.to(device)};
 }
 
+void Recover::balance_statistics() {
+  const Recovered first = recovered(batches_.front());
+  const Tensor shown = first.frozen.defined() ? first.frozen + first.values : first.values;
+  std::vector<double> distances;
+  scales_.clear();
+  for (const Voter& voter : voters_->everyone(batches_.front())) {
+    distances.push_back(statistics_distance(voter, shown, options_.first_bn_multiplier));
+    scales_.push_back(distances.front() / distances.back());
+  }
+  log::info(str("at the start the statistics are ", join(distances),
+                " away from the teachers', and weigh ", join(scales_)));
+  voters_->set_scales(scales_);
+}
+
 void Recover::initialize(RunContext& run) {
   prepare(run);
   train::expect_knowing(teachers_, options_.teachers, run.dataset, rng_.child("teachers"));
@@ -170,6 +184,7 @@ void Recover::initialize(RunContext& run) {
     values = initial_values(run);
   }
   start_from(values, {at::zeros_like(values), at::zeros_like(values)});
+  if (options_.balance_statistics && options_.r_bn != 0) balance_statistics();
 }
 
 Tensor Recover::rows_of(const Batch& batch) const {
@@ -269,6 +284,7 @@ void Recover::save_state(storage::StateWriter& out) const {
   out.tensor("moments/first", moments_.first);
   out.tensor("moments/second", moments_.second);
   if (frozen_.defined()) out.tensor("frozen", frozen_);
+  if (!scales_.empty()) out.tensor("scales", at::tensor(scales_, at::kDouble));
 }
 
 void Recover::load_state(RunContext& run, const storage::StateReader& in) {
@@ -281,12 +297,21 @@ void Recover::load_state(RunContext& run, const storage::StateReader& in) {
   }
   start_from(in.tensor("values"), {in.tensor("moments/first"), in.tensor("moments/second")});
   if (options_.compensators) frozen_ = in.tensor("frozen").to(run.dataset.device());
+  if (!in.has("scales")) return;
+  const Tensor scales = in.tensor("scales").contiguous();
+  const auto* begin = scales.const_data_ptr<double>();
+  scales_.assign(begin, begin + scales.numel());
+  voters_->set_scales(scales_);
 }
 
 Work Recover::work(const RunContext& run) const {
-  // A preset names no file: nothing is known of its networks then.
-  if (options_.teachers.empty()) return {};
-  return predicted_work(options_, load_teachers(run), run);
+  Networks networks;
+  if (options_.teachers.empty()) {
+    networks = named_networks(options_, run.dataset);
+  } else {
+    for (const auto& teacher : load_teachers(run)) networks.push_back(teacher.network);
+  }
+  return predicted_work(options_, networks, run);
 }
 
 namespace {

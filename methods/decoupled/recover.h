@@ -44,6 +44,8 @@ class Recover : public DistillationMethod {
   const train::Member& observer() const;
   Tensor initial_values(RunContext& run) const;
   void start_from(const Tensor& values, const Moments& moments);
+  /// Scales of the teachers' statistics by what they say of the first batch at the start.
+  void balance_statistics();
   /// Rows of what moves that belong to a batch.
   Tensor rows_of(const Batch& batch) const;
   Recovered recovered(const Batch& batch) const;
@@ -62,6 +64,7 @@ class Recover : public DistillationMethod {
   Tensor frozen_;  ///< [K*ipc,C,H,W] real images under compensators; else undefined
   Tensor values_;  ///< [K*ipc,C,H,W] images, or [teachers*ipc,C,H,W] compensators
   Moments moments_;
+  std::vector<double> scales_;  ///< of the teachers' statistics; empty: not balanced
 };
 
 /// Places in a class that leave room for the compensators of so many teachers: with each of them

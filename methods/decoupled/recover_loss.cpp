@@ -21,6 +21,7 @@ Tensor voter_loss(const Voter& voter, const Tensor& seen, const Tensor& classes,
   loss.cross_entropy += voter.weight * total.item<double>();
   if (statistics) {
     const Tensor distance =
+        voter.statistics_scale *
         batch_norm_loss(out.batch_norm_statistics, voter.statistics, weights.first_layer);
     loss.batch_norm += voter.weight * distance.item<double>();
     total = total + weights.batch_norm * distance;
@@ -42,6 +43,13 @@ Tensor prior_loss(const Tensor& seen, const LossWeights& weights) {
 }
 
 }  // namespace
+
+double statistics_distance(const Voter& voter, const Tensor& images, double first_layer) {
+  const at::NoGradGuard no_grad;
+  const auto out =
+      voter.network.forward(voter.state, images, {.logits = false, .batch_norm_statistics = true});
+  return batch_norm_loss(out.batch_norm_statistics, voter.statistics, first_layer).item<double>();
+}
 
 RecoverGradient recover_gradient(const Recovered& batch, const augment::SharedView& view,
                                  bool mirrored, const std::vector<Voter>& voters,

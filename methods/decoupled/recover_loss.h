@@ -20,6 +20,7 @@ struct Voter {
   /// those of a class.
   Tensors statistics;
   double weight = 1;
+  double statistics_scale = 1;  ///< of its R beside its cross-entropy
 };
 
 struct LossWeights {
@@ -29,11 +30,14 @@ struct LossWeights {
   double l2 = 0;
 };
 
+/// R of a teacher for images as they are, without its scale.  @param images [B,C,H,W]
+double statistics_distance(const Voter& voter, const Tensor& images, double first_layer);
+
 /// Values of a step's losses, priors weighed.
 struct RecoverLoss {
   double total = 0;
   double cross_entropy = 0;  ///< of the voters by their weights
-  double batch_norm = 0;     ///< likewise, without r_bn
+  double batch_norm = 0;     ///< likewise, scaled, without r_bn
   double prior = 0;
 };
 

@@ -19,12 +19,15 @@ constexpr double kSmallestCrop = 0.001;
 /// A teacher of a file, by network or number.
 config::Rule<std::string> teacher() {
   return {"networks, or numbers from 0", [](const std::string& text) {
-            const bool number = text.find_first_not_of("0123456789") == std::string::npos;
-            return !text.empty() && (number || nn::network_name().accepts(text));
+            return is_number(text) || nn::network_name().accepts(text);
           }};
 }
 
 }  // namespace
+
+bool is_number(const std::string& teacher) {
+  return !teacher.empty() && teacher.find_first_not_of("0123456789") == std::string::npos;
+}
 
 void RecoverOptions::describe(config::OptionTable& table) {
   table.add("iterations", iterations, "steps of every image", in_range(std::int64_t{1}, kMany));
@@ -75,6 +78,11 @@ void RecoverOptions::describe_loss(config::OptionTable& table) {
   table
       .add("first-bn-multiplier", first_bn_multiplier,
            "weight of the first BatchNorm layer beside the others", config::non_negative())
+      .not_with("r-bn", {"0"});
+  table
+      .add("balance-statistics", balance_statistics,
+           "scale the statistics of each teacher so that at the start they are as far away as the "
+           "first one's: those of a network with more channels are farther")
       .not_with("r-bn", {"0"});
   table
       .add("tv", tv, "weight of the total variation of a batch (the code's default is 1e-4)",

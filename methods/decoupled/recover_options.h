@@ -12,6 +12,9 @@
 
 namespace retort::methods::decoupled {
 
+/// Whether a teacher is named by its number in a file.
+bool is_number(const std::string& teacher);
+
 /// What every recovering method lets the user choose; each sets its own defaults. These are SRe2L's
 /// for CIFAR-100.
 struct RecoverOptions {
@@ -30,6 +33,7 @@ struct RecoverOptions {
   std::string statistics = "global";
   double r_bn = 0.01;
   double first_bn_multiplier = kFirstLayerFactor;
+  bool balance_statistics = false;
   double lr_images = 0.25;
 
   std::string init = "gaussian";

@@ -110,13 +110,20 @@ void Voters::choose_pairs(const RecoverOptions& options, std::int64_t ipc, const
 
 Voter Voters::voter(std::size_t teacher, double weight, const Batch& batch) const {
   const train::Member& member = teachers_[teacher];
-  Voter voter{*member.network, member.state, member.state.buffers, weight};
+  Voter voter{*member.network, member.state, member.state.buffers, weight,
+              scales_.empty() ? 1 : scales_[teacher]};
   if (!by_class_) return voter;
   const auto c = batch.classes[0].item<std::int64_t>();
   for (std::size_t i = 0; i < voter.statistics.size(); ++i) {
     voter.statistics[i] = member.class_statistics[i].select(0, c);
   }
   return voter;
+}
+
+std::vector<Voter> Voters::everyone(const Batch& batch) const {
+  std::vector<Voter> voters;
+  for (std::size_t i = 0; i < teachers_.size(); ++i) voters.push_back(voter(i, 1, batch));
+  return voters;
 }
 
 std::vector<Voter> Voters::of(const Batch& batch, std::int64_t iteration) const {

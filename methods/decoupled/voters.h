@@ -2,6 +2,7 @@
 // Who recovers which batch, and how much each says.
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "lib/core/rng.h"
@@ -22,6 +23,10 @@ class Voters {
 
   /// Of a batch in an iteration.
   std::vector<Voter> of(const Batch& batch, std::int64_t iteration) const;
+  /// All teachers, each as if it were alone.
+  std::vector<Voter> everyone(const Batch& batch) const;
+  /// @param scales of the statistics, one per teacher
+  void set_scales(std::vector<double> scales) { scales_ = std::move(scales); }
   /// percent, one per teacher; empty where none says more than another
   const std::vector<double>& priors() const { return priors_; }
 
@@ -36,7 +41,8 @@ class Voters {
   bool by_class_;
   std::vector<double> priors_;
   double temperature_;
-  std::vector<Pair> pairs_;  ///< per place in a class
+  std::vector<Pair> pairs_;     ///< per place in a class
+  std::vector<double> scales_;  ///< of statistics; empty: 1
 };
 
 /// Priors that nobody gave: the accuracies of the teachers.

@@ -145,6 +145,43 @@ TEST_CASE("every teacher of a committee counts, by its prior", "[methods][decoup
       alone));
 }
 
+TEST_CASE("balanced statistics are as far from every teacher at the start",
+          "[methods][decoupled]") {
+  const auto batch_norm = [](const std::string& priors, bool balanced) {
+    // So far ahead that one teacher says all.
+    const auto columns = begun("sre2l", 1,
+                               {{"teacher-names", "0,1,2"},
+                                {"committee", "all"},
+                                {"priors", priors},
+                                {"vote-temperature", "0.1"},
+                                {"roll", "0"},
+                                {"balance-statistics", balanced ? "true" : "false"}})
+                             ->update(0)
+                             .columns;
+    return std::map<std::string, double>(columns.begin(), columns.end()).at("batch_norm");
+  };
+  const double first = batch_norm("100,0,0", false);
+  CHECK(batch_norm("100,0,0", true) == Approx(first));
+  CHECK(batch_norm("0,100,0", false) != Approx(first).epsilon(0.05));
+  CHECK(batch_norm("0,100,0", true) == Approx(first));
+  CHECK(batch_norm("0,0,100", true) == Approx(first));
+}
+
+TEST_CASE("a run with balanced statistics goes on with its scales",
+          "[methods][decoupled][resume]") {
+  const Settings settings = {{"balance-statistics", "true"}};
+  const Tensor expected = run_whole("cv-dd", 2, settings).images;
+  const auto first = begun("cv-dd", 2, settings);
+  first->update(0);
+  storage::StateWriter state;
+  first->save_state(state);
+  const auto second = small_method("cv-dd", "4", settings);
+  RunContext run = context(2);
+  second->load_state(run, storage::StateReader(state));
+  for (std::int64_t i = 1; i < 4; ++i) second->update(i);
+  CHECK(at::equal(second->snapshot().images, expected));
+}
+
 TEST_CASE("what excludes each other is refused with the reason", "[methods][decoupled]") {
   check_refused("sre2l", {{"statistics", "class"}}, "needs images of that class alone");
   check_refused("lpld", {{"committee", "pairs"}}, "pairs belong to places in a class");
@@ -259,4 +296,23 @@ TEST_CASE("compensators leave their images as they are and are shared by all cla
       CHECK(at::equal(decoded.select(1, m + 1).select(1, j), expected.flatten(1)));
     }
   }
+}
+
+TEST_CASE("what recovering costs follows teachers, images and copies", "[methods][decoupled]") {
+  const auto cost = [](const std::string& name, const Settings& settings, std::int64_t ipc) {
+    const Flops work = small_method(name, "4", settings)->work(context(ipc)).per_iteration;
+    return work.fused + work.layered + work.plain;
+  };
+  const double one = cost("sre2l", {}, 2);
+  CHECK(one > 0);
+  CHECK(cost("sre2l", {}, 4) == Approx(2 * one));
+  CHECK(cost("sre2l", {{"flip", "both"}}, 2) == Approx(2 * one));
+  const double second = cost("sre2l", {{"teacher-names", "1"}}, 2);
+  CHECK(cost("cv-dd", {{"teacher-names", "0,1"}}, 2) == Approx(one + second));
+  CHECK(cost("cv-dd", {{"teacher-names", "0,1"}, {"committee", "round-robin"}}, 2) ==
+        Approx((one + second) / 2));
+  // Without a file networks may be named, as in presets.
+  const Settings named = {{"teachers", ""}, {"teacher-names", "ConvNet-2-BN-w8"}};
+  CHECK(cost("sre2l", named, 2) == Approx(one));
+  CHECK(cost("sre2l", {{"teachers", ""}, {"teacher-names", "0"}}, 2) == 0);
 }
