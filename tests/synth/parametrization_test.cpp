@@ -264,7 +264,7 @@ TEST_CASE("compensators are added to the images of their place, in every class",
     CHECK(off.min().item<double>() > -1e-5);
     CHECK(off.max().item<double>() < step + 1e-5);
   }
-  const Tensor pixels = set.preprocessing.invert(views) * 255;
+  const Tensor pixels = set.preprocessing.invert(decoded.images) * 255;
   CHECK((pixels - pixels.round()).abs().max().item<double>() < 1e-3);
 }
 
