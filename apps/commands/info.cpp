@@ -99,6 +99,10 @@ std::string describe_set(const std::string& path) {
            bytes_text(double(bytes.labels)), ", the rest ", bytes_text(double(bytes.other)))},
       {"preprocessing", set.preprocessing.description()},
   };
+  for (const auto& [name, values] : set.parameters) {
+    rows.push_back(
+        {name, str(values.size(0), " of the images' size, added to images when decoded")});
+  }
   if (set.learned_lr) rows.push_back({"learned step size", str(*set.learned_lr)});
   for (const auto& asset : set.assets) {
     rows.push_back({asset.role, cli::wrapped(asset_text(asset), 100, 18)});
@@ -144,6 +148,13 @@ json labels_json(const data::Labels& labels) {
   return {{"kind", logit ? "logit" : "probability"}, {"learned", soft.learned}};
 }
 
+/// How many of each there are.
+json counts_json(const std::map<std::string, Tensor>& parameters) {
+  json counts = json::object();
+  for (const auto& [name, values] : parameters) counts[name] = values.size(0);
+  return counts;
+}
+
 json set_json(const std::string& path) {
   const data::SyntheticSet set = storage::read_set(path);
   const std::int64_t subset = subset_per_class(set.provenance);
@@ -154,7 +165,10 @@ json set_json(const std::string& path) {
           {"stored_images", set.images.size(0)},
           {"shape", {shape.channels, shape.height, shape.width}},
           {"classes", set.num_classes()},
-          {"decoder", {{"id", set.decoder.id}, {"config", set.decoder.config}}},
+          {"decoder",
+           {{"id", set.decoder.id},
+            {"config", set.decoder.config},
+            {"parameters", counts_json(set.parameters)}}},
           {"decoded_images", data::hard_classes(set.labels).numel()},
           {"labels", labels_json(set.labels)},
           {"bytes", {{"images", bytes.images}, {"labels", bytes.labels}, {"other", bytes.other}}},

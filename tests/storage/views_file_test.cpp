@@ -451,6 +451,7 @@ TEST_CASE("images of 8-bit pixels are stored as such and come back to the bit", 
                          "a.h5': cannot be written: images of 8-bit pixels: 1 of 38400 values");
   set = small_set();
   set.decoder.id = "multi-formation";
-  CHECK_THROWS_WITH_TEXT(storage::write_set(path, set), StorageError,
-                         "8-bit pixels need the decoder pixels, found multi-formation");
+  CHECK_THROWS_WITH_TEXT(
+      storage::write_set(path, set), StorageError,
+      "8-bit pixels need the decoder pixels, or one with parameters, found multi-formation");
 }

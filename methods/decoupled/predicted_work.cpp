@@ -1,0 +1,83 @@
+#include "methods/decoupled/predicted_work.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "lib/core/parallel.h"
+#include "methods/decoupled/recover.h"
+#include "methods/prediction.h"
+
+namespace retort::methods::decoupled {
+namespace {
+
+/// Teachers that an image passes through per iteration, of so many.
+double teachers_at_once(const RecoverOptions& options, double teachers) {
+  if (options.compensators) return teachers;  // each on images of its own
+  if (options.committee == "pairs") return std::min(2.0, teachers);
+  return options.committee == "all" ? teachers : 1;
+}
+
+/// Images that pass through a teacher, all and of one batch.
+struct Passing {
+  double images = 0;
+  double batch = 0;
+};
+
+Passing passing(const RecoverOptions& options, std::int64_t teachers, const RunContext& run) {
+  const std::int64_t classes = run.dataset.num_classes();
+  const double places = options.compensators
+                            ? double(places_beside_compensators(run.ipc, teachers, classes))
+                            : double(run.ipc);
+  const double copies = options.flip == "both" ? 2 : 1;
+  const bool within = options.layout == "within-class" && !options.compensators;
+  const double largest = within ? places : double(classes);
+  const double batch =
+      options.compensators ? largest : std::min(double(options.batch_images), largest);
+  return {copies * double(classes) * places, copies * batch};
+}
+
+double real_crops(const RealCropOptions& options, const data::ImageDataset& dataset) {
+  double images = 0;
+  for (std::int64_t c = 0; c < dataset.num_classes(); ++c) {
+    images += double(std::min(options.images_per_class, dataset.class_indices(c).numel()));
+  }
+  return images * double(options.crops);
+}
+
+}  // namespace
+
+Networks named_networks(const RecoverOptions& options, const data::ImageDataset& dataset) {
+  Networks networks;
+  for (const std::string& name : options.teacher_names) {
+    if (is_number(name)) continue;  // in a file that is not there
+    networks.push_back(nn::make_network(name, dataset.shape(), dataset.num_classes()));
+  }
+  return networks;
+}
+
+Work predicted_work(const RecoverOptions& options, const Networks& networks,
+                    const RunContext& run) {
+  if (networks.empty()) return {};
+  const auto teachers = std::int64_t(networks.size());
+  const Passing pass = passing(options, teachers, run);
+  if (pass.images == 0) return {};  // no room for compensators, which the start refuses
+  const double share = teachers_at_once(options, double(teachers)) / double(teachers);
+  const double at_once =
+      pass.batch * std::min(double(thread_count()), std::ceil(pass.images / pass.batch));
+  // Forward, and back to the images: parameters have no gradient.
+  constexpr double kPasses = 2;
+  Work work;
+  double activations = 0;
+  for (const auto& network : networks) {
+    work.per_iteration =
+        work.per_iteration + forward_flops(*network, kPasses * share * pass.images);
+    activations = std::max(activations, activation_bytes(*network, at_once));
+  }
+  work.memory_bytes = pixel_bytes(run.dataset) + activations;
+  if (!options.compensators && options.init == "mosaic") {
+    work.setup = forward_flops(*networks.front(), real_crops(options.crops, run.dataset));
+  }
+  return work;
+}
+
+}  // namespace retort::methods::decoupled
