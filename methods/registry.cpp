@@ -4,6 +4,7 @@
 #include "lib/core/names.h"
 #include "methods/attention_matching/attention_matching.h"
 #include "methods/coresets/coresets.h"
+#include "methods/decoupled/rded.h"
 #include "methods/distribution_matching/distribution_matching.h"
 #include "methods/gradient_matching/gradient_matching.h"
 #include "methods/method.h"
@@ -21,7 +22,7 @@ const std::vector<MethodInfo>& all_methods() {
       gradient_matching::dsa_info(),     gradient_matching::idc_info(),
       trajectory_matching::mtt_info(),   trajectory_matching::ftd_info(),
       trajectory_matching::datm_info(),  trajectory_matching::ast_info(),
-      trajectory_matching::tesla_info(),
+      trajectory_matching::tesla_info(), decoupled::rded_info(),
   };
   return methods;
 }

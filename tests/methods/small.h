@@ -5,6 +5,7 @@
 #include "datasets/dataset.h"
 #include "methods/method.h"
 #include "tests/methods/small_experts.h"
+#include "tests/methods/small_teachers.h"
 
 namespace retort::testing {
 
@@ -31,6 +32,8 @@ inline void make_small(config::OptionTable& table, const std::string& iterations
     const bool batch_norm = table.find("net").value().ends_with("BN");
     set("net", batch_norm ? "ConvNet-2-BN-w8" : "ConvNet-2-w8");
   }
+  if (table.contains("teachers")) set("teachers", small_teachers());
+  set("crop-images", "10");
   if (table.contains("experts")) {
     set("experts", small_experts(recipe));
     set("syn-steps", "3");
