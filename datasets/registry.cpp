@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "datasets/cifar_bin/cifar_source.h"
+#include "datasets/codes/codes.h"
 #include "datasets/dataset.h"
 #include "datasets/folder/folder_source.h"
 #include "datasets/hdf5/hdf5_source.h"
@@ -105,6 +106,21 @@ const std::vector<DatasetEntry>& all_datasets() {
        "generated: 3x16x16, 10 classes of simple shapes, 1000/500",
        shapes::open,
        KnownSize{{3, 16, 16}, 10, 1000}},
+      {"codes-10",
+       {},
+       "generated: 3x32x32, 10 classes of shapes, 400/50",
+       codes::open,
+       KnownSize{{3, 32, 32}, 10, 400}},
+      {"codes-100",
+       {},
+       "generated: 3x32x32, 100 classes of shape and colour, 4000/500",
+       codes::open,
+       KnownSize{{3, 32, 32}, 100, 4000}},
+      {"codes-1000",
+       {},
+       "generated: 3x32x32, 1000 classes of shape, colour and ground, 40000/5000",
+       codes::open,
+       KnownSize{{3, 32, 32}, 1000, 40'000}},
   };
   return datasets;
 }

@@ -196,4 +196,22 @@ set(RETORT_PRESET_FILES
   sre2l/plus-tiny-imagenet-ipc50.cfg
   sre2l/tiny-imagenet-ipc100.cfg
   sre2l/tiny-imagenet-ipc50.cfg
+  rded/cifar10-ipc1.cfg
+  rded/cifar10-ipc10.cfg
+  rded/cifar10-ipc50.cfg
+  rded/cifar100-ipc1.cfg
+  rded/cifar100-ipc10.cfg
+  rded/cifar100-ipc50.cfg
+  rded/tiny-imagenet-ipc1.cfg
+  rded/tiny-imagenet-ipc10.cfg
+  rded/tiny-imagenet-ipc50.cfg
+  rded/convnet-cifar10-ipc1.cfg
+  rded/convnet-cifar10-ipc10.cfg
+  rded/convnet-cifar10-ipc50.cfg
+  rded/convnet-cifar100-ipc1.cfg
+  rded/convnet-cifar100-ipc10.cfg
+  rded/convnet-cifar100-ipc50.cfg
+  rded/convnet-tiny-imagenet-ipc1.cfg
+  rded/convnet-tiny-imagenet-ipc10.cfg
+  rded/convnet-tiny-imagenet-ipc50.cfg
 )

@@ -4,6 +4,7 @@
 #include "lib/core/names.h"
 #include "methods/attention_matching/attention_matching.h"
 #include "methods/coresets/coresets.h"
+#include "methods/decoupled/rded.h"
 #include "methods/decoupled/recover.h"
 #include "methods/distribution_matching/distribution_matching.h"
 #include "methods/gradient_matching/gradient_matching.h"
@@ -36,6 +37,7 @@ const std::vector<MethodInfo>& all_methods() {
       decoupled::lpld_info(),
       decoupled::cv_dd_info(),
       decoupled::infer_info(),
+      decoupled::rded_info(),
   };
   return methods;
 }

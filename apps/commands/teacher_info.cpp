@@ -88,6 +88,7 @@ json teacher_json(const Teacher& teacher) {
           {"tested_on", teacher.tested_on},
           {"wall_seconds", teacher.wall_seconds},
           {"class_statistics", !teacher.class_statistics.empty()},
+          {"class_average", teacher.class_average.empty() ? json() : json(teacher.class_average)},
           {"sha256", teacher.sha256()}};
 }
 

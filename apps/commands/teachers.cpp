@@ -6,6 +6,7 @@
 #include "apps/commands/commands.h"
 #include "apps/commands/document.h"
 #include "apps/commands/teacher_info.h"
+#include "apps/commands/teacher_work.h"
 #include "apps/commands/teachers_options.h"
 #include "lib/core/clock.h"
 #include "lib/core/error.h"
@@ -13,7 +14,6 @@
 #include "lib/core/log.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
-#include "lib/eval/evaluator.h"
 #include "lib/nn/network.h"
 #include "lib/train/teacher_parts.h"
 #include "methods/prediction.h"
@@ -30,6 +30,7 @@ using Networks = std::vector<std::unique_ptr<nn::Network>>;
 
 Networks networks_of(const TeachersOptions& options, const data::ImageDataset& dataset) {
   Networks networks;
+  if (options.statistics_only) return networks;
   for (const auto& name : options.nets) {
     networks.push_back(nn::make_network(name, dataset.shape(), dataset.num_classes()));
   }
@@ -42,10 +43,6 @@ std::uint64_t seed_of(std::int64_t seed, std::int64_t number) {
 }
 
 std::string percent(double value) { return value == value ? fixed(value, 2) + " %" : "-"; }
-
-std::string tested_on(const TeachersOptions& options) {
-  return options.hold_out > 0 ? "held-out" : "test";
-}
 
 /// Trains the teachers of one command and shows how far it is.
 class TeacherMaker {
@@ -68,14 +65,9 @@ class TeacherMaker {
         train::train_teacher(network, dataset_, options_.recipe, seed_of(options_.seed, number),
                              checkpoint, hooks(network.name()), &program_.stop);
     program_.terminal.finish();
-    const auto state = train::state_of(teacher, network, dataset_.device());
-    teacher.accuracy = eval::test(network, state, dataset_, data::Split::Test).accuracy;
-    teacher.tested_on = tested_on(options_);
     teacher.options = options_.recorded_text();
-    teacher.program_version = cli::program_version();
-    log::info(str(network.name(), ": ", percent(teacher.accuracy), " on ",
-                  options_.hold_out > 0 ? "held-out training images" : "the test split",
-                  "; nothing is chosen by it"));
+    test_teacher(teacher, network, options_, dataset_);
+    take_class_statistics(teacher, network, options_, dataset_, &program_.stop);
     return teacher;
   }
 
@@ -223,6 +215,36 @@ void make_all(TeachersOptions& options, const data::ImageDataset& dataset, const
   parts.finish(data, teachers);
 }
 
+/// Adds the network of --import to those that the file holds.
+void import_one(TeachersOptions& options, const data::ImageDataset& dataset,
+                const nn::Network& network, const train::TeacherParts& parts,
+                std::vector<Teacher>& teachers, cli::Program& program) {
+  const TrainedOn data = TrainedOn::of(dataset);
+  parts.begin(
+      str(plan_text(options, data, teachers.size()), "import = ", options.import_file, "\n"));
+  Teacher teacher = imported_teacher(network, options, dataset);
+  take_class_statistics(teacher, network, options, dataset, &program.stop);
+  teachers.push_back(std::move(teacher));
+  parts.finish(data, teachers);
+}
+
+/// For the teachers that the file holds.
+void take_all_statistics(TeachersOptions& options, const data::ImageDataset& dataset,
+                         const train::TeacherParts& parts, std::vector<Teacher>& teachers,
+                         cli::Program& program) {
+  const TrainedOn data = TrainedOn::of(dataset);
+  parts.begin(str(plan_text(options, data, teachers.size()), "statistics-only = true\n"));
+  for (Teacher& teacher : teachers) {
+    const auto network = nn::make_network(teacher.network, dataset.shape(), dataset.num_classes());
+    if (!network->has_batch_norm()) {
+      log::info(str(network->name(), " has no BatchNorm, and so no statistics of classes"));
+      continue;
+    }
+    take_class_statistics(teacher, *network, options, dataset, &program.stop);
+  }
+  parts.finish(data, teachers);
+}
+
 int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
   const double began = wall_seconds();
   TeachersOptions options(args);
@@ -234,6 +256,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   const data::ImageDataset dataset =
       options.dataset.open_held_out(std::uint64_t(options.seed), options.hold_out).on(device);
   const Networks networks = networks_of(options, dataset);
+  for (const auto& network : networks) expect_batch_norm(*network, options);
   if (options.dry_run) return report_cost(options, networks, dataset);
 
   expect_writable(options.out);
@@ -246,7 +269,13 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
     parts.tidy_up();
   } else {
     options.expect_wanted();
-    make_all(options, dataset, networks, parts, teachers, program);
+    if (options.statistics_only) {
+      take_all_statistics(options, dataset, parts, teachers, program);
+    } else if (!options.import_file.empty()) {
+      import_one(options, dataset, *networks.front(), parts, teachers, program);
+    } else {
+      make_all(options, dataset, networks, parts, teachers, program);
+    }
   }
   report(options, teachers, teachers.size() - before, wall_seconds() - began);
   return 0;
@@ -261,7 +290,11 @@ cli::Command teachers() {
           {"retort teachers --nets ConvNet-3-BN,ResNet-18-BN --dataset cifar10 --epochs 50 --out "
            "teachers.h5",
            "retort teachers --recipe adam --nets ConvNet-3-BN --dataset cifar10 --out teachers.h5 "
-           "--add"},
+           "--add",
+           "retort teachers --dataset cifar10 --out teachers.h5 --statistics-only "
+           "--class-statistics ema",
+           "retort teachers --import weights.safetensors --nets R18m --dataset cifar10 --out "
+           "teachers.h5"},
           run};
 }
 

@@ -29,6 +29,12 @@ TeachersOptions::TeachersOptions(const std::vector<std::string>& args) : recipe(
            any_text())
       .aliases = {"net"};
   describe_recorded(table);
+  table.add("import", import_file,
+            "weights of a network that was trained elsewhere, in place of training one: a "
+            "safetensors file, or a .pt file of a dict of tensors, by PyTorch's names",
+            any_text());
+  table.add("statistics-only", statistics_only,
+            "train nothing: take statistics of classes for the teachers that --out holds");
   table.add("add", add, "train them in addition to those that --out holds");
   table.add("dry-run", dry_run, "say what it would cost, and stop");
   common.describe(table);
@@ -40,6 +46,10 @@ void TeachersOptions::describe_recorded(config::OptionTable& into) {
   recipe.describe(into);
   into.add("seed", seed, "of all teachers: the n-th of a file has a stream of its own",
            at_least(0));
+  into.add("class-statistics", class_statistics,
+           "statistics of BatchNorm of every class, for LPLD: from one pass over the training "
+           "images, as a moving average like the paper's code, or a mean",
+           config::one_of({"none", "ema", "mean"}));
   into.add("hold-out", hold_out,
            "part of every class that teachers do not see and are tested on in place of the test "
            "split, the same that `condense` holds out; 0: none",
@@ -51,6 +61,8 @@ void TeachersOptions::describe_recorded(config::OptionTable& into) {
 
 void TeachersOptions::check() {
   if (out.empty() && !dry_run) throw ConfigError("where shall the teachers go? Give --out FILE");
+  if (!import_file.empty()) check_import();
+  if (statistics_only) check_statistics_only();
   if (nets.empty()) throw ConfigError("which networks? Give --nets NAME,...");
   if (recipe.warmup_epochs > recipe.epochs) {
     throw ConfigError(
@@ -67,8 +79,49 @@ void TeachersOptions::check() {
   }
 }
 
+void TeachersOptions::refuse_training_flags(const std::string& because) {
+  config::OptionTable training;
+  train::TeacherRecipe described = recipe;
+  described.describe(training);
+  std::vector<std::string> names = {"recipe", "dry-run"};
+  for (const auto& option : training.options()) names.push_back(option.name);
+  for (const auto& name : names) {
+    // How many images share their statistics is no matter of training alone.
+    if (name == "batch-size" && class_statistics != "none") continue;
+    if (!table.contains(name) || table.find(name).origin != config::Origin::Flag) continue;
+    throw ConfigError(str("--", name, " means nothing with ", because, ", which trains nothing"));
+  }
+}
+
+void TeachersOptions::check_import() {
+  refuse_training_flags("--import");
+  if (statistics_only) throw ConfigError("--import and --statistics-only exclude each other");
+  if (nets.size() != 1) {
+    throw ConfigError(
+        str("--import holds one network, --nets names ", nets.size(), ": ", join(nets)));
+  }
+  if (!std::filesystem::exists(import_file)) {
+    throw ConfigError(str("option 'import': there is no file '", import_file, "'"));
+  }
+}
+
+void TeachersOptions::check_statistics_only() {
+  refuse_training_flags("--statistics-only");
+  if (class_statistics == "none") {
+    throw ConfigError("--statistics-only: which? Give --class-statistics ema or mean");
+  }
+  for (const char* name : {"nets", "add"}) {
+    if (table.find(name).origin != config::Origin::Flag) continue;
+    throw ConfigError(str("--", name, " means nothing with --statistics-only, which is for all ",
+                          "teachers that --out holds"));
+  }
+  if (!std::filesystem::exists(out)) {
+    throw ConfigError(str("--statistics-only: there is no file '", out, "'"));
+  }
+}
+
 void TeachersOptions::expect_wanted() const {
-  if (add || !std::filesystem::exists(out)) return;
+  if (add || statistics_only || !std::filesystem::exists(out)) return;
   throw ConfigError(str("'", out, "' exists; --add trains more teachers for it"));
 }
 

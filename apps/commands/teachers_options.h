@@ -31,7 +31,11 @@ class TeachersOptions {
   std::int64_t seed = 0;
   double hold_out = 0;
 
+  std::string class_statistics = "none";  ///< or one of train::class_averages()
+
   std::string out;
+  std::string import_file;
+  bool statistics_only = false;
   bool add = false;
   bool dry_run = false;
 
@@ -46,6 +50,10 @@ class TeachersOptions {
 
  private:
   void describe_recorded(config::OptionTable& into);
+  void check_import();
+  void check_statistics_only();
+  /// @throws ConfigError for a flag that says how to train
+  void refuse_training_flags(const std::string& because);
 };
 
 }  // namespace retort::commands

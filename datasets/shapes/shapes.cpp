@@ -131,6 +131,10 @@ const std::vector<std::string>& shape_names() {
   return names;
 }
 
+bool inside_shape(std::int64_t shape, double x, double y) {
+  return all_shapes().at(std::size_t(shape)).inside(x, y);
+}
+
 data::ImageDataset make_shapes(const ShapesOptions& options, const OpenOptions& open_options,
                                const std::string& name) {
   check(options);

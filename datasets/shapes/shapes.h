@@ -21,6 +21,10 @@ struct ShapesOptions {
 /// The ten shapes in label order: disc, square, cross, bars, ...
 const std::vector<std::string>& shape_names();
 
+/// Whether a point lies in one of them, in coordinates that span -1 .. 1 over its extent.
+/// @param shape 0 .. 9  @param y downwards
+bool inside_shape(std::int64_t shape, double x, double y);
+
 /// Same options, same pixels. @throws ConfigError for options out of range
 data::ImageDataset make_shapes(const ShapesOptions& options, const OpenOptions& open = {},
                                const std::string& name = "shapes");

@@ -15,7 +15,7 @@ namespace retort::storage {
 namespace {
 
 constexpr std::int64_t kMajor = 1;
-constexpr std::int64_t kMinor = 0;
+constexpr std::int64_t kMinor = 1;
 
 using Named = std::vector<NamedTensor>;
 
@@ -27,6 +27,8 @@ struct NamedList {
 constexpr NamedList kLists[] = {{"parameters", &Teacher::parameters},
                                 {"buffers", &Teacher::buffers},
                                 {"class_statistics", &Teacher::class_statistics}};
+
+constexpr char kClassAverage[] = "class_average";  // since 1.1
 
 std::string group_of(std::int64_t index) { return str("teacher/", index); }
 
@@ -76,6 +78,9 @@ void write_teacher(H5Writer& out, const std::string& group, const Teacher& teach
   out.attribute(group, "program_version", teacher.program_version);
   out.attribute(group, "processor", teacher.processor);
   out.attribute(group, "sha256", teacher.sha256());
+  if (!teacher.class_average.empty()) {
+    out.attribute(group, kClassAverage, teacher.class_average);
+  }
   out.text(group + "/options", teacher.options);
   for (const auto& [list, values] : kLists) {
     std::vector<std::string> names;
@@ -182,6 +187,9 @@ Teacher TeacherReader::teacher(std::int64_t index) const {
   teacher.program_version = in.text_attribute(group, "program_version");
   teacher.processor = in.text_attribute(group, "processor");
   teacher.options = in.text(group + "/options");
+  if (in.has_attribute(group, kClassAverage)) {
+    teacher.class_average = in.text_attribute(group, kClassAverage);
+  }
   for (const auto& [list, values] : kLists) teacher.*values = read_list(in, group, list);
   check_teacher(teacher, state_->data, str(source, ": teacher ", index));
   const std::string expected = in.text_attribute(group, "sha256");

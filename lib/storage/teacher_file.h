@@ -1,6 +1,6 @@
 #pragma once
 // Teachers: networks trained on real images, with all that a later stage has to agree with. Schema
-// `retort.teachers` 1.0, lib/storage/README.md.
+// `retort.teachers` 1.1, lib/storage/README.md.
 
 #include <cstdint>
 #include <filesystem>
@@ -29,6 +29,8 @@ struct Teacher {
   /// Statistics of every class (Xiao and He 2024, LPLD), one tensor [K, ...] per buffer under its
   /// name; empty: none.
   std::vector<NamedTensor> class_statistics;
+  /// How they were averaged, "ema" or "mean" (train::class_averages); empty: none, or not known.
+  std::string class_average;
   std::string options;  ///< the resolved recipe, `key = value` lines; empty: imported
   std::uint64_t seed = 0;
   std::int64_t epochs = 0;

@@ -24,44 +24,16 @@ struct Job {
   const data::ImageDataset& dataset;
   const train::Member& observer;
   const RealCropOptions& options;
-  std::int64_t ipc;
   std::int64_t factor;
+  std::int64_t wanted;  // crops of a class
   const StopFlag* stop;
 
   std::int64_t size() const { return dataset.shape().height; }
   std::int64_t crop_side() const { return size() / factor; }
-  std::int64_t wanted() const { return ipc * factor * factor; }
   std::int64_t images_at_once() const {
-    return std::max<std::int64_t>(1, kPixelsAtOnce / (options.crops * size() * size()));
+    return crops_at_once(options, dataset.shape()) / options.crops;
   }
 };
-
-void expect_possible(const Job& job) {
-  const data::ImageShape shape = job.dataset.shape();
-  const data::Preprocessing& preprocessing = job.dataset.preprocessing();
-  if (preprocessing.kind() != data::Preprocessing::Kind::MeanStd) {
-    throw ConfigError("crops of real images: expected preprocessing by mean and std, found " +
-                      preprocessing.description());
-  }
-  if (shape.height != shape.width || job.factor > shape.height) {
-    throw ConfigError(str("crops of real images: expected square images of ", job.factor,
-                          " or more pixels a side, found ", shape.height, " x ", shape.width));
-  }
-  const std::int64_t needed = job.wanted() + job.options.offset;
-  if (job.options.images_per_class < needed) {
-    throw ConfigError(str("crop-images ", job.options.images_per_class, ": ", needed,
-                          " are needed, one per crop: ipc ", job.ipc, " x ", job.factor, " x ",
-                          job.factor, ", after the first ", job.options.offset));
-  }
-  for (std::int64_t c = 0; c < job.dataset.num_classes(); ++c) {
-    const std::int64_t available = job.dataset.class_indices(c).numel();
-    if (available >= needed) continue;
-    throw ConfigError(str("class '", job.dataset.info().class_names[std::size_t(c)], "' has ",
-                          available, " training images, but ", needed,
-                          " are needed, one per crop: ipc ", job.ipc, " x ", job.factor, " x ",
-                          job.factor, ", after the first ", job.options.offset));
-  }
-}
 
 /// The images of one class that are looked at, and the crops of each.
 class ClassCrops {
@@ -127,7 +99,7 @@ class ClassCrops {
 /// uint8 [ipc,C,H,W] on the CPU
 Tensor images_of_class(const Job& job, std::int64_t label, const Rng& rng) {
   const ClassCrops crops(job, label, rng);
-  const RankedCrops ranked = rank_crops(crops.losses(), job.wanted(), job.options.offset);
+  const RankedCrops ranked = rank_crops(crops.losses(), job.wanted, job.options.offset);
   const Tensor mosaics = make_mosaics(crops.chosen(ranked), job.factor, job.size());
   return data::truncated_bytes(job.dataset.preprocessing(), mosaics).to(at::kCPU);
 }
@@ -154,6 +126,39 @@ void RealCropOptions::describe(config::OptionTable& table) {
 std::int64_t RealCropOptions::factor_for(data::ImageShape image) const {
   if (factor > 0) return factor;
   return image.height >= kMosaicsFrom ? 2 : 1;
+}
+
+void expect_possible(const data::ImageDataset& dataset, const RealCropOptions& options,
+                     std::int64_t ipc) {
+  const data::ImageShape shape = dataset.shape();
+  const data::Preprocessing& preprocessing = dataset.preprocessing();
+  if (preprocessing.kind() != data::Preprocessing::Kind::MeanStd) {
+    throw ConfigError("crops of real images: expected preprocessing by mean and std, found " +
+                      preprocessing.description());
+  }
+  const std::int64_t factor = options.factor_for(shape);
+  if (shape.height != shape.width || factor > shape.height) {
+    throw ConfigError(str("crops of real images: expected square images of ", factor,
+                          " or more pixels a side, found ", shape.height, " x ", shape.width));
+  }
+  const std::int64_t needed = ipc * factor * factor + options.offset;
+  const std::string reason =
+      str(needed, " are needed, one per crop: ipc ", ipc, " x ", factor, " x ", factor,
+          options.offset > 0 ? str(", after the first ", options.offset) : "");
+  if (options.images_per_class < needed) {
+    throw ConfigError(str("crop-images ", options.images_per_class, ": ", reason));
+  }
+  for (std::int64_t c = 0; c < dataset.num_classes(); ++c) {
+    const std::int64_t available = dataset.class_indices(c).numel();
+    if (available >= needed) continue;
+    throw ConfigError(str("class '", dataset.info().class_names[std::size_t(c)], "' has ",
+                          available, " training images, but ", reason));
+  }
+}
+
+std::int64_t crops_at_once(const RealCropOptions& options, data::ImageShape image) {
+  const std::int64_t pixels = options.crops * image.height * image.width;
+  return options.crops * std::max<std::int64_t>(1, kPixelsAtOnce / pixels);
 }
 
 Tensor resized_crops(const Tensor& images, const std::vector<PixelBox>& boxes, std::int64_t side) {
@@ -184,19 +189,24 @@ Tensor crop_losses(const nn::Network& network, const nn::NetworkState& state, co
 Tensor realistic_images(const data::ImageDataset& dataset, const train::Member& observer,
                         const RealCropOptions& options, std::int64_t ipc, const Rng& rng,
                         const StopFlag* stop) {
+  expect_possible(dataset, options, ipc);
+  const std::int64_t factor = options.factor_for(dataset.shape());
   const Job job{.dataset = dataset,
                 .observer = observer,
                 .options = options,
-                .ipc = ipc,
-                .factor = options.factor_for(dataset.shape()),
+                .factor = factor,
+                .wanted = ipc * factor * factor,
                 .stop = stop};
-  expect_possible(job);
-  Tensors classes(std::size_t(dataset.num_classes()));
+  const data::ImageShape shape = dataset.shape();
+  // In one piece: what every class leaves behind between its large temporaries would keep their
+  // memory from being used again.
+  const Tensor images = at::empty(
+      {dataset.num_classes() * ipc, shape.channels, shape.height, shape.width}, at::kByte);
   parallel_tasks(dataset.num_classes(), [&](std::int64_t c) {
-    classes[std::size_t(c)] = images_of_class(job, c, rng.child("class", c));
+    images.narrow(0, c * ipc, ipc).copy_(images_of_class(job, c, rng.child("class", c)));
   });
   // On the CPU, where the bits of stored images are made again.
-  return dataset.preprocessing().apply(at::cat(classes));
+  return dataset.preprocessing().apply(images);
 }
 
 }  // namespace retort::methods::decoupled

@@ -38,13 +38,21 @@ Tensor resized_crops(const Tensor& images, const std::vector<data::PixelBox>& bo
 Tensor crop_losses(const nn::Network& network, const nn::NetworkState& state, const Tensor& crops,
                    std::int64_t label, std::int64_t size);
 
+/// Whether a dataset has what these options ask for, found without computing.
+/// @throws ConfigError for images that are not square or are whitened, and for a class with fewer
+///         images than crops are needed, naming it
+void expect_possible(const data::ImageDataset& dataset, const RealCropOptions& options,
+                     std::int64_t ipc);
+
+/// Crops that go through the network at once, on each thread: fewer of larger images.
+std::int64_t crops_at_once(const RealCropOptions& options, data::ImageShape image);
+
 /// Of random real images of every class random crops; of each image the crop that `observer` finds
 /// most realistic; of these the best, as mosaics. As they are stored: 8-bit pixels, preprocessed.
 /// Classes run side by side, each on one thread; what is held does not grow with the number of real
 /// images. What is drawn for a class depends on `rng`, the class and its images only.
 /// @return float32 [K*ipc,C,H,W] on the CPU, class-major
-/// @throws ConfigError for images that are not square or are whitened, and for a class with fewer
-///         images than crops are needed, naming it; Interrupted when `stop` was requested
+/// @throws ConfigError as expect_possible; Interrupted when `stop` was requested
 Tensor realistic_images(const data::ImageDataset& dataset, const train::Member& observer,
                         const RealCropOptions& options, std::int64_t ipc, const Rng& rng,
                         const StopFlag* stop = nullptr);

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/core/files.h"
+#include "lib/nn/network.h"
+#include "lib/storage/exchange.h"
 #include "lib/storage/teacher_file.h"
 #include "tests/apps/program.h"
 #include "tests/support/catch.h"
@@ -170,6 +172,87 @@ TEST_CASE("images held out are not trained on and tested on instead; GUARD's pen
   CHECK_THAT(file.teacher(0).options, Contains("curvature = simplified\n"));
 }
 
+TEST_CASE(
+    "statistics of classes are taken while teachers are trained, or afterwards to the same bits",
+    "[apps][teachers]") {
+  const Workspace workspace;
+  workspace.succeed(teachers(kNet, {"--out", "t.h5", "--class-statistics", "ema"}));
+  workspace.succeed(teachers(kNet, {"--out", "later.h5"}));
+  CHECK(TeacherReader(workspace.path("later.h5")).teacher(0).class_statistics.empty());
+  const Words common{"teachers",
+                     "--dataset",
+                     "shapes",
+                     "--images-per-class",
+                     "8",
+                     "--threads",
+                     "1",
+                     "--batch-size",
+                     "16",
+                     "--statistics-only",
+                     "--class-statistics"};
+  const auto added = workspace.succeed(joined(common, {"ema", "--out", "later.h5", "--json"}));
+  CHECK_THAT(added.err, Contains("statistics of 4 classes (ema)"));
+  const auto document = nlohmann::json::parse(added.out);
+  CHECK(document["added"] == 0);
+  CHECK(document["teachers"][0]["class_statistics"] == true);
+  CHECK(document["teachers"][0]["class_average"] == "ema");
+  CHECK(digest(workspace.path("later.h5"), 0) == digest(workspace.path("t.h5"), 0));
+  CHECK_FALSE(fs::exists(workspace.path("later.h5.parts")));
+  workspace.succeed(joined(common, {"mean", "--out", "later.h5"}));
+  const auto teacher = TeacherReader(workspace.path("later.h5")).teacher(0);
+  CHECK(teacher.class_average == "mean");
+  CHECK(teacher.class_statistics[0].value.size(0) == 4);
+  CHECK(digest(workspace.path("later.h5"), 0) != digest(workspace.path("t.h5"), 0));
+}
+
+TEST_CASE("weights from elsewhere become a teacher, tested like a trained one",
+          "[apps][teachers]") {
+  const Workspace workspace;
+  workspace.succeed(teachers(kNet, {"--recipe", "adam", "--lr", "0.01", "--out", "t.h5"}, "15"));
+  const auto trained = TeacherReader(workspace.path("t.h5")).teacher(0);
+  std::vector<std::pair<std::string, Tensor>> tensors;
+  for (const auto* list : {&trained.parameters, &trained.buffers}) {
+    for (const auto& [name, value] : *list) tensors.emplace_back("module." + name, value);
+  }
+  storage::write_pt(workspace.path("w.pt"), tensors);
+  const Words words{"teachers", "--dataset", "shapes", "--images-per-class", "8", "--nets",
+                    kNet,       "--import",  "w.pt",   "--threads",          "1"};
+  workspace.succeed(joined(words, {"--out", "imported.h5"}));
+  const auto imported = TeacherReader(workspace.path("imported.h5")).teacher(0);
+  CHECK(imported.sha256() == trained.sha256());
+  CHECK(imported.accuracy == trained.accuracy);
+  CHECK(imported.tested_on == "test");
+  CHECK(imported.options.empty());
+  CHECK(imported.epochs == 0);
+  workspace.succeed(joined(words, {"--out", "t.h5", "--add"}));
+  CHECK(TeacherReader(workspace.path("t.h5")).count() == 2);
+
+  const auto other = workspace.retort(
+      {"teachers", "--dataset", "shapes", "--nets", "MLP", "--import", "w.pt", "--out", "mlp.h5"});
+  CHECK(other.exit_code == 1);
+  CHECK_THAT(other.err, Contains("'w.pt': the weights are not those of MLP; ") &&
+                            Contains(" missing: ") && Contains(" unexpected: "));
+  CHECK_FALSE(fs::exists(workspace.path("mlp.h5")));
+}
+
+TEST_CASE("imported weights that do not know the dataset are taken with a warning",
+          "[apps][teachers]") {
+  const Workspace workspace;
+  const auto network = nn::make_network(kNet, {1, 16, 16}, 4);
+  const auto state = network->initialize(Rng(1));
+  std::vector<std::pair<std::string, Tensor>> tensors;
+  for (std::size_t i = 0; i < state.parameters.size(); ++i) {
+    tensors.emplace_back(network->parameters()[i].name, state.parameters[i]);
+  }
+  for (std::size_t i = 0; i < state.buffers.size(); ++i) {
+    tensors.emplace_back(network->buffers()[i].name, state.buffers[i]);
+  }
+  storage::write_pt(workspace.path("w.pt"), tensors);
+  const auto made = workspace.succeed(
+      {"teachers", "--dataset", "shapes", "--nets", kNet, "--import", "w.pt", "--out", "t.h5"});
+  CHECK_THAT(made.err, Contains("warning: ") && Contains("'w.pt'"));
+}
+
 TEST_CASE("a wrong command for teachers ends with code 2 and says why", "[apps][teachers]") {
   const Workspace workspace;
   write_text(workspace.path("text.h5"), "no teachers");
@@ -189,5 +272,13 @@ TEST_CASE("a wrong command for teachers ends with code 2 and says why", "[apps][
   check(joined(shapes, {"--curvature-step", "2"}), "changes nothing");
   check(joined(shapes, {"--epochs", "3", "--warmup-epochs", "5"}),
         "warmup-epochs 5: expected at most epochs, 3");
+  check(joined(shapes, {"--import", "w.pt"}), "there is no file 'w.pt'");
+  check(joined(shapes, {"--import", "w.pt", "--nets", "MLP,LeNet"}), "--nets names 2: MLP, LeNet");
+  check(joined(shapes, {"--import", "w.pt", "--epochs", "3"}),
+        "--epochs means nothing with --import");
+  check(joined(shapes, {"--statistics-only"}), "Give --class-statistics ema or mean");
+  check(joined(shapes, {"--statistics-only", "--class-statistics", "ema"}),
+        "there is no file 't.h5'");
+  check(joined(shapes, {"--class-statistics", "ema", "--nets", "MLP"}), "MLP has none");
   check({"--dataset", "shapes", "--out", "text.h5"}, "'text.h5' exists and is no file of teachers");
 }

@@ -60,7 +60,7 @@ TEST_CASE("every dataset has a description and answers to its own names only",
 }
 
 TEST_CASE("the sizes in the registry are those of the datasets", "[datasets][registry]") {
-  for (const char* name : {"shapes", "shapes-rgb"}) {
+  for (const char* name : {"shapes", "shapes-rgb", "codes-10", "codes-100"}) {
     INFO(name);
     const auto& size = datasets::find_dataset(name).size;
     REQUIRE(size.has_value());

@@ -32,12 +32,13 @@ inline void make_small(config::OptionTable& table, const std::string& iterations
     const bool batch_norm = table.find("net").value().ends_with("BN");
     set("net", batch_norm ? "ConvNet-2-BN-w8" : "ConvNet-2-w8");
   }
-  if (table.contains("r-bn")) {
+  if (table.contains("teachers")) {
     set("teachers", small_committee());
-    // Compensators take all there are, one each.
-    const bool alone = table.contains("committee") && table.find("committee").value() == "single";
-    if (alone) set("teacher-names", "0");
-    set("lr-images", "0.1");
+    // Compensators and committees take all there are.
+    const bool alone = !table.contains("committee") || table.find("committee").value() == "single";
+    const bool compensators = table.contains("r-bn") && !table.contains("committee");
+    if (alone && !compensators) set("teacher-names", "0");
+    if (table.contains("r-bn")) set("lr-images", "0.1");
     set("crop-images", "10");
     set("crops", "2");
   }

@@ -72,6 +72,7 @@ TEST_CASE("teachers come back to the bit, in the order of their tensors", "[stor
   const auto path = folder / "teachers.h5";
   const TrainedOn data = TrainedOn::of(tiny_dataset());
   std::vector<Teacher> written = {example_teacher("R18m-w4", 1), example_teacher("ConvNet-1", 2)};
+  written[1].class_average = "mean";
   written[1].class_statistics = {{"bn.running_mean", at::rand({2, 3})},
                                  {"bn.running_var", at::rand({2, 3})}};
   written[1].accuracy = std::numeric_limits<double>::quiet_NaN();
@@ -94,6 +95,7 @@ TEST_CASE("teachers come back to the bit, in the order of their tensors", "[stor
     check_same(read.parameters, written[i].parameters);
     check_same(read.buffers, written[i].buffers);
     check_same(read.class_statistics, written[i].class_statistics);
+    CHECK(read.class_average == written[i].class_average);
     CHECK(read.sha256() == written[i].sha256());
   }
   CHECK(reader.teacher(0).accuracy == 61.25);

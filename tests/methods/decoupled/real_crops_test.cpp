@@ -1,5 +1,8 @@
 #include "methods/decoupled/real_crops.h"
 
+#include <algorithm>
+#include <memory>
+
 #include "datasets/shapes/shapes.h"
 #include "lib/core/error.h"
 #include "lib/data/pixels.h"
@@ -111,6 +114,48 @@ TEST_CASE("crops need pixels with bounds and square images", "[methods][decouple
   const auto whitened = datasets::shapes::make_shapes({.train_per_class = 5}, {.zca = true});
   CHECK_THROWS_WITH_TEXT(decoupled::realistic_images(whitened, observer(), {}, 1, Rng(0)),
                          ConfigError, "expected preprocessing by mean and std, found zca");
+}
+
+namespace {
+
+/// Gray images of 64 x 64 pixels, and how many of them were asked for at once.
+class WatchedStore : public data::ImageStore {
+ public:
+  explicit WatchedStore(std::int64_t size) : size_(size) {}
+  std::int64_t size() const override { return size_; }
+  data::ImageShape shape() const override { return {1, 64, 64}; }
+  Tensor pixels(const Tensor& indices) const override {
+    most_ = std::max(most_, indices.numel());
+    return (indices.view({-1, 1, 1, 1}).remainder(200).expand({-1, 1, 64, 64})).to(at::kByte);
+  }
+  std::int64_t most() const { return most_; }
+
+ private:
+  std::int64_t size_;
+  mutable std::int64_t most_ = 0;
+};
+
+/// Images that a choice from `size` real ones has at once.
+std::int64_t images_at_once(std::int64_t size) {
+  const auto store = std::make_shared<WatchedStore>(size);
+  const data::DataSplit split{store, at::arange(size, at::kLong).remainder(2)};
+  const data::ImageDataset dataset(
+      {.name = "gray", .class_names = {"a", "b"}, .sha256 = "", .note = ""}, split, split,
+      data::Preprocessing::identity(1));
+  train::Member member;
+  member.network = nn::make_network("ConvNet-1-BN-w8", dataset.shape(), 2);
+  member.state = member.network->initialize(Rng(1));
+  decoupled::realistic_images(dataset, member, {.images_per_class = 1000, .crops = 5}, 2, Rng(2));
+  return store->most();
+}
+
+}  // namespace
+
+TEST_CASE("images in memory while crops are chosen do not grow with the real images",
+          "[methods][decoupled]") {
+  const std::int64_t few = images_at_once(50);
+  CHECK(few <= 13);  // 2^18 pixels of 5 crops each
+  CHECK(images_at_once(200) == few);
 }
 
 TEST_CASE("choosing crops leaves when it is asked to", "[methods][decoupled]") {
