@@ -198,8 +198,6 @@ Tensor realistic_images(const data::ImageDataset& dataset, const train::Member& 
                 .wanted = ipc * factor * factor,
                 .stop = stop};
   const data::ImageShape shape = dataset.shape();
-  // In one piece: what every class leaves behind between its large temporaries would keep their
-  // memory from being used again.
   const Tensor images = at::empty(
       {dataset.num_classes() * ipc, shape.channels, shape.height, shape.width}, at::kByte);
   parallel_tasks(dataset.num_classes(), [&](std::int64_t c) {

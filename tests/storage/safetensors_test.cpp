@@ -30,7 +30,7 @@ TEST_CASE("a safetensors file gives its tensors, whatever order its header has",
   const Tensor a = at::arange(6, at::kFloat).view({2, 3}).div(7);
   const Tensor b = at::tensor({1.5, -2.0}, at::kFloat).to(at::kHalf);
   const Tensor c = at::tensor({0.25, 3.0}, at::kFloat).to(at::kBFloat16);
-  const Tensor d = at::tensor({7}, at::kLong).view({});
+  const Tensor d = at::full({}, 7, at::kLong);
   const std::string header = R"({"__metadata__":{"format":"pt"},)"
                              R"("d":{"dtype":"I64","shape":[],"data_offsets":[32,40]},)"
                              R"("a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},)"

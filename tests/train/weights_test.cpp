@@ -28,7 +28,7 @@ Weights saved(const std::string& prefix = "") {
   }
   const std::string first = teacher.buffers.front().name;
   const std::string layer = first.substr(0, first.rfind('.'));
-  weights[prefix + layer + ".num_batches_tracked"] = at::tensor({9}, at::kLong).view({});
+  weights[prefix + layer + ".num_batches_tracked"] = at::full({}, 9, at::kLong);
   return weights;
 }
 
@@ -47,7 +47,7 @@ TEST_CASE("weights are taken by name, whatever wrapper they were saved from", "[
   }
   Weights beside = saved("model/");
   beside["optimizer/state/0/momentum_buffer"] = at::ones({3});
-  beside["epoch"] = at::tensor({90}, at::kLong);
+  beside["epoch"] = at::full({1}, 90, at::kLong);
   CHECK(taken(beside).sha256() == expected);
   Weights half;
   for (const auto& [name, value] : saved()) half[name] = value.to(at::kHalf);
