@@ -203,6 +203,24 @@ Option& OptionTable::add(const std::string& name, std::vector<std::int64_t>& fie
   return insert(std::move(option));
 }
 
+Option& OptionTable::add(const std::string& name, std::vector<double>& field,
+                         const std::string& help, Rule<double> rule) {
+  Option option = declared(name, help, expectation("list", rule.text));
+  option.assign = [=, &field](const std::string& text) {
+    std::vector<double> values;
+    for (const auto& entry : split_list(name, text)) {
+      values.push_back(parse_number(name, entry, rule));
+    }
+    field = std::move(values);
+  };
+  option.value = [&field] {
+    std::vector<std::string> texts;
+    for (const double value : field) texts.push_back(number_text(value));
+    return join(texts, ",");
+  };
+  return insert(std::move(option));
+}
+
 Option& OptionTable::find(const std::string& name) {
   for (auto& option : options_) {
     if (answers_to(option, name)) return option;

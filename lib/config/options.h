@@ -70,6 +70,8 @@ class OptionTable {
               Rule<std::string> rule);
   Option& add(const std::string& name, std::vector<std::int64_t>& field, const std::string& help,
               Rule<std::int64_t> rule);
+  Option& add(const std::string& name, std::vector<double>& field, const std::string& help,
+              Rule<double> rule);
 
   /// By name or alias. @throws ConfigError naming the nearest known option
   Option& find(const std::string& name);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lib/core/tensor.h"
@@ -71,6 +72,8 @@ struct ViewsInfo {
   double prune_ratio = 0;  ///< share of batches left out
   Sampling sampling = Sampling::Order;
   std::uint64_t seed = 0;  ///< of the stream that views were drawn from
+  /// How the labels were made, `key = value` lines (train::RelabelRecipe); empty: not known.
+  std::string recipe = {};
 };
 
 /// A record, batch by batch: it may lie in a file, or be made while it is read.
@@ -89,7 +92,7 @@ class RecordedViews {
 /// One in memory.
 class ViewList final : public RecordedViews {
  public:
-  explicit ViewList(ViewsInfo info) : info_(info) {}
+  explicit ViewList(ViewsInfo info) : info_(std::move(info)) {}
   /// @throws DataError as view_fault says
   void append(ViewBatch batch);
 

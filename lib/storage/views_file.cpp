@@ -120,7 +120,11 @@ ViewsInfo read_info(const H5Reader& in, const std::string& source) {
           .tau0 = in.double_attribute(kViewsGroup, "tau0"),
           .prune_ratio = in.double_attribute(kViewsGroup, "prune_ratio"),
           .sampling = read_sampling(in, source),
-          .seed = in.uint_attribute(kViewsGroup, "seed")};
+          .seed = in.uint_attribute(kViewsGroup, "seed"),
+          // Not in files from before it was recorded.
+          .recipe = in.has_attribute(kViewsGroup, "recipe")
+                        ? in.text_attribute(kViewsGroup, "recipe")
+                        : ""};
 }
 
 void check_ascending(const std::vector<std::uint64_t>& batch_ptr, const std::string& source) {
@@ -197,6 +201,7 @@ void ViewsWriter::finish() {
   out_.attribute(kViewsGroup, "prune_ratio", info_.prune_ratio);
   out_.attribute(kViewsGroup, "sampling", sampling_name(info_.sampling));
   out_.attribute(kViewsGroup, "seed", info_.seed);
+  out_.attribute(kViewsGroup, "recipe", info_.recipe);
 }
 
 ViewsReader::ViewsReader(const std::filesystem::path& set_file)

@@ -36,10 +36,14 @@ std::vector<Member> load_committee(const std::filesystem::path& file,
                                    const std::vector<std::string>& names,
                                    const data::ImageDataset& dataset);
 
-/// That every teacher knows the dataset: on a seeded sample of its training images each must be far
-/// above chance. Classes in another order and other preprocessing are the usual reasons, and the
-/// commonest silent failure of these methods.
-/// @throws DataError naming the teacher, its accuracy there and which of the two it probably is
+/// That every teacher knows the dataset: on a seeded sample of 500 of its training images, as many
+/// of each class, its accuracy must be beyond chance by three standard errors and, where there are
+/// many classes, twice chance (with few of them a quarter of what is missing to 100 %). Classes in
+/// another order and other preprocessing are the usual reasons why it is not, and the commonest
+/// silent failure of these methods.
+/// @throws DataError naming the teacher, its accuracy there, and what it probably is: another order
+///         (one to one relabelled it knows them), other preprocessing (under another usual one it
+///         does, or its answers fall into few classes), or a teacher that is not trained
 void expect_knowing(const std::vector<Member>& committee, const std::filesystem::path& file,
                     const data::ImageDataset& dataset, const Rng& rng);
 

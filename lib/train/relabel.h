@@ -14,33 +14,45 @@
 
 namespace retort::train {
 
-/// How images are labelled, by the defaults of a paper's code.
+/// How images are labelled, by the defaults of a paper's code:
+///   fkd     Yin et al. 2023 (SRe2L): views with CutMix in batches of 1024, BatchNorm in evaluation
+///   cda     Yin and Shen 2024: the same in batches of 128
+///   cv-dd   Cui et al. 2025: batches of 16, BatchNorm on groups of 8, teachers vote by priors
+///   static  Zhang et al. 2025 (INFER): the mean of the logits for every image as it is
 struct RelabelRecipe {
-  std::string name = "fkd";      ///< fkd, cda, cv-dd, static
-  std::string labels = "views";  ///< or "static": one label per image as it is
+  std::string name = "fkd";
   std::int64_t epochs = 300;
   std::int64_t batch_size = 1024;  ///< no more than there are images are used
   double smallest_area = 0.08;     ///< of a crop over the image's; 1: no crop
   bool flip = true;
-  std::string mix = "cutmix";         ///< cutmix, mixup, none
-  std::string batch_norm = "eval";    ///< eval, batch
-  std::int64_t batch_norm_group = 0;  ///< "batch": images that share statistics; 0: the whole batch
-  std::string vote = "equal";         ///< equal; accuracy: of the teachers; priors: as given
-  std::vector<double> priors;         ///< percent
+  std::string mix = "cutmix";  ///< cutmix, mixup, none
+  /// eval: the statistics of training; batch: those of each `batch_norm_group` images; halves:
+  /// those of each half of a batch, as CV-DD's code does, so that groups of the last batch of an
+  /// epoch may be smaller.
+  std::string batch_norm = "eval";
+  std::int64_t batch_norm_group = 0;  ///< 0: the whole batch
+  std::string vote = "equal";         ///< equal; priors: softmax(priors / vote_temperature)
+  std::vector<double> priors;         ///< percent, one per teacher; none: the teachers' accuracies
   double vote_temperature = 10;
   std::int64_t seed = 0;
 
   static const std::vector<std::string>& names();
   /// @throws ConfigError for an unknown name
   static RelabelRecipe defaults(const std::string& name);
+  /// One label per image as it is, not per view.
+  bool is_static() const { return name == "static"; }
   /// The options that this recipe has, its name not among them.
   void describe(config::OptionTable& table);
+  /// Fills in the priors that follow from the teachers, so that a record shows the numbers taken.
+  /// @throws ConfigError for priors that these teachers cannot have
+  void settle(const std::vector<Member>& committee);
   /// `key = value` lines with the name, and back: what a record says of itself.
   std::string text() const;
+  /// @throws ConfigError for another text
   static RelabelRecipe of_text(const std::string& text);
 };
 
-/// @throws ConfigError for weights that cannot be
+/// @throws ConfigError as RelabelRecipe::settle
 Labeler labeler_of(const RelabelRecipe& recipe, std::vector<Member> committee);
 
 /// Of the whole record, its `recipe` included.
@@ -49,14 +61,24 @@ data::ViewsInfo views_info(const RelabelRecipe& recipe, std::int64_t images, std
                            data::ImageSize size);
 std::int64_t batches_per_epoch(const RelabelRecipe& recipe, std::int64_t images);
 
+/// That no batch leaves a teacher's BatchNorm a single value per channel: a group of one image
+/// where maps have one pixel. Everything else that a record needs is possible then.
+/// @param images decoded ones of the set
+/// @throws ConfigError naming the teacher, the group and what to do
+void expect_label_groups(const RelabelRecipe& recipe, const Labeler& labeler, std::int64_t images);
+
 /// One labelled batch, a function of its arguments alone: whoever was interrupted goes on with the
-/// next one.
+/// next one. Every epoch goes through all images once, in an order of its own.
 /// @param images [N,C,H,W] preprocessed, as stored
 /// @param index 0 .. epochs * batches_per_epoch - 1
 data::ViewBatch labelled_batch(const RelabelRecipe& recipe, const Labeler& labeler,
                                const Tensor& images, std::int64_t index);
 
-/// Logits of every image as it is.  @return float32 [N,K]
+/// What `labelled_batch` says of images that are viewed already.
+/// @param seen [n,C,H,W]  @return [n,K] float32
+Tensor labels_of_views(const RelabelRecipe& recipe, const Labeler& labeler, const Tensor& seen);
+
+/// Logits of every image as it is, on the CPU.  @return float32 [N,K]
 Tensor static_labels(const Labeler& labeler, const Tensor& images);
 
 }  // namespace retort::train

@@ -1,7 +1,6 @@
 #include "methods/decoupled/committee.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include "lib/core/error.h"
@@ -20,21 +19,6 @@ Pair two_largest(const std::vector<double>& priors) {
 }
 
 }  // namespace
-
-std::vector<double> voting_weights(const std::vector<double>& priors, double temperature) {
-  if (priors.empty()) throw ConfigError("a committee needs a teacher or more, found none");
-  for (const double prior : priors) {
-    if (!std::isfinite(prior)) {
-      throw ConfigError(str("priors of a committee: expected numbers, found ", join(priors)));
-    }
-  }
-  const double largest = *std::max_element(priors.begin(), priors.end());
-  std::vector<double> weights;
-  for (const double prior : priors) weights.push_back(std::exp((prior - largest) / temperature));
-  const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
-  for (double& weight : weights) weight /= sum;
-  return weights;
-}
 
 std::vector<Pair> all_pairs(std::int64_t teachers) {
   std::vector<Pair> pairs;

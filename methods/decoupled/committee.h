@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lib/core/rng.h"
+#include "lib/train/voting.h"
 
 namespace retort::methods::decoupled {
 
@@ -14,10 +15,7 @@ namespace retort::methods::decoupled {
 inline constexpr double kRecoverTemperature = 5;
 inline constexpr double kRelabelTemperature = 10;
 
-/// softmax(priors / temperature): how much each of some teachers says.
-/// @param priors percent; the code's are accuracies of students trained on what is recovered from
-///        each teacher alone  @throws ConfigError for none, and unless all are finite
-std::vector<double> voting_weights(const std::vector<double>& priors, double temperature);
+using train::voting_weights;
 
 /// Two teachers by their numbers, the smaller one first.
 struct Pair {

@@ -60,6 +60,7 @@ ViewsInfo views_info() {
   info.epochs = 6;
   info.batch = 16;
   info.seed = 42;
+  info.recipe = "recipe = fkd\nepochs = 6\n";
   return info;
 }
 
@@ -118,6 +119,7 @@ void check_same(const RecordedViews& actual, const RecordedViews& expected) {
   CHECK(a.prune_ratio == b.prune_ratio);
   CHECK(a.sampling == b.sampling);
   CHECK(a.seed == b.seed);
+  CHECK(a.recipe == b.recipe);
   REQUIRE(actual.batches() == expected.batches());
   CHECK(actual.views() == expected.views());
   for (std::int64_t i = 0; i < actual.batches(); ++i) {
@@ -290,6 +292,7 @@ TEST_CASE("a record written by hand is read as it lies there", "[storage][views]
   write_record(folder / "a.h5", {});
   const ViewsReader reader(folder / "a.h5");
   CHECK(reader.info().seed == 7);
+  CHECK(reader.info().recipe.empty());  // from before it was recorded
   const ViewBatch first = reader.batch(0);
   CHECK(first.images == std::vector<std::int64_t>{0, 1, 0});
   const bool crop = first.views.crops[1] == data::PixelBox{1, 1, 2, 3};

@@ -1,0 +1,13 @@
+#pragma once
+// How much each teacher of a committee says (Cui et al. 2025, CV-DD).
+
+#include <vector>
+
+namespace retort::train {
+
+/// softmax(priors / temperature).
+/// @param priors percent; the code's are accuracies of students trained on what is recovered from
+///        each teacher alone  @throws ConfigError for none, and unless all are finite
+std::vector<double> voting_weights(const std::vector<double>& priors, double temperature);
+
+}  // namespace retort::train
