@@ -184,7 +184,16 @@ class Run {
 
   /// Nothing when a stop was requested.
   std::optional<FinishedRun> operator()(std::uint64_t seed) const {
-    if (requested(stop_)) return std::nullopt;
+    try {
+      return finished(seed);
+    } catch (const Interrupted&) {
+      return std::nullopt;
+    }
+  }
+
+ private:
+  FinishedRun finished(std::uint64_t seed) const {
+    leave_if_requested(stop_, "the evaluation");
     FinishedRun outcome;
     const double start = wall_seconds();
     const Rng rng = Rng(seed).child("evaluation");
@@ -196,24 +205,22 @@ class Run {
                      return after_epoch(report, state, outcome.result);
                    });
     });
-    if (requested(stop_)) return std::nullopt;
+    leave_if_requested(stop_, "the evaluation");
     TestResult tested = test(network_, state, dataset_, data::Split::Test);
     outcome.confusion = std::move(tested.confusion);
     outcome.result.last = tested.accuracy;
     if (test_every_ > 0) {
       outcome.result.best = std::max(outcome.result.best.value_or(0), outcome.result.last);
     }
-    try {
-      attack(state, rng.child("attacks"), outcome.result);
-    } catch (const Interrupted&) {
-      return std::nullopt;
+    for (const Attack& attack : attacks_) {
+      outcome.result.robust.push_back(robust_accuracy(network_, state, dataset_, data::Split::Test,
+                                                      attack, rng.child("attacks"), stop_));
     }
     outcome.result.seconds = wall_seconds() - start;
     board_.run_tested();
     return outcome;
   }
 
- private:
   bool after_epoch(const train::EpochReport& report, const nn::NetworkState& state,
                    RunResult& result) const {
     result.train_loss = report.loss;
@@ -225,13 +232,6 @@ class Run {
       result.best = std::max(result.best.value_or(0), accuracy);
     }
     return !requested(stop_);
-  }
-
-  void attack(const nn::NetworkState& state, const Rng& rng, RunResult& result) const {
-    for (const Attack& attack : attacks_) {
-      result.robust.push_back(
-          robust_accuracy(network_, state, dataset_, data::Split::Test, attack, rng, stop_));
-    }
   }
 
   const data::ImageDataset& dataset_;
@@ -365,7 +365,8 @@ NetworkResult Evaluator::evaluate(const Material& material, const std::string& n
   });
   const double start = wall_seconds();
   const auto net = nn::make_network(network, dataset_.shape(), dataset_.num_classes());
-  const auto options = train_options(protocol_, material, dataset_.info().mirror_changes_class);
+  auto options = train_options(protocol_, material, dataset_.info().mirror_changes_class);
+  options.stop = stop;
   std::vector<std::optional<FinishedRun>> outcomes = recall(seeds, keeper);
   const double earlier_seconds = seconds_of(outcomes);
   const auto missing = std::int64_t(missing_of(outcomes).size());

@@ -92,7 +92,7 @@ class Evaluator {
   /// @param material images preprocessed as `dataset` is
   /// @throws ConfigError when images or labels do not fit the dataset or the protocol, or without
   ///         seeds;
-  ///         NumericalError when a training diverges; Interrupted after the epoch or test at
+  ///         NumericalError when a training diverges; Interrupted after the step or test at
   ///         hand when `stop` was requested
   /// @param keeper told of every finished network, and asked before one is trained; may be null
   NetworkResult evaluate(const Material& material, const std::string& network,

@@ -32,6 +32,13 @@ class SetLessons final : public train::Lessons {
   throw ConfigError(str("protocol '", protocol.name, "' trains on labels of teachers, ", lacking));
 }
 
+/// What makes labels of views for a protocol.
+std::string relabel_command(const Protocol& protocol) {
+  return str("`retort relabel SET --teachers FILE --recipe ",
+             protocol.batch_norm_group > 0 ? "cv-dd" : "fkd", " --epochs ", protocol.epochs,
+             " --batch-size ", protocol.batch_size, " --out FILE`");
+}
+
 std::unique_ptr<const train::StudentViews> student_views(const Protocol& protocol,
                                                          const Material& material,
                                                          const data::ImageDataset& dataset) {
@@ -41,19 +48,17 @@ std::unique_ptr<const train::StudentViews> student_views(const Protocol& protoco
                               std::move(images));
   }
   if (material.views == nullptr) {
-    refuse(protocol, str("view by view, and the set has none; `retort relabel SET --teachers FILE` "
-                         "makes them, with --epochs ",
-                         protocol.epochs, " and --batch-size ", protocol.batch_size));
+    refuse(protocol,
+           str("view by view, and the set has none; they are made by ", relabel_command(protocol)));
   }
   try {
     return train::replayed_views(material.views, std::move(images), protocol.epochs,
                                  protocol.batch_size);
   } catch (const ConfigError& e) {
-    throw ConfigError(
-        str(e.what(), "; `retort relabel SET --teachers FILE --epochs ", protocol.epochs,
-            " --batch-size ", protocol.batch_size, "` makes labels for protocol '", protocol.name,
-            "', or change it: ", "--protocol-set epochs=", material.views->info().epochs,
-            ",batch-size=", material.views->info().batch));
+    const data::ViewsInfo& info = material.views->info();
+    throw ConfigError(str(e.what(), "; labels for protocol '", protocol.name, "' are made by ",
+                          relabel_command(protocol), ", or it is changed by --protocol-set epochs=",
+                          info.epochs, ",batch-size=", info.batch));
   }
 }
 
@@ -69,8 +74,8 @@ train::Teaching teaching(const Protocol& protocol, const Material& material, at:
   const auto* soft = std::get_if<data::SoftLabels>(&material.training.labels);
   if (soft == nullptr || soft->kind != data::SoftLabels::Kind::Logit) {
     refuse(protocol,
-           "one per image as it is, and the set has none; `retort relabel SET --recipe static "
-           "--teachers FILE` makes them");
+           "one per image as it is, and the set has none; they are made by `retort relabel SET "
+           "--teachers FILE --recipe static --out FILE`");
   }
   return train::interpolated_teaching(soft->values.detach().to(device));
 }
@@ -106,13 +111,19 @@ std::unique_ptr<const train::Lessons> make_lessons(const Protocol& protocol,
         data::LabelledImages{material.training.images.to(device), material.training.labels},
         dataset.num_classes(), options);
   }
-  return std::make_unique<train::TaughtLessons>(
-      student_views(protocol, material, dataset),
-      train::TaughtLessons::What{.classes = data::hard_classes(material.training.labels),
-                                 .num_classes = dataset.num_classes(),
-                                 .teaching = teaching(protocol, material, device),
-                                 .loss = options.loss,
-                                 .mixed_classes = protocol.hard_classes == "mixed"});
+  auto views = student_views(protocol, material, dataset);  // first: it knows whether there are any
+  train::TaughtLessons::What what{.classes = data::hard_classes(material.training.labels),
+                                  .num_classes = dataset.num_classes(),
+                                  .teaching = teaching(protocol, material, device),
+                                  .loss = options.loss,
+                                  .mixed_classes = protocol.hard_classes == "mixed"};
+  return std::make_unique<train::TaughtLessons>(std::move(views), std::move(what));
+}
+
+std::int64_t sgd_steps(const Protocol& protocol, const Material& material,
+                       const data::ImageDataset& dataset) {
+  return protocol.train_options(false).epochs *
+         make_lessons(protocol, material, dataset)->steps_per_epoch();
 }
 
 }  // namespace retort::eval

@@ -35,4 +35,8 @@ std::unique_ptr<const train::Lessons> make_lessons(const Protocol& protocol,
                                                    const Material& material,
                                                    const data::ImageDataset& dataset);
 
+/// Optimiser steps of one network.
+std::int64_t sgd_steps(const Protocol& protocol, const Material& material,
+                       const data::ImageDataset& dataset);
+
 }  // namespace retort::eval

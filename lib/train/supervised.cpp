@@ -463,7 +463,8 @@ void Training::load_state(const storage::StateReader& in, at::Device device) {
   epoch_ = in.integer("training/epoch");
   step_ = in.integer("training/step");
   correct_ = in.integer("training/correct");
-  seen_ = in.integer("training/seen");
+  // States of earlier programs do without: all steps of an epoch but its last are full.
+  seen_ = in.has("training/seen") ? in.integer("training/seen") : step_ * options_.batch_size;
   loss_sum_ = in.number("training/loss");
   penalty_sum_ = in.number("training/penalty");
   optimizer_->load_state(in, "training/", device);
