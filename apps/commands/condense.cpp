@@ -93,6 +93,15 @@ std::optional<RunExperts> run_experts(const CondenseOptions& options, const fs::
   return std::optional<RunExperts>(std::in_place, *needed, run, context.dataset);
 }
 
+/// How checks inside of a run train. @throws ConfigError for an unknown name, and for one that
+/// trains on labels that a set in the making has not
+eval::Protocol check_protocol(const std::string& name) {
+  eval::Protocol protocol = experiments::load_protocol(name);
+  if (!protocol.taught()) return protocol;
+  throw ConfigError(str("option 'eval-protocol': '", name,
+                        "' trains on labels of teachers, which a set gets when it is finished"));
+}
+
 /// @param began wall_seconds() when the command began
 methods::DriverOptions driver_options(CondenseOptions& options, const fs::path& run_dir,
                                       double began) {
@@ -107,7 +116,7 @@ methods::DriverOptions driver_options(CondenseOptions& options, const fs::path& 
   driver.eval_every = options.eval_every;
   driver.eval_on_test = options.eval_on == "test";
   if (options.eval_every > 0) {
-    driver.eval_protocol = experiments::load_protocol(options.eval_protocol);
+    driver.eval_protocol = check_protocol(options.eval_protocol);
   }
   driver.grid_every = options.grid_every;
   driver.resume = options.resume;
@@ -242,8 +251,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   }
   check_run_dir(options);
   if (!options.time_budget.empty()) cli::parse_duration("time-budget", options.time_budget);
-  // An unknown name.
-  if (options.eval_every > 0) experiments::load_protocol(options.eval_protocol);
+  if (options.eval_every > 0) check_protocol(options.eval_protocol);
   if (!options.out.empty()) OutputFile{options.out, options.force}.check(FileKind::Set, "");
   if (options.dry_run && options.device.device != "cpu") {
     throw ConfigError(

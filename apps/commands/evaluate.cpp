@@ -1,18 +1,20 @@
-#include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <set>
 
 #include <nlohmann/json.hpp>
 
 #include "apps/cli/signals.h"
+#include "apps/commands/attack_options.h"
 #include "apps/commands/baselines.h"
 #include "apps/commands/commands.h"
 #include "apps/commands/dataset_options.h"
 #include "apps/commands/device_options.h"
 #include "apps/commands/document.h"
-#include "apps/commands/finished_networks.h"
 #include "apps/commands/kernel_options.h"
 #include "apps/commands/output_file.h"
+#include "apps/commands/student_teachers.h"
+#include "apps/commands/subject_evaluation.h"
 #include "apps/commands/subset.h"
 #include "experiments/protocols.h"
 #include "lib/core/error.h"
@@ -24,7 +26,6 @@
 #include "lib/eval/report.h"
 #include "lib/nn/network.h"
 #include "lib/storage/set_file.h"
-#include "lib/synth/parametrization.h"
 
 namespace retort::commands {
 namespace {
@@ -33,6 +34,11 @@ namespace fs = std::filesystem;
 
 struct EvaluateOptions {
   std::string protocol = "dsa-300";
+  std::vector<std::string> protocol_changes;
+  std::string teachers;
+  std::vector<std::string> teacher_names;
+  bool no_hard = false;
+  AttackOptions attacks;
   std::vector<std::string> nets;
   std::int64_t runs = 0;
   std::vector<std::int64_t> seeds;
@@ -45,6 +51,20 @@ struct EvaluateOptions {
               "how networks are trained and tested: a name or a file, see "
               "`retort list protocols`",
               config::any_text());
+    table.add("protocol-set", protocol_changes,
+              "change options of the protocol, as in epochs=200,batch-size=16; its name says so",
+              config::any_text());
+    table.add("teachers", teachers,
+              "file of teachers, for protocols that ask them while students train, and for "
+              "baselines under labels of teachers",
+              config::any_text());
+    table
+        .add("teacher-names", teacher_names, "these of the file, by network or number",
+             config::any_text())
+        .not_with("teachers", {""});
+    table.add("no-hard", no_hard,
+              "under labels of teachers do not also train on the classes of the set alone");
+    attacks.describe(table);
     table.add("nets", nets, "networks to train; else the protocol's", config::any_text())
         .aliases = {"net"};
     table.add("runs", runs, "networks of each kind, with seeds 0, 1, ...; 0: the protocol's number",
@@ -82,60 +102,6 @@ std::vector<std::uint64_t> seeds_of(const EvaluateOptions& options,
   return seeds;
 }
 
-/// Everything that trains and tests in one command.
-class Evaluation {
- public:
-  Evaluation(const data::ImageDataset& dataset, eval::EvaluationReport& report,
-             const std::vector<std::string>& nets, FinishedNetworks& finished,
-             cli::Program& program)
-      : dataset_(dataset), report_(report), nets_(nets), finished_(finished), program_(program) {}
-
-  eval::SubjectResult subject(const std::string& name, const data::SyntheticSet& set,
-                              const storage::StoredBytes& bytes) const {
-    const data::LabelledImages training = synth::decode(set);
-    eval::SubjectResult result;
-    result.name = name;
-    result.image_bytes = bytes.images;
-    result.label_bytes = bytes.labels;
-    result.decoded_images = training.images.size(0);
-    const eval::Protocol protocol = report_.protocol.for_set(set);
-    result.lr = protocol.lr;
-    result.sgd_steps = protocol.sgd_steps(result.decoded_images);
-    cli::expect_polling();
-    for (const auto& net : nets_) {
-      log::info(str("training ", net, " on ", name));
-      result.networks.push_back(train_and_test(training, protocol, net));
-      program_.terminal.finish();
-    }
-    return result;
-  }
-
- private:
-  eval::NetworkResult train_and_test(const data::LabelledImages& training,
-                                     const eval::Protocol& protocol, const std::string& net) const {
-    const auto keeper = finished_.keeper(evaluation_key(training, dataset_, protocol, net));
-    const eval::Evaluator evaluator(dataset_, protocol);
-    try {
-      return evaluator.evaluate(training, net, report_.seeds, program_.terminal, &program_.stop,
-                                keeper.get());
-    } catch (const Interrupted& e) {
-      if (finished_.path().empty()) {
-        throw Interrupted(str(e.what(),
-                              "; nothing was kept, which takes --out FILE or a set that "
-                              "lies in its run folder"));
-      }
-      throw Interrupted(str(e.what(), "; ", finished_.count(), " finished networks are kept in ",
-                            finished_.path().string(), ", the same command goes on from there"));
-    }
-  }
-
-  const data::ImageDataset& dataset_;
-  const eval::EvaluationReport& report_;
-  const std::vector<std::string>& nets_;
-  FinishedNetworks& finished_;
-  cli::Program& program_;
-};
-
 /// Protocol and networks of a result: another one of the same takes its place.
 struct MeasuredBy {
   std::string protocol;
@@ -162,9 +128,16 @@ MeasuredBy measured_by(const fs::path& path) {
 /// "evaluation-dsa.json", and with the networks behind the protocol where that is taken by others.
 fs::path name_beside(const fs::path& folder, const MeasuredBy& mine) {
   const auto named = [&](const std::string& text) {
-    std::string name = str("evaluation-", text, ".json");
-    std::replace(name.begin(), name.end(), '/', '_');
-    return folder / name;
+    std::string name;
+    for (const char c : text) {
+      const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_';
+      if (plain || c == '/')
+        name += plain ? c : '_';
+      else if (!name.empty() && name.back() != '-')
+        name += '-';
+    }
+    if (name.ends_with('-')) name.pop_back();
+    return folder / str("evaluation-", name, ".json");
   };
   const fs::path short_name = named(mine.protocol);
   if (!fs::exists(short_name) || measured_by(short_name) == mine) return short_name;
@@ -244,7 +217,15 @@ std::vector<Baseline> parse_baselines(const std::vector<std::string>& texts) {
 /// What the options alone can say wrongly is found before the set is read.
 eval::EvaluationReport plan_report(const EvaluateOptions& options) {
   eval::EvaluationReport report;
-  report.protocol = experiments::load_protocol(options.protocol);
+  report.protocol =
+      eval::changed(experiments::load_protocol(options.protocol), options.protocol_changes);
+  report.attacks = options.attacks.parsed();
+  expect_teachers_for(report.protocol, !options.teachers.empty(), !options.baselines.empty());
+  if (options.no_hard && !report.protocol.taught()) {
+    throw ConfigError(str("option 'no-hard' changes nothing: protocol '", report.protocol.name,
+                          "' trains on the labels of the set"));
+  }
+  report.hard_labels_left_out = options.no_hard;
   report.seeds = seeds_of(options, report.protocol);
   return report;
 }
@@ -288,6 +269,16 @@ void announce_finished(const FinishedNetworks& finished) {
                 finished.path().string(), "; those that belong to this one are not made again"));
 }
 
+/// The teachers asked for, if they are who they should be.
+StudentTeachers open_teachers(const EvaluateOptions& options, eval::EvaluationReport& report,
+                              const data::SyntheticSet& set, const data::ImageDataset& dataset) {
+  if (options.teachers.empty()) return {};
+  StudentTeachers teachers(options.teachers, options.teacher_names, dataset);
+  if (report.protocol.labels != "teachers") teachers.expect_labelers_of(set);
+  report.teachers = teachers.asset();
+  return teachers;
+}
+
 /// Sets of real images beside the set, made before anything trains: what is wrong with a baseline
 /// must not cost the networks that came before it.
 std::vector<data::SyntheticSet> make_baselines(const std::vector<Baseline>& baselines,
@@ -306,15 +297,17 @@ std::vector<data::SyntheticSet> make_baselines(const std::vector<Baseline>& base
   return sets;
 }
 
-/// Trains on the set and on every baseline.
+/// Trains on the set, on its classes alone beside labels of teachers, and on every baseline.
 /// @param others the sets of `baselines`
-void judge(eval::EvaluationReport& report, const Evaluation& evaluation,
+void judge(eval::EvaluationReport& report, const SubjectEvaluation& evaluation,
            const data::SyntheticSet& set, const std::vector<Baseline>& baselines,
            const std::vector<data::SyntheticSet>& others) {
-  report.subject = evaluation.subject(report.set, set, storage::stored_bytes(report.set));
+  report.subject = evaluation({report.set, set, report.set});
+  if (report.protocol.taught() && !report.hard_labels_left_out) {
+    report.hard_labels = evaluation({"hard labels", set, report.set, true});
+  }
   for (std::size_t i = 0; i < baselines.size(); ++i) {
-    report.baselines.push_back(evaluation.subject(baseline_title(baselines[i], set), others[i],
-                                                  storage::stored_bytes(others[i])));
+    report.baselines.push_back(evaluation({baseline_title(baselines[i], set), others[i], ""}));
   }
 }
 
@@ -334,13 +327,20 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   check_fit(options, report, set, baselines);
   const data::ImageDataset dataset = open_for_set(line.dataset, line.table, set).on(device);
   const std::vector<std::string> nets = networks_for(options, report.protocol, dataset);
+  measure_speed(nets, dataset);
+  line.kernels.apply();  // their counters begin here
   describe_data(report, set, dataset);
+  report.protocol.batch_size = report.protocol.for_set(set).batch_size;
+  const StudentTeachers teachers = open_teachers(options, report, set, dataset);
+  // Whether the set has the labels that the protocol trains on, before anything is made.
+  eval::make_lessons(report.protocol, teachers.material(set, report.protocol), dataset);
   const fs::path out = report_path(report, nets, options);
   FinishedNetworks finished(out);
   announce_finished(finished);
-  const auto others =
+  auto others =
       make_baselines(baselines, set, dataset, std::uint64_t(options.baseline_seed), program.stop);
-  const Evaluation evaluation(dataset, report, nets, finished, program);
+  for (auto& other : others) teachers.label(other, set, report.protocol, dataset, program);
+  const SubjectEvaluation evaluation(dataset, report, nets, teachers, finished, program);
   judge(report, evaluation, set, baselines, others);
   write_report(report, out, line.device.device, line.common.json);
   finished.remove();
@@ -350,12 +350,14 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
 }  // namespace
 
 cli::Command evaluate() {
-  return {"evaluate",
-          "Trains fresh networks on a set and tests them on real images.",
-          "SET [options]",
-          {"retort evaluate set.h5 --protocol dsa --nets ConvNet-3,ResNet-18 --runs 5 "
-           "--baselines random,k-means"},
-          run};
+  return {
+      "evaluate",
+      "Trains fresh networks on a set and tests them on real images.",
+      "SET [options]",
+      {"retort evaluate set.h5 --protocol dsa --nets ConvNet-3,ResNet-18 --runs 5 "
+       "--baselines random,k-means",
+       "retort evaluate labelled.h5 --protocol fkd-300 --teachers teachers.h5 --baselines random"},
+      run};
 }
 
 }  // namespace retort::commands

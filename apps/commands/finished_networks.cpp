@@ -42,6 +42,7 @@ json to_json(const std::string& key, const eval::FinishedRun& run) {
           {"best", result.best ? json(*result.best) : json()},
           {"train_loss", result.train_loss},
           {"seconds", result.seconds},
+          {"robust", result.robust},
           {"confusion", run.confusion}};
 }
 
@@ -51,7 +52,8 @@ eval::FinishedRun from_json(const json& entry) {
                 .last = entry.at("last").get<double>(),
                 .best = std::nullopt,
                 .train_loss = entry.at("train_loss").get<double>(),
-                .seconds = entry.at("seconds").get<double>()};
+                .seconds = entry.at("seconds").get<double>(),
+                .robust = entry.at("robust").get<std::vector<double>>()};
   if (!entry.at("best").is_null()) run.result.best = entry.at("best").get<double>();
   run.confusion = entry.at("confusion").get<std::vector<std::vector<std::int64_t>>>();
   return run;
@@ -74,6 +76,44 @@ void hash(Sha256& sha, const data::Labels& labels) {
   if (soft == nullptr) return;
   hash(sha, "soft", soft->values);
   hash(sha, "kind", soft->kind == data::SoftLabels::Kind::Logit ? "logit" : "probability");
+}
+
+/// The whole record: which images in which views got which labels.
+void hash(Sha256& sha, const data::RecordedViews& views) {
+  const data::ViewsInfo& info = views.info();
+  hash(sha, "record",
+       str(info.epochs, " ", info.batch, " ", int(info.sampling), " ", int(info.kind), " ",
+           config::number_text(info.tau0)));
+  for (std::int64_t i = 0; i < views.batches(); ++i) {
+    const data::ViewBatch batch = views.batch(i);
+    std::vector<std::int64_t> numbers{batch.epoch};
+    const auto add_box = [&](const data::PixelBox& box) {
+      numbers.insert(numbers.end(), {box.top, box.left, box.height, box.width});
+    };
+    numbers.insert(numbers.end(), batch.images.begin(), batch.images.end());
+    for (const auto& crop : batch.views.crops) add_box(crop);
+    for (const bool flip : batch.views.flips) numbers.push_back(flip ? 1 : 0);
+    const data::Mix& mix = batch.views.mix;
+    add_box(mix.box);
+    numbers.insert(numbers.end(), mix.partner.begin(), mix.partner.end());
+    hash(sha, "views", at::tensor(numbers, at::kLong));
+    hash(sha, "mix", str(int(mix.kind), " ", config::number_text(mix.lambda)));
+    hash(sha, "values", batch.values);
+  }
+}
+
+void hash(Sha256& sha, const eval::Material& material) {
+  hash(sha, "images", material.training.images);
+  hash(sha, material.training.labels);
+  hash(sha, "hard", material.hard_labels ? "yes" : "no");
+  if (material.views != nullptr) hash(sha, *material.views);
+  if (material.labeler == nullptr) return;
+  for (const auto& member : material.labeler->committee()) hash(sha, "teacher", member.sha256);
+}
+
+std::string attack_text(const eval::Attack& attack) {
+  return str(int(attack.kind), " ", config::number_text(attack.radius), " ", attack.steps, " ",
+             attack.restarts, " ", config::number_text(attack.step_size));
 }
 
 /// Which images are tested on and how they are preprocessed: their labels and the first of them
@@ -136,8 +176,9 @@ void FinishedNetworks::remove() const {
   if (!path_.empty()) fs::remove(path_);
 }
 
-std::string evaluation_key(const data::LabelledImages& training, const data::ImageDataset& dataset,
-                           const eval::Protocol& protocol, const std::string& network) {
+std::string evaluation_key(const eval::Material& material, const data::ImageDataset& dataset,
+                           const eval::Protocol& protocol, const std::string& network,
+                           const std::vector<eval::Attack>& attacks) {
   eval::Protocol recipe = protocol;
   config::OptionTable options;
   recipe.describe(options);
@@ -147,8 +188,8 @@ std::string evaluation_key(const data::LabelledImages& training, const data::Ima
   hash(sha, "precision", kernels::precision() == kernels::Precision::Mixed ? "mixed" : "fp32");
   hash(sha, "protocol", config::config_text(options));
   hash(sha, "network", network);
-  hash(sha, "images", training.images);
-  hash(sha, training.labels);
+  for (const auto& attack : attacks) hash(sha, "attack", attack_text(attack));
+  hash(sha, material);
   hash(sha, dataset);
   return sha.hex();
 }

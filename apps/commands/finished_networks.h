@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <nlohmann/json_fwd.hpp>
 
@@ -41,9 +42,11 @@ class FinishedNetworks {
   std::unique_ptr<nlohmann::json> runs_;
 };
 
-/// SHA-256 of all that the accuracy of a network of a given seed depends on: images and labels it
-/// is trained on, what it is tested on, protocol, architecture, program, device and kernels.
-std::string evaluation_key(const data::LabelledImages& training, const data::ImageDataset& dataset,
-                           const eval::Protocol& protocol, const std::string& network);
+/// SHA-256 of all that the accuracies of a network of a given seed depend on: images, labels and
+/// teachers it is trained on, what it is tested on and under which attacks, protocol, architecture,
+/// program, device and kernels.
+std::string evaluation_key(const eval::Material& material, const data::ImageDataset& dataset,
+                           const eval::Protocol& protocol, const std::string& network,
+                           const std::vector<eval::Attack>& attacks);
 
 }  // namespace retort::commands

@@ -259,14 +259,24 @@ std::string remedy(const Condition& condition) {
 
 }  // namespace
 
+bool OptionTable::holds(const Condition& condition) const {
+  const auto option = std::find_if(options_.begin(), options_.end(), [&](const Option& known) {
+    return answers_to(known, condition.option);
+  });
+  if (option == options_.end()) {
+    throw Error(str("a condition names option '", condition.option, "', which is not declared"));
+  }
+  const auto& values = condition.values;
+  const bool listed = std::find(values.begin(), values.end(), option->value()) != values.end();
+  return listed == condition.holds_for_them;
+}
+
 void OptionTable::refuse_unused_flags() {
   for (const Option& option : options_) {
     if (option.origin != Origin::Flag) continue;
     for (const Condition& condition : option.conditions) {
+      if (holds(condition)) continue;
       const std::string found = find(condition.option).value();
-      const auto& values = condition.values;
-      const bool listed = std::find(values.begin(), values.end(), found) != values.end();
-      if (listed == condition.holds_for_them) continue;
       throw ConfigError(str("option '", option.name, "' changes nothing while ", condition.option,
                             " is ", found.empty() ? "not given" : found, "; ", remedy(condition)));
     }
@@ -287,6 +297,16 @@ void OptionTable::append(OptionTable other) {
 std::map<std::string, std::string> OptionTable::resolved() const {
   std::map<std::string, std::string> values;
   for (const auto& option : options_) values[option.name] = option.value();
+  return values;
+}
+
+std::map<std::string, std::string> OptionTable::in_use() const {
+  std::map<std::string, std::string> values;
+  for (const auto& option : options_) {
+    const bool used = std::all_of(option.conditions.begin(), option.conditions.end(),
+                                  [this](const Condition& condition) { return holds(condition); });
+    if (used) values[option.name] = option.value();
+  }
   return values;
 }
 

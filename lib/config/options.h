@@ -89,9 +89,12 @@ class OptionTable {
   std::vector<Option>& options() { return options_; }
   /// name -> value of every option, resolved
   std::map<std::string, std::string> resolved() const;
+  /// The same of those whose conditions hold: the others change nothing.
+  std::map<std::string, std::string> in_use() const;
 
  private:
   Option& insert(Option option);
+  bool holds(const Condition& condition) const;
 
   std::vector<Option> options_;
 };

@@ -11,7 +11,6 @@
 #include "lib/core/clock.h"
 #include "lib/core/error.h"
 #include "lib/core/parallel.h"
-#include "lib/core/shape.h"
 #include "lib/core/str.h"
 
 namespace retort::eval {
@@ -31,17 +30,19 @@ void add(Confusion& sum, const Confusion& other) {
   }
 }
 
+constexpr double kTrainingPass = 3;  // test passes
+
 /// Counts finished epochs of all runs and estimates the time left from the work done so far, in
-/// passes of one image through the network: a training pass costs three test passes.
+/// passes of one image through the network.
 class Board {
  public:
   Board(ProgressSink& sink, std::string network, std::int64_t runs, std::int64_t epochs,
-        double images, double test_work)
+        double epoch_work, double test_work)
       : sink_(sink),
         network_(std::move(network)),
         runs_(runs),
         epochs_(epochs),
-        epoch_work_(3 * images),
+        epoch_work_(epoch_work),
         test_work_(test_work),
         start_(wall_seconds()) {}
 
@@ -92,18 +93,6 @@ class Board {
 };
 
 bool requested(const StopFlag* stop) { return stop != nullptr && stop->requested(); }
-
-void check_request(const data::ImageDataset& dataset, const data::LabelledImages& training,
-                   const std::vector<std::uint64_t>& seeds) {
-  const auto shape = dataset.shape();
-  with_context(str("evaluating on ", dataset.info().name), [&] {
-    if (seeds.empty()) throw ConfigError("expected at least one seed, found none");
-    expect_shape(training.images, {-1, shape.channels, shape.height, shape.width},
-                 "training images");
-    if (training.images.size(0) == 0) throw ConfigError("there are no training images");
-    train::target_probabilities(training.labels, dataset.num_classes(), at::kFloat);
-  });
-}
 
 std::vector<double> per_class_accuracy(const Confusion& confusion) {
   std::vector<double> result;
@@ -159,53 +148,86 @@ NetworkResult summarise(const std::string& network, const std::vector<FinishedRu
   return result;
 }
 
+std::vector<RobustResult> robust_results(const std::vector<Attack>& attacks,
+                                         const std::vector<RunResult>& runs) {
+  std::vector<RobustResult> results;
+  for (std::size_t a = 0; a < attacks.size(); ++a) {
+    RobustResult result{.attack = attacks[a], .runs = {}};
+    for (const RunResult& run : runs) result.runs.push_back(run.robust.at(a));
+    const Spread found = spread(result.runs);
+    result.mean = found.mean;
+    result.std = found.std;
+    results.push_back(std::move(result));
+  }
+  return results;
+}
+
+/// What one network is trained on, and how.
+struct Schooling {
+  const train::Lessons& lessons;
+  const train::TrainOptions& options;
+};
+
 /// One fresh network of one seed, from its initialisation to its test.
 class Run {
  public:
-  Run(const data::ImageDataset& dataset, const Protocol& protocol, const nn::Network& network,
-      const train::TrainingData& data, Board& board, const StopFlag* stop)
+  Run(const data::ImageDataset& dataset, std::int64_t test_every,
+      const std::vector<Attack>& attacks, const nn::Network& network, const Schooling& schooling,
+      Board& board, const StopFlag* stop)
       : dataset_(dataset),
-        protocol_(protocol),
+        test_every_(test_every),
+        attacks_(attacks),
         network_(network),
-        data_(data),
+        schooling_(schooling),
         board_(board),
-        stop_(stop),
-        options_(protocol.train_options(dataset.info().mirror_changes_class)) {}
+        stop_(stop) {}
 
   /// Nothing when a stop was requested.
   std::optional<FinishedRun> operator()(std::uint64_t seed) const {
-    if (requested(stop_)) return std::nullopt;
+    try {
+      return finished(seed);
+    } catch (const Interrupted&) {
+      return std::nullopt;
+    }
+  }
+
+ private:
+  FinishedRun finished(std::uint64_t seed) const {
+    leave_if_requested(stop_, "the evaluation");
     FinishedRun outcome;
     const double start = wall_seconds();
     const Rng rng = Rng(seed).child("evaluation");
     nn::NetworkState state = network_.initialize(rng.child("init"), dataset_.device());
     outcome.result.seed = seed;
     with_context(str("network of seed ", seed), [&] {
-      train::train(network_, state, data_, options_, rng.child("train"),
+      train::train(network_, state, schooling_.lessons, schooling_.options, rng.child("train"),
                    [&](const train::EpochReport& report) {
                      return after_epoch(report, state, outcome.result);
                    });
     });
-    if (requested(stop_)) return std::nullopt;
+    leave_if_requested(stop_, "the evaluation");
     TestResult tested = test(network_, state, dataset_, data::Split::Test);
     outcome.confusion = std::move(tested.confusion);
     outcome.result.last = tested.accuracy;
-    if (protocol_.test_every > 0) {
+    if (test_every_ > 0) {
       outcome.result.best = std::max(outcome.result.best.value_or(0), outcome.result.last);
+    }
+    for (const Attack& attack : attacks_) {
+      outcome.result.robust.push_back(robust_accuracy(network_, state, dataset_, data::Split::Test,
+                                                      attack, rng.child("attacks"), stop_));
     }
     outcome.result.seconds = wall_seconds() - start;
     board_.run_tested();
     return outcome;
   }
 
- private:
   bool after_epoch(const train::EpochReport& report, const nn::NetworkState& state,
                    RunResult& result) const {
     result.train_loss = report.loss;
     board_.epoch(report.loss);
     const std::int64_t done = report.epoch + 1;
-    const bool extra_test = protocol_.test_every > 0 && done % protocol_.test_every == 0;
-    if (extra_test && done < options_.epochs && !requested(stop_)) {
+    const bool extra_test = test_every_ > 0 && done % test_every_ == 0;
+    if (extra_test && done < schooling_.options.epochs && !requested(stop_)) {
       const double accuracy = test(network_, state, dataset_, data::Split::Test).accuracy;
       result.best = std::max(result.best.value_or(0), accuracy);
     }
@@ -213,17 +235,36 @@ class Run {
   }
 
   const data::ImageDataset& dataset_;
-  const Protocol& protocol_;
+  std::int64_t test_every_;
+  const std::vector<Attack>& attacks_;
   const nn::Network& network_;
-  const train::TrainingData& data_;
+  Schooling schooling_;
   Board& board_;
   const StopFlag* stop_;
-  train::TrainOptions options_;
 };
 
 std::int64_t tests_per_run(const Protocol& protocol) {
   if (protocol.test_every == 0) return 1;
   return 1 + (protocol.train_options(false).epochs - 1) / protocol.test_every;
+}
+
+/// Test passes that attacks on one image cost.
+double attack_passes(const std::vector<Attack>& attacks) {
+  double passes = 0;
+  for (const Attack& attack : attacks) {
+    const bool fgsm = attack.kind == Attack::Kind::Fgsm;
+    const auto steps = double(fgsm ? 1 : attack.steps);
+    passes += 1 + double(fgsm ? 1 : attack.restarts) * (kTrainingPass * steps + 1);
+  }
+  return passes;
+}
+
+/// What a test pass of the network is to one of all teachers that label online.
+double labelling_work(const Material& material, const nn::Network& network) {
+  if (material.labeler == nullptr || material.hard_labels) return 0;
+  double macs = 0;
+  for (const auto& member : material.labeler->committee()) macs += double(member.network->macs());
+  return macs / double(network.macs());
 }
 
 /// A network that cannot be cut into chunks keeps to one thread even when it runs alone: its bits
@@ -302,30 +343,44 @@ std::int64_t runs_at_once(std::int64_t runs, std::int64_t threads, std::int64_t 
   return double(rest) / gain < 1 ? runs - rest : runs;
 }
 
-Evaluator::Evaluator(const data::ImageDataset& dataset, Protocol protocol)
-    : dataset_(dataset), protocol_(std::move(protocol)) {}
+Evaluator::Evaluator(const data::ImageDataset& dataset, Protocol protocol,
+                     std::vector<Attack> attacks)
+    : dataset_(dataset), protocol_(std::move(protocol)), attacks_(std::move(attacks)) {}
 
-NetworkResult Evaluator::evaluate(const data::LabelledImages& training, const std::string& network,
+Evaluator::Work Evaluator::work(const Material& material, const nn::Network& network) const {
+  const double labelling = protocol_.labels == "teachers" ? labelling_work(material, network) : 0;
+  const auto images = double(material.training.images.size(0));
+  const double test_images = double(dataset_.size(data::Split::Test));
+  return {.epochs = protocol_.train_options(false).epochs,
+          .epoch = images * (kTrainingPass + labelling),
+          .test = test_images * (double(tests_per_run(protocol_)) + attack_passes(attacks_))};
+}
+
+NetworkResult Evaluator::evaluate(const Material& material, const std::string& network,
                                   const std::vector<std::uint64_t>& seeds, ProgressSink& progress,
                                   const StopFlag* stop, RunKeeper* keeper) const {
-  check_request(dataset_, training, seeds);
+  const auto lessons = with_context(str("evaluating on ", dataset_.info().name), [&] {
+    if (seeds.empty()) throw ConfigError("expected at least one seed, found none");
+    return make_lessons(protocol_, material, dataset_);
+  });
   const double start = wall_seconds();
   const auto net = nn::make_network(network, dataset_.shape(), dataset_.num_classes());
-  const train::TensorData data({training.images.to(dataset_.device()), training.labels});
+  auto options = train_options(protocol_, material, dataset_.info().mirror_changes_class);
+  options.stop = stop;
   std::vector<std::optional<FinishedRun>> outcomes = recall(seeds, keeper);
   const double earlier_seconds = seconds_of(outcomes);
   const auto missing = std::int64_t(missing_of(outcomes).size());
-  Board board(progress, net->name(), missing, protocol_.train_options(false).epochs,
-              double(data.size()),
-              double(tests_per_run(protocol_) * dataset_.size(data::Split::Test)));
-  const Run run(dataset_, protocol_, *net, data, board, stop);
+  const Work per_run = work(material, *net);
+  Board board(progress, net->name(), missing, per_run.epochs, per_run.epoch, per_run.test);
+  const Run run(dataset_, protocol_.test_every, attacks_, *net, {*lessons, options}, board, stop);
+  const std::int64_t batch = std::min(protocol_.batch_size, material.training.images.size(0));
   with_context(str("evaluating with ", net->name()), [&] {
-    make_missing(outcomes, seeds, run, keeper,
-                 runs_side_by_side(missing, *net, std::min(protocol_.batch_size, data.size())));
+    make_missing(outcomes, seeds, run, keeper, runs_side_by_side(missing, *net, batch));
   });
   progress.finish();
   if (requested(stop)) throw Interrupted("the evaluation was interrupted");
   NetworkResult result = summarise(net->name(), all_of(std::move(outcomes)));
+  result.robust = robust_results(attacks_, result.runs);
   result.seconds = wall_seconds() - start + earlier_seconds;
   return result;
 }

@@ -9,6 +9,8 @@
 #include "lib/core/stop.h"
 #include "lib/data/image_dataset.h"
 #include "lib/data/synthetic_set.h"
+#include "lib/eval/attacks.h"
+#include "lib/eval/material.h"
 #include "lib/eval/protocol.h"
 #include "lib/nn/network.h"
 
@@ -31,6 +33,15 @@ struct RunResult {
   std::optional<double> best;  ///< percent; selected on the test set over extra tests
   double train_loss = 0;       ///< of the last epoch
   double seconds = 0;
+  std::vector<double> robust = {};  ///< percent under every attack of the evaluator
+};
+
+/// Accuracy of the networks of one architecture under an attack.
+struct RobustResult {
+  Attack attack;
+  std::vector<double> runs;  ///< percent
+  double mean = 0;
+  double std = 0;  ///< population
 };
 
 /// One architecture over several seeds.
@@ -40,6 +51,7 @@ struct NetworkResult {
   double mean = 0;  ///< of `last`
   double std = 0;   ///< population standard deviation of `last`
   std::optional<double> best_mean;
+  std::vector<RobustResult> robust;
   std::vector<double> per_class;  ///< percent, mean over runs; NaN for a class without test images
   std::vector<std::vector<std::int64_t>> confusion;  ///< summed over runs
   double seconds = 0;  ///< wall time of all runs; kept ones count with their own
@@ -72,25 +84,43 @@ std::int64_t runs_at_once(std::int64_t runs, std::int64_t threads, std::int64_t 
 /// happens on the dataset's device.
 class Evaluator {
  public:
-  Evaluator(const data::ImageDataset& dataset, Protocol protocol);
+  /// @param attacks what every trained network is tested under besides
+  Evaluator(const data::ImageDataset& dataset, Protocol protocol, std::vector<Attack> attacks = {});
 
   /// Accuracy on the dataset's test split (which a held-out dataset draws from training data).
   /// Progress counts epochs of all runs; the sink is called from several threads, one at a time.
-  /// @param training images preprocessed as `dataset` is
-  /// @throws ConfigError when images or labels do not fit the dataset, or without seeds;
-  ///         NumericalError when a training diverges; Interrupted after the epoch or test at
+  /// @param material images preprocessed as `dataset` is
+  /// @throws ConfigError when images or labels do not fit the dataset or the protocol, or without
+  ///         seeds;
+  ///         NumericalError when a training diverges; Interrupted after the step or test at
   ///         hand when `stop` was requested
   /// @param keeper told of every finished network, and asked before one is trained; may be null
-  NetworkResult evaluate(const data::LabelledImages& training, const std::string& network,
+  NetworkResult evaluate(const Material& material, const std::string& network,
                          const std::vector<std::uint64_t>& seeds,
                          ProgressSink& progress = no_progress(), const StopFlag* stop = nullptr,
                          RunKeeper* keeper = nullptr) const;
+  NetworkResult evaluate(const data::LabelledImages& training, const std::string& network,
+                         const std::vector<std::uint64_t>& seeds,
+                         ProgressSink& progress = no_progress(), const StopFlag* stop = nullptr,
+                         RunKeeper* keeper = nullptr) const {
+    return evaluate(Material{.training = training}, network, seeds, progress, stop, keeper);
+  }
+
+  /// What one run costs, in forward passes of one image through the network.
+  struct Work {
+    std::int64_t epochs = 0;
+    double epoch = 0;  ///< teachers that are asked included
+    double test = 0;   ///< all tests and attacks
+    double total() const { return double(epochs) * epoch + test; }
+  };
+  Work work(const Material& material, const nn::Network& network) const;
 
   const Protocol& protocol() const { return protocol_; }
 
  private:
   const data::ImageDataset& dataset_;
   Protocol protocol_;
+  std::vector<Attack> attacks_;
 };
 
 /// mean and population standard deviation

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "lib/config/options.h"
 #include "lib/data/synthetic_set.h"
 #include "lib/nn/network.h"
+#include "lib/train/student_views.h"
 #include "lib/train/supervised.h"
 
 namespace retort::eval {
@@ -16,40 +18,88 @@ struct Protocol {
   std::string name;
   std::string source;                     ///< paper and what differs, one line
   std::int64_t epochs = 1000;             ///< nominal; the schedule says how many are run
-  std::string schedule = "dc";            ///< "dc": E+1 epochs, one x0.1 drop; "steps": exactly E
+  std::string schedule = "dc";            ///< "dc": E+1 epochs, one x0.1 drop; else exactly E
   std::vector<std::int64_t> drop_epochs;  ///< "steps": the step size drops after these (from 1)
   double drop_factor = 0.1;
   double drop_momentum = -1;           ///< of SGD after the drop; negative: as before
+  double smoothing = 1;                ///< "cosine"
+  std::int64_t warmup_epochs = 0;      ///< "cosine", "linear"
   std::string step_size = "protocol";  ///< "learned": the set's own where it has one, else lr
   double lr = 0.01;
+  std::string optimizer = "sgd";  ///< sgd | adam | adamw
   double momentum = 0.9;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
   double weight_decay = 5e-4;
+  std::string decays = "all";  ///< all | weights
   std::int64_t batch_size = 256;
+  std::vector<std::string> batch_size_by_ipc;  ///< "10:50": 50 from 10 images per class on
+  std::int64_t batch_norm_group = 0;           ///< train::TrainOptions
+  /// What students learn: "set": the labels of the set; "views": those that teachers gave to views
+  /// of its images, replayed; "teachers": those that they give to views drawn anew; "static": those
+  /// that they gave to its images as they are.
+  std::string labels = "set";
+  std::string loss = "cross-entropy";       ///< cross-entropy | kl | mse-ce, see train::StudentLoss
+  double temperature = 1;                   ///< kl
+  std::string temperature_factor = "none";  ///< kl: none | square
+  double hard_weight = 0;                   ///< mse-ce
+  std::string hard_classes = "own";         ///< mse-ce, of mixed images: own | mixed
   std::string augmentation = "color_crop_cutout_flip_scale_rotate";  ///< or "none"
   std::string augmentation_digits;         ///< for digits, where mirroring harms; empty: the same
   std::string augmentation_style = "dsa";  ///< dsa | mtt | fyi | idc
-  double cutmix_probability = 0;
+  double cutmix_probability = 0;           ///< labels of the set
+  // Labels of teachers but for recorded views, which know all of it. In this order, before these
+  // the augmentation:
+  std::int64_t patch_shuffle = 1;  ///< factor of augment::shuffle_patches
+  double crop_area = 1;            ///< smallest, of an image; 1: no crop
+  bool flip = false;
+  std::string mix = "none";       ///< none | cutmix | mixup
   std::int64_t networks = 5;      ///< default number of fresh networks
   std::string net = "ConvNet-3";  ///< default architecture; see network_for
   std::int64_t test_every = 0;    ///< epochs between extra tests for `best`; 0: the end only
 
   void describe(config::OptionTable& table);
+  /// Whether students learn what teachers say.
+  bool taught() const { return labels != "set"; }
   /// `net` for images of this shape. A ConvNet without a depth, as in "ConvNet-BN", takes the
   /// papers' (nn::default_convnet_depth): ConvNet-3-BN at 32x32, ConvNet-4-BN at 64x64.
   /// @throws ConfigError for a ConvNet's name that cannot be read
   std::string network_for(nn::ImageShape shape) const;
   /// @param mirror_changes_class of the dataset: digits get their own augmentation
-  /// @throws ConfigError for an unknown augmentation or drop epochs outside the training
+  /// @throws ConfigError for an unknown augmentation, drop epochs outside the training, or options
+  ///         that do not go together
   train::TrainOptions train_options(bool mirror_changes_class) const;
-  /// The protocol with the step size that networks on `set` are trained with.
+  /// Of views that are drawn. Where a mirror image is of another class none is mirrored.
+  train::ViewRecipe view_recipe(bool mirror_changes_class) const;
+  /// The protocol with the batch size, and the step size, that networks on `set` are trained with.
   Protocol for_set(const data::SyntheticSet& set) const;
   /// Optimiser steps for `images` decoded images.
   std::int64_t sgd_steps(std::int64_t images) const;
+  /// Option -> value of all that changes what is done.
+  std::map<std::string, std::string> options_in_use() const;
+
+ private:
+  void describe_schedule(config::OptionTable& table);
+  void describe_steps(config::OptionTable& table);
+  void describe_labels(config::OptionTable& table);
+  void describe_views(config::OptionTable& table);
+  augment::Strategy strategy(bool mirror_changes_class) const;
+  train::StudentLoss student_loss() const;
+  void set_optimizer(train::TrainOptions& options) const;
+  void set_schedule(train::TrainOptions& options) const;
+  void check_together() const;
+  /// Images per class -> batch size from there on.
+  std::map<std::int64_t, std::int64_t> batch_sizes() const;
 };
 
 /// @param text lines of `option = value`  @param source the name used in messages
 /// @throws ConfigError with source and line
 Protocol parse_protocol(const std::string& name, const std::string& text,
                         const std::string& source);
+
+/// `protocol` with other values: its name then says so, "fkd-300 (epochs = 200)".
+/// @param changes "option=value"; one without '=' goes on with the list before it
+/// @throws ConfigError for options that it has not, and for values that cannot be
+Protocol changed(const Protocol& protocol, const std::vector<std::string>& changes);
 
 }  // namespace retort::eval

@@ -1,6 +1,7 @@
 #include "lib/eval/report.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <nlohmann/json.hpp>
 
@@ -22,26 +23,74 @@ json best_json(const NetworkResult& result, const std::string& tested_on) {
           {"selected_on", tested_on}};
 }
 
+const char* attack_name(const Attack& attack) {
+  return attack.kind == Attack::Kind::Fgsm ? "fgsm" : "pgd";
+}
+
+json attack_json(const Attack& attack) {
+  json out = {{"attack", attack_name(attack)}, {"radius", attack.radius}};
+  if (attack.kind == Attack::Kind::Pgd) {
+    out["steps"] = attack.steps;
+    out["restarts"] = attack.restarts;
+  }
+  return out;
+}
+
+json robust_json(const NetworkResult& result) {
+  json out = json::array();
+  for (const RobustResult& robust : result.robust) {
+    json entry = attack_json(robust.attack);
+    entry["accuracy"] = {{"mean", robust.mean}, {"std", robust.std}, {"runs", robust.runs}};
+    out.push_back(std::move(entry));
+  }
+  return out;
+}
+
 json network_json(const NetworkResult& result, const std::string& tested_on) {
   json runs = json::array();
   for (const auto& run : result.runs) runs.push_back(run.last);
-  return {{"network", result.network},
-          {"accuracy", {{"mean", result.mean}, {"std", result.std}, {"runs", runs}}},
-          {"best", best_json(result, tested_on)},
-          {"per_class", result.per_class},
-          {"confusion", result.confusion},
-          {"seconds", result.seconds}};
+  json out = {{"network", result.network},
+              {"accuracy", {{"mean", result.mean}, {"std", result.std}, {"runs", runs}}},
+              {"best", best_json(result, tested_on)},
+              {"per_class", result.per_class},
+              {"confusion", result.confusion},
+              {"seconds", result.seconds}};
+  if (!result.robust.empty()) out["robust"] = robust_json(result);
+  return out;
 }
 
 json bytes_json(const SubjectResult& subject) {
-  return {{"images", subject.image_bytes}, {"labels", subject.label_bytes}};
+  return {{"images", subject.image_bytes},
+          {"labels", subject.label_bytes},
+          {"label_values", subject.label_bytes - subject.view_bytes},
+          {"label_views", subject.view_bytes}};
 }
 
-json protocol_json(const Protocol& protocol_in) {
-  Protocol protocol = protocol_in;  // describing binds to fields that may be set
-  config::OptionTable table;
-  protocol.describe(table);
-  return table.resolved();
+/// Networks on something beside the set: what a baseline has of its own, but its name.
+json beside_json(const SubjectResult& subject, const NetworkResult& result,
+                 const std::string& tested_on) {
+  json entry = network_json(result, tested_on);
+  entry["bytes"] = bytes_json(subject);
+  entry["decoded_images"] = subject.decoded_images;
+  entry["sgd_steps"] = subject.sgd_steps;
+  entry["lr"] = subject.lr;
+  return entry;
+}
+
+json teachers_json(const EvaluationReport& report) {
+  if (!report.teachers) return nullptr;
+  return {{"file", report.teachers->file},
+          {"sha256", report.teachers->sha256},
+          {"networks", report.teachers->note}};
+}
+
+json hard_labels_json(const EvaluationReport& report) {
+  if (!report.hard_labels) return nullptr;
+  json out = json::array();
+  for (const auto& result : report.hard_labels->networks) {
+    out.push_back(beside_json(*report.hard_labels, result, report.tested_on));
+  }
+  return out;
 }
 
 json subset_json(const EvaluationReport& report) {
@@ -53,34 +102,50 @@ using Row = std::vector<std::string>;
 /// Columns that not every table has.
 struct Columns {
   bool best = false;
+  std::vector<Attack> attacks = {};
   bool step_size = false;
+  bool view_bytes = false;  ///< among label bytes
 };
+
+/// "pgd 8/255 %"
+std::string attack_title(const Attack& attack) {
+  const double levels = attack.radius * 255;
+  const bool whole = std::abs(levels - std::round(levels)) < 1e-9;
+  const std::string radius =
+      whole ? str(std::int64_t(std::round(levels)), "/255") : config::number_text(attack.radius);
+  return str(attack_name(attack), " ", radius, " %");
+}
 
 Row header(const Columns& columns) {
   Row row{"trained on", "network", "accuracy %"};
   if (columns.best) row.emplace_back("best* %");
+  for (const Attack& attack : columns.attacks) row.push_back(attack_title(attack));
   if (columns.step_size) row.emplace_back("step size");
-  for (const char* title : {"images", "bytes", "label bytes", "SGD steps", "seconds"}) {
-    row.emplace_back(title);
-  }
+  for (const char* title : {"images", "bytes", "label bytes"}) row.emplace_back(title);
+  if (columns.view_bytes) row.emplace_back("of them views");
+  for (const char* title : {"SGD steps", "seconds"}) row.emplace_back(title);
   return row;
 }
 
 /// One run has no spread.
-std::string accuracy_text(const NetworkResult& result) {
-  const std::string mean = fixed(result.mean, 2);
-  return result.runs.size() == 1 ? mean : mean + " ± " + fixed(result.std, 2);
+std::string accuracy_text(double mean, double std, std::size_t runs) {
+  return runs == 1 ? fixed(mean, 2) : fixed(mean, 2) + " ± " + fixed(std, 2);
 }
 
 std::vector<Row> subject_rows(const SubjectResult& subject, const Columns& columns) {
   std::vector<Row> rows;
   for (const auto& result : subject.networks) {
-    Row row{subject.name, result.network, accuracy_text(result)};
+    const std::size_t runs = result.runs.size();
+    Row row{subject.name, result.network, accuracy_text(result.mean, result.std, runs)};
     if (columns.best) row.push_back(result.best_mean ? fixed(*result.best_mean, 2) : "-");
+    for (const auto& robust : result.robust) {
+      row.push_back(accuracy_text(robust.mean, robust.std, runs));
+    }
     if (columns.step_size) row.push_back(str(subject.lr));
     row.push_back(std::to_string(subject.decoded_images));
     row.push_back(bytes_text(double(subject.image_bytes)));
     row.push_back(bytes_text(double(subject.label_bytes)));
+    if (columns.view_bytes) row.push_back(bytes_text(double(subject.view_bytes)));
     row.push_back(std::to_string(subject.sgd_steps));
     row.push_back(fixed(result.seconds, 1));
     rows.push_back(std::move(row));
@@ -88,12 +153,32 @@ std::vector<Row> subject_rows(const SubjectResult& subject, const Columns& colum
   return rows;
 }
 
+/// ", recorded labels of views, KL at temperature 20"; empty for the labels of the set.
+std::string labels_text(const Protocol& protocol) {
+  if (!protocol.taught()) return "";
+  std::string text = protocol.labels == "views"      ? ", recorded labels of views"
+                     : protocol.labels == "teachers" ? ", labels of teachers asked view by view"
+                                                     : ", recorded labels of images";
+  if (protocol.loss == "kl") {
+    text += str(", KL at temperature ", protocol.temperature);
+    if (protocol.temperature_factor == "square") text += " times its square";
+  }
+  if (protocol.loss == "mse-ce") {
+    text += str(", squared error and ", protocol.hard_weight, " times cross-entropy");
+  }
+  return text;
+}
+
 std::string protocol_line(const Protocol& protocol, bool mirror_changes_class) {
   const auto options = protocol.train_options(mirror_changes_class);
   const bool augmented = !options.augmentation.operations.empty();
-  std::string line = str(
-      "protocol ", protocol.name, ": ", options.epochs, " epochs, batch ", options.batch_size, ", ",
-      augmented ? "augmentation " + options.augmentation.text() : std::string("no augmentation"));
+  std::string line = str("protocol ", protocol.name, ": ", options.epochs, " epochs, batch ",
+                         options.batch_size, labels_text(protocol));
+  if (protocol.labels != "views") {
+    line += augmented ? ", augmentation " + options.augmentation.text() : ", no augmentation";
+  }
+  const bool drawn = protocol.labels == "teachers" || protocol.labels == "static";
+  if (drawn && protocol.mix != "none") line += ", " + protocol.mix;
   if (options.cutmix_probability > 0) line += str(", CutMix p ", options.cutmix_probability);
   return line;
 }
@@ -103,7 +188,8 @@ bool any_best(const EvaluationReport& report) {
     return std::any_of(subject.networks.begin(), subject.networks.end(),
                        [](const NetworkResult& r) { return r.best_mean.has_value(); });
   };
-  return has(report.subject) || std::any_of(report.baselines.begin(), report.baselines.end(), has);
+  return has(report.subject) || (report.hard_labels && has(*report.hard_labels)) ||
+         std::any_of(report.baselines.begin(), report.baselines.end(), has);
 }
 
 }  // namespace
@@ -113,7 +199,7 @@ json to_json(const EvaluationReport& report) {
               {"set", report.set},
               {"set_sha256", report.set_sha256},
               {"protocol", report.protocol.name},
-              {"protocol_options", protocol_json(report.protocol)},
+              {"protocol_options", report.protocol.options_in_use()},
               {"dataset", report.dataset},
               {"dataset_sha256", report.dataset_sha256},
               {"subset_per_class", subset_json(report)},
@@ -122,6 +208,8 @@ json to_json(const EvaluationReport& report) {
               {"seeds", report.seeds},
               {"results", json::array()},
               {"baselines", json::array()},
+              {"teachers", teachers_json(report)},
+              {"hard_labels", hard_labels_json(report)},
               {"bytes", bytes_json(report.subject)},
               {"decoded_images", report.subject.decoded_images},
               {"sgd_steps", report.subject.sgd_steps},
@@ -131,12 +219,8 @@ json to_json(const EvaluationReport& report) {
   }
   for (const auto& baseline : report.baselines) {
     for (const auto& result : baseline.networks) {
-      json entry = network_json(result, report.tested_on);
+      json entry = beside_json(baseline, result, report.tested_on);
       entry["method"] = baseline.name;
-      entry["bytes"] = bytes_json(baseline);
-      entry["decoded_images"] = baseline.decoded_images;
-      entry["sgd_steps"] = baseline.sgd_steps;
-      entry["lr"] = baseline.lr;
       out["baselines"].push_back(std::move(entry));
     }
   }
@@ -145,12 +229,15 @@ json to_json(const EvaluationReport& report) {
 
 std::string to_table(const EvaluationReport& report) {
   const Columns shown{.best = any_best(report),
-                      .step_size = report.protocol.step_size == "learned"};
+                      .attacks = report.attacks,
+                      .step_size = report.protocol.step_size == "learned",
+                      .view_bytes = report.subject.view_bytes > 0};
   std::vector<Row> rows{header(shown)};
   const auto append = [&](const SubjectResult& subject) {
     for (auto& row : subject_rows(subject, shown)) rows.push_back(std::move(row));
   };
   append(report.subject);
+  if (report.hard_labels) append(*report.hard_labels);
   for (const auto& baseline : report.baselines) append(baseline);
 
   std::string out = protocol_line(report.protocol, report.mirror_changes_class) + "\n";
@@ -162,6 +249,12 @@ std::string to_table(const EvaluationReport& report) {
   if (report.subset_per_class > 0) {
     out += str("the set was condensed from a subset, ", report.subset_per_class,
                " training images per class, not from the whole dataset\n");
+  }
+  if (report.teachers) {
+    out += str("teachers ", report.teachers->note, " of ", report.teachers->file, "\n");
+  }
+  if (report.hard_labels_left_out) {
+    out += "no networks were trained on hard labels beside (--no-hard)\n";
   }
   out += "\n";
   out += columns(rows, {.numbers_from = 2});  // the names of set and network to the left

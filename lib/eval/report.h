@@ -2,6 +2,7 @@
 // evaluation.json (schema retort.evaluation/1) and the table people read.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@ struct SubjectResult {
   std::vector<NetworkResult> networks;
   std::uint64_t image_bytes = 0;
   std::uint64_t label_bytes = 0;
+  std::uint64_t view_bytes = 0;  ///< of label_bytes, what makes views again: all but labels
   std::int64_t decoded_images = 0;
   std::int64_t sgd_steps = 0;
   double lr = 0;  ///< what its networks were trained with at the start
@@ -33,7 +35,13 @@ struct EvaluationReport {
   std::string tested_on;              ///< "test" or "held-out training images"
   std::vector<std::uint64_t> seeds;
   std::vector<std::string> class_names;
+  std::vector<Attack> attacks;  ///< what every network was tested under besides
+  /// Who was asked while students trained, or labelled the baselines.
+  std::optional<data::Asset> teachers;
   SubjectResult subject;
+  /// Under labels of teachers: the same images, views and protocol, but the classes alone.
+  std::optional<SubjectResult> hard_labels;
+  bool hard_labels_left_out = false;  ///< on request
   std::vector<SubjectResult> baselines;
 };
 

@@ -15,8 +15,8 @@
 #include "lib/core/shape.h"
 #include "lib/core/str.h"
 #include "lib/train/chunks.h"
-#include "lib/train/cutmix.h"
 #include "lib/train/gradient_penalty.h"
+#include "lib/train/image_lessons.h"
 
 namespace retort::train {
 namespace {
@@ -29,23 +29,35 @@ struct ChunkGradient {
   Tensors gradients;
 };
 
-/// Of the cross-entropy summed over the chunk and divided by `batch`.
-ChunkGradient chunk_gradient(const nn::Network& network, const nn::NetworkState& state,
-                             const Tensor& images, const Tensor& targets, std::int64_t batch) {
-  nn::NetworkState leaves{{}, state.buffers};
-  leaves.parameters.reserve(state.parameters.size());
-  for (const auto& p : state.parameters) leaves.parameters.push_back(p.detach().requires_grad_());
+/// What a mini-batch descends, whole or in chunks.
+struct Descent {
+  const nn::Network& network;
+  const nn::NetworkState& state;
+  const StudentLoss& loss;
+  std::int64_t batch_norm_group;
+  std::int64_t batch;  ///< images of the mini-batch: gradients are of the mean over them
 
-  const at::AutoGradMode gradients_on(true);
-  const Tensor logits = network.forward(leaves, images, {.mode = nn::Mode::Train}).logits;
-  ChunkGradient result;
-  result.logits = logits.detach();
-  // d loss / d logits in closed form: softmax scaled by the target's sum (1 for distributions).
-  const Tensor log_p = result.logits.log_softmax(1);
-  result.loss_sum = -(targets * log_p).sum().item<double>();
-  const Tensor upstream = (log_p.exp() * targets.sum(1, true) - targets) / double(batch);
-  result.gradients = torch::autograd::grad({logits}, leaves.parameters, {upstream});
-  return result;
+  ChunkGradient of(const Tensor& images, const Targets& targets) const {
+    nn::NetworkState leaves{{}, state.buffers};
+    leaves.parameters.reserve(state.parameters.size());
+    for (const auto& p : state.parameters) leaves.parameters.push_back(p.detach().requires_grad_());
+
+    const at::AutoGradMode gradients_on(true);
+    const nn::ForwardOptions options{.mode = nn::Mode::Train, .batch_norm_group = batch_norm_group};
+    const Tensor logits = network.forward(leaves, images, options).logits;
+    ChunkGradient result;
+    result.logits = logits.detach();
+    LogitGradient found = student_loss(loss, result.logits, targets);
+    result.loss_sum = found.loss;
+    result.gradients =
+        torch::autograd::grad({logits}, leaves.parameters, {found.gradient / double(batch)});
+    return result;
+  }
+};
+
+Targets on_device(const Targets& targets, at::Device device) {
+  const auto moved = [&](const Tensor& x) { return x.defined() ? x.detach().to(device) : x; };
+  return {moved(targets.values), moved(targets.classes)};
 }
 
 void check_targets(const Tensor& images, const Tensor& targets) {
@@ -55,8 +67,21 @@ void check_targets(const Tensor& images, const Tensor& targets) {
   }
 }
 
-void check_options(const TrainOptions& options, const TrainingData& data) {
-  if (data.size() < 1) throw ConfigError("there is nothing to train on: the data holds 0 images");
+const TrainingData& checked(const TrainingData& data) {
+  if (data.size() >= 1) return data;
+  throw ConfigError("there is nothing to train on: the data holds 0 images");
+}
+
+/// Penalties know one loss and one way to normalise.
+void check_penalties(const TrainOptions& options) {
+  if (options.penalty == 0 && !options.curvature) return;
+  if (options.loss.kind == StudentLoss::Kind::CrossEntropy && options.batch_norm_group == 0) return;
+  throw ConfigError(
+      "penalties of gradient and curvature go with cross-entropy, and BatchNorm over the whole "
+      "mini-batch");
+}
+
+void check_options(const TrainOptions& options) {
   if (options.epochs < 0 || options.batch_size < 1) {
     throw ConfigError(str("training needs epochs >= 0 and a batch size >= 1, found ",
                           options.epochs, " and ", options.batch_size));
@@ -70,6 +95,8 @@ void check_options(const TrainOptions& options, const TrainingData& data) {
     throw ConfigError(
         str("a cosine schedule needs a smoothing above 0, found ", options.smoothing));
   }
+  check_loss(options.loss);
+  check_penalties(options);
   const bool sgd = options.method == TrainOptions::Method::Sgd;
   if (sgd && options.decays != TrainOptions::Decays::All) {
     throw ConfigError("weight decay of weights alone needs Adam or AdamW");
@@ -97,23 +124,23 @@ AdamOptions adam_options(const TrainOptions& options, const nn::Network& network
   return adam;
 }
 
-/// What one step descends, at some parameters: loss_factor times the cross-entropy of `images`,
-/// their curvature penalty, and the gradient penalty of `plain` images.
+/// What one step descends, at some parameters: loss_factor times the loss of the lesson, the
+/// curvature penalty of its images, and the gradient penalty of its plain ones.
 struct Objective {
   const nn::Network& network;
   const TrainOptions& options;
-  Tensor images;   ///< augmented
-  Tensor targets;  ///< of these
-  Tensor plain;
+  const Lesson& lesson;
 
   struct Value {
-    BatchGradient cross_entropy;  ///< with the gradients of the whole
+    BatchGradient loss;  ///< with the gradients of the whole
     double penalty = 0;
   };
 
   Value at(const nn::NetworkState& state) const {
-    Value value{batch_gradient(network, state, images, targets), 0};
-    Tensors& gradients = value.cross_entropy.gradients;
+    Value value{batch_gradient(network, state, lesson.images, lesson.targets, options.loss,
+                               options.batch_norm_group),
+                0};
+    Tensors& gradients = value.loss.gradients;
     if (options.loss_factor != 1) {
       for (Tensor& g : gradients) g.mul_(options.loss_factor);
     }
@@ -122,11 +149,12 @@ struct Objective {
       for (std::size_t i = 0; i < gradients.size(); ++i) gradients[i].add_(more[i], weight);
     };
     if (options.penalty != 0) {
-      const GradientPenalty penalty = gradient_penalty(network, state, plain);
+      const GradientPenalty penalty = gradient_penalty(network, state, lesson.plain);
       add(penalty.value, penalty.gradients, options.penalty);
     }
     if (options.curvature) {
-      const auto penalty = curvature_penalty(network, state, images, targets, *options.curvature);
+      const auto penalty = curvature_penalty(network, state, lesson.images, lesson.targets.values,
+                                             *options.curvature);
       add(penalty.value, penalty.gradients, 1);
     }
     return value;
@@ -137,20 +165,20 @@ struct Objective {
 Objective::Value sharpness_aware(const Objective& objective, const nn::NetworkState& state,
                                  const Gsam& gsam) {
   Objective::Value value = objective.at(state);
-  Tensors& gradients = value.cross_entropy.gradients;
+  Tensors& gradients = value.loss.gradients;
   // Elsewhere, so that the parameters themselves need no way back; the statistics of BatchNorm see
   // one pass per step.
   nn::NetworkState perturbed = state.detached_clone();
   const Tensors offsets = gsam_perturbation(state.parameters, gradients, gsam);
   for (std::size_t i = 0; i < offsets.size(); ++i) perturbed.parameters[i].add_(offsets[i]);
   const Objective::Value second = objective.at(perturbed);
-  gradients = gsam_direction(gradients, second.cross_entropy.gradients, gsam.alpha);
+  gradients = gsam_direction(gradients, second.loss.gradients, gsam.alpha);
   return value;
 }
 
 void expect_finite(const Objective::Value& value, const nn::Network& network, double lr) {
   for (const auto& [name, found] :
-       {std::pair("loss", value.cross_entropy.loss), std::pair("penalty", value.penalty)}) {
+       {std::pair("loss", value.loss.loss), std::pair("penalty", value.penalty)}) {
     if (std::isfinite(found)) continue;
     throw NumericalError(str("the training ", name, " of ", network.name(), " became ", found,
                              " at step size ", lr, "; are the images finite, is it too large?"));
@@ -229,27 +257,34 @@ BatchGradient batch_gradient(const nn::Network& network, const nn::NetworkState&
 }
 
 BatchGradient batch_gradient(const nn::Network& network, const nn::NetworkState& state,
-                             const Tensor& images_in, const Tensor& targets_in) {
-  check_targets(images_in, targets_in);
+                             const Tensor& images, const Tensor& targets) {
+  return batch_gradient(network, state, images, {targets, {}}, {}, 0);
+}
+
+BatchGradient batch_gradient(const nn::Network& network, const nn::NetworkState& state,
+                             const Tensor& images_in, const Targets& targets_in,
+                             const StudentLoss& loss, std::int64_t batch_norm_group) {
+  check_targets(images_in, targets_in.values);
   const Tensor images = images_in.detach();  // nobody reads a gradient of the images or targets
-  const Tensor targets = targets_in.detach().to(images.device());
+  const Targets targets = on_device(targets_in, images.device());
   const std::int64_t n = images.size(0);
+  const Descent descent{network, state, loss, network.has_batch_norm() ? batch_norm_group : 0, n};
   const std::int64_t chunks = chunks_of(network, images);
   if (chunks == 0) {
-    auto whole = chunk_gradient(network, state, images, targets, n);
+    auto whole = descent.of(images, targets);
     return {whole.loss_sum / double(n), whole.logits, std::move(whole.gradients)};
   }
   std::vector<double> losses(static_cast<std::size_t>(chunks));
   Tensors logits(static_cast<std::size_t>(chunks));
   Tensors gradients = sum_over_chunks(n, chunks, [&](const Chunk& chunk) {
-    auto part = chunk_gradient(network, state, images.narrow(0, chunk.begin, chunk.count),
-                               targets.narrow(0, chunk.begin, chunk.count), n);
+    auto part = descent.of(images.narrow(0, chunk.begin, chunk.count),
+                           targets.rows(chunk.begin, chunk.count));
     losses[std::size_t(chunk.number)] = part.loss_sum;
     logits[std::size_t(chunk.number)] = std::move(part.logits);
     return std::move(part.gradients);
   });
   double loss_sum = 0;
-  for (const double loss : losses) loss_sum += loss;
+  for (const double part : losses) loss_sum += part;
   return {loss_sum / double(n), chunks == 1 ? logits[0] : at::cat(logits), std::move(gradients)};
 }
 
@@ -277,41 +312,33 @@ StepReport train_step(const nn::Network& network, nn::NetworkState& state, Optim
   const at::NoGradGuard no_grad;
   std::optional<SingleThreaded> single;
   if (network.per_sample(nn::Mode::Train)) single.emplace();
-  Tensor images = batch.images;
-  Tensor targets = target_probabilities(batch.labels, network.num_classes(),
-                                        state.parameters.front().scalar_type());
-  if (options.mirrored) {
-    images = at::cat({images, images.flip(3)});
-    targets = at::cat({targets, targets});
-  }
-  if (!options.augmentation.operations.empty()) {
-    Rng stream = rng.child("augment");
-    images = augment::augment_batch(options.augmentation, images, stream);
-  }
-  Rng mixing = rng.child("cutmix");
-  if (options.cutmix_probability > 0 && mixing.uniform() < options.cutmix_probability) {
-    const CutMix mix = draw_cutmix(images.size(0), images.size(2), images.size(3), mixing);
-    images = mix_images(mix, images);
-    targets = mix_targets(mix, targets);
-  }
-  const Objective objective{network, options, images, targets, batch.images};
+  const Lesson lesson = image_lesson(batch, network.num_classes(), options, rng);
+  return train_step(network, state, optimizer, lr, lesson, options);
+}
+
+StepReport train_step(const nn::Network& network, nn::NetworkState& state, Optimizer& optimizer,
+                      double lr, const Lesson& lesson, const TrainOptions& options) {
+  const at::NoGradGuard no_grad;
+  std::optional<SingleThreaded> single;
+  if (network.per_sample(nn::Mode::Train)) single.emplace();
+  const Objective objective{network, options, lesson};
   const auto value =
       options.gsam ? sharpness_aware(objective, state, *options.gsam) : objective.at(state);
   expect_finite(value, network, lr);
-  const BatchGradient& gradient = value.cross_entropy;
+  const BatchGradient& gradient = value.loss;
   optimizer.step(state.parameters, gradient.gradients, lr);
-  const Tensor classes = data::hard_classes(batch.labels);
+  const Tensor& classes = lesson.classes;
   const Tensor predicted = gradient.logits.slice(0, 0, classes.size(0)).argmax(1).to(at::kCPU);
   return {gradient.loss, predicted.eq(classes).sum().item<std::int64_t>(), value.penalty};
 }
 
-std::int64_t train(const nn::Network& network, nn::NetworkState& state, const TrainingData& data,
-                   const TrainOptions& options, const Rng& rng,
-                   const std::function<bool(const EpochReport&)>& after_epoch) {
+namespace {
+
+std::int64_t train_through(Training& training, const nn::Network& network, nn::NetworkState& state,
+                           const std::function<bool(const EpochReport&)>& after_epoch) {
   // For all epochs at once: changing LibTorch's threads is slower than an epoch of a tiny set.
   std::optional<SingleThreaded> single;
   if (network.per_sample(nn::Mode::Train)) single.emplace();
-  Training training(network, data, options, rng);
   while (!training.finished()) {
     const EpochReport report = training.epoch(state);
     if (after_epoch && !after_epoch(report)) break;
@@ -319,10 +346,40 @@ std::int64_t train(const nn::Network& network, nn::NetworkState& state, const Tr
   return training.steps_done();
 }
 
+}  // namespace
+
+std::int64_t train(const nn::Network& network, nn::NetworkState& state, const TrainingData& data,
+                   const TrainOptions& options, const Rng& rng,
+                   const std::function<bool(const EpochReport&)>& after_epoch) {
+  Training training(network, data, options, rng);
+  return train_through(training, network, state, after_epoch);
+}
+
+std::int64_t train(const nn::Network& network, nn::NetworkState& state, const Lessons& lessons,
+                   const TrainOptions& options, const Rng& rng,
+                   const std::function<bool(const EpochReport&)>& after_epoch) {
+  Training training(network, lessons, options, rng);
+  return train_through(training, network, state, after_epoch);
+}
+
 Training::Training(const nn::Network& network, const TrainingData& data, TrainOptions options,
                    Rng rng)
-    : network_(network), data_(data), options_(std::move(options)), rng_(rng) {
-  check_options(options_, data_);
+    : Training(network,
+               std::make_unique<ImageLessons>(checked(data), network.num_classes(), options),
+               nullptr, options, rng) {}
+
+Training::Training(const nn::Network& network, const Lessons& lessons, TrainOptions options,
+                   Rng rng)
+    : Training(network, nullptr, &lessons, std::move(options), rng) {}
+
+Training::Training(const nn::Network& network, std::unique_ptr<const Lessons> own,
+                   const Lessons* lessons, TrainOptions options, Rng rng)
+    : network_(network),
+      own_(std::move(own)),
+      lessons_(own_ != nullptr ? *own_ : *lessons),
+      options_(std::move(options)),
+      rng_(rng) {
+  check_options(options_);
   if (options_.method == TrainOptions::Method::Sgd) {
     auto sgd = std::make_unique<Sgd>(options_.momentum, options_.weight_decay);
     sgd_ = sgd.get();
@@ -330,10 +387,6 @@ Training::Training(const nn::Network& network, const TrainingData& data, TrainOp
   } else {
     optimizer_ = std::make_unique<Adam>(adam_options(options_, network_));
   }
-}
-
-std::int64_t Training::steps_per_epoch() const {
-  return (data_.size() + options_.batch_size - 1) / options_.batch_size;
 }
 
 double Training::momentum() const {
@@ -354,19 +407,20 @@ TrainOptions Training::options_of_epoch() const {
 }
 
 StepReport Training::step(nn::NetworkState& state, const TrainOptions& options, double lr,
-                          const Tensor& order, const Rng& rng) {
+                          const Lessons::Epoch& lessons) {
+  const at::NoGradGuard no_grad;
   leave_if_requested(options.stop, "training");
-  const std::int64_t begin = step_ * options.batch_size;
-  const std::int64_t count = std::min(options.batch_size, data_.size() - begin);
-  const auto batch = data_.batch(order.narrow(0, begin, count));
-  const auto report = with_context(str("epoch ", epoch_, ", step ", step_), [&] {
-    return train_step(network_, state, *optimizer_, lr, batch, options, rng.child("step", step_));
+  return with_context(str("epoch ", epoch_, ", step ", step_), [&] {
+    const Lesson lesson = lessons(step_);
+    const auto report = train_step(network_, state, *optimizer_, lr, lesson, options);
+    const std::int64_t count = lesson.classes.size(0);
+    loss_sum_ += report.loss * double(count);
+    penalty_sum_ += report.penalty * double(count);
+    correct_ += report.correct;
+    seen_ += count;
+    ++step_;
+    return report;
   });
-  loss_sum_ += report.loss * double(count);
-  penalty_sum_ += report.penalty * double(count);
-  correct_ += report.correct;
-  ++step_;
-  return report;
 }
 
 EpochReport Training::epoch(nn::NetworkState& state,
@@ -377,23 +431,21 @@ EpochReport Training::epoch(nn::NetworkState& state,
   const TrainOptions options = options_of_epoch();
   const double step_size = options.lr * lr_factor(options, epoch_);
   if (sgd_ != nullptr) sgd_->set_momentum(momentum());
-  const std::int64_t n = data_.size();
-  const Rng rng = rng_.child("epoch", epoch_);
-  const Tensor order =
-      options.shuffle ? rng.child("order").permutation_tensor(n) : at::arange(n, at::kLong);
+  const Lessons::Epoch lessons = lessons_.epoch(epoch_, rng_.child("epoch", epoch_));
   while (step_ < steps_per_epoch()) {
-    const StepReport report = step(state, options, step_size, order, rng);
+    const StepReport report = step(state, options, step_size, lessons);
     if (after_step) after_step(report);
   }
-  const EpochReport report{epoch_, step_size, loss_sum_ / double(n), double(correct_) / double(n),
-                           penalty_sum_ / double(n)};
+  const auto seen = double(seen_);
+  const EpochReport report{epoch_, step_size, loss_sum_ / seen, double(correct_) / seen,
+                           penalty_sum_ / seen};
   for (const auto& drop : options.drops) {
     if (drop.after_epoch == epoch_ && drop.reset_optimizer) optimizer_->reset();
   }
   ++epoch_;
   step_ = 0;
   loss_sum_ = penalty_sum_ = 0;
-  correct_ = 0;
+  correct_ = seen_ = 0;
   return report;
 }
 
@@ -401,6 +453,7 @@ void Training::save_state(storage::StateWriter& out) const {
   out.integer("training/epoch", epoch_);
   out.integer("training/step", step_);
   out.integer("training/correct", correct_);
+  out.integer("training/seen", seen_);
   out.number("training/loss", loss_sum_);
   out.number("training/penalty", penalty_sum_);
   optimizer_->save_state(out, "training/");
@@ -410,6 +463,8 @@ void Training::load_state(const storage::StateReader& in, at::Device device) {
   epoch_ = in.integer("training/epoch");
   step_ = in.integer("training/step");
   correct_ = in.integer("training/correct");
+  // States of earlier programs do without: all steps of an epoch but its last are full.
+  seen_ = in.has("training/seen") ? in.integer("training/seen") : step_ * options_.batch_size;
   loss_sum_ = in.number("training/loss");
   penalty_sum_ = in.number("training/penalty");
   optimizer_->load_state(in, "training/", device);

@@ -17,7 +17,9 @@
 #include "lib/storage/state_file.h"
 #include "lib/train/curvature.h"
 #include "lib/train/gsam.h"
+#include "lib/train/lessons.h"
 #include "lib/train/optimizer.h"
+#include "lib/train/student_loss.h"
 
 namespace retort::train {
 
@@ -86,7 +88,11 @@ struct TrainOptions {
   bool mirrored = false;  ///< a mini-batch gets its mirror images, before augmentation (FYI)
   augment::Strategy augmentation = {};  ///< one draw per mini-batch, parameters per sample
   double cutmix_probability = 0;        ///< per mini-batch; Beta(1,1), one box, label-mixed loss
-  double loss_factor = 1;               ///< what is descended is so many times the cross-entropy
+  StudentLoss loss = {};                ///< for lessons of probabilities the cross-entropy
+  /// g > 0: BatchNorm sees every g consecutive images of a mini-batch for themselves, the last
+  /// group may be smaller; the loss remains the mean over the mini-batch. 0: all of it at once.
+  std::int64_t batch_norm_group = 0;
+  double loss_factor = 1;                       ///< what is descended is so many times the loss
   std::vector<double> first_loss_factors = {};  ///< of epoch 0, 1, ... in place of `loss_factor`
   /// So many times the gradient penalty of the images as they were before augmentation is added
   /// (lib/train/gradient_penalty.h).
@@ -103,7 +109,7 @@ TrainOptions dc_schedule(TrainOptions options, std::int64_t nominal_epochs);
 struct EpochReport {
   std::int64_t epoch = 0;
   double lr = 0;
-  double loss = 0;      ///< mean cross-entropy over samples, each before the step that used it
+  double loss = 0;      ///< mean over samples, each before the step that used it
   double accuracy = 0;  ///< fraction, on the augmented training images
   double penalty = 0;   ///< mean gradient and curvature penalty over samples, if there is one
 };
@@ -119,10 +125,15 @@ std::int64_t train(const nn::Network& network, nn::NetworkState& state, const Tr
                    const std::function<bool(const EpochReport&)>& after_epoch = {});
 
 struct StepReport {
-  double loss = 0;           ///< mean cross-entropy over the mini-batch, before the step
+  double loss = 0;           ///< mean over the mini-batch, before the step
   std::int64_t correct = 0;  ///< augmented images, without mirrored ones, given their own class
   double penalty = 0;        ///< gradient and curvature penalty, before the step
 };
+
+/// The same on lessons.
+std::int64_t train(const nn::Network& network, nn::NetworkState& state, const Lessons& lessons,
+                   const TrainOptions& options, const Rng& rng,
+                   const std::function<bool(const EpochReport&)>& after_epoch = {});
 
 /// What multiplies the step size in an epoch, drops included.
 double lr_factor(const TrainOptions& options, std::int64_t epoch);
@@ -133,16 +144,23 @@ StepReport train_step(const nn::Network& network, nn::NetworkState& state, Optim
                       double lr, const data::LabelledImages& batch, const TrainOptions& options,
                       const Rng& rng);
 
+/// Gradient of a lesson, and a step. @throws NumericalError when the loss is not finite
+StepReport train_step(const nn::Network& network, nn::NetworkState& state, Optimizer& optimizer,
+                      double lr, const Lesson& lesson, const TrainOptions& options);
+
 /// What `train` goes through, epoch by epoch. With the state of its network it can be saved after
 /// any step and goes on from there, in another process too, to the same bits.
 class Training {
  public:
   /// `network` and `data` must outlive it. @throws ConfigError for options that cannot be
   Training(const nn::Network& network, const TrainingData& data, TrainOptions options, Rng rng);
+  /// `network` and `lessons` must outlive it. Of `options` those that say how images of a
+  /// TrainingData are seen are not read: batches, order, mirror images, augmentation, CutMix.
+  Training(const nn::Network& network, const Lessons& lessons, TrainOptions options, Rng rng);
 
   std::int64_t epochs_done() const { return epoch_; }
   bool finished() const { return epoch_ >= options_.epochs; }
-  std::int64_t steps_per_epoch() const;
+  std::int64_t steps_per_epoch() const { return lessons_.steps_per_epoch(); }
   std::int64_t steps_done() const { return epoch_ * steps_per_epoch() + step_; }
 
   /// Makes the current epoch, or what is left of it.
@@ -156,13 +174,16 @@ class Training {
   void load_state(const storage::StateReader& in, at::Device device);
 
  private:
+  Training(const nn::Network& network, std::unique_ptr<const Lessons> own, const Lessons* lessons,
+           TrainOptions options, Rng rng);
   TrainOptions options_of_epoch() const;
   double momentum() const;
   StepReport step(nn::NetworkState& state, const TrainOptions& options, double lr,
-                  const Tensor& order, const Rng& rng);
+                  const Lessons::Epoch& lessons);
 
   const nn::Network& network_;
-  const TrainingData& data_;
+  std::unique_ptr<const Lessons> own_;  ///< of a TrainingData
+  const Lessons& lessons_;
   TrainOptions options_;
   Rng rng_;
   std::unique_ptr<Optimizer> optimizer_;
@@ -173,11 +194,12 @@ class Training {
   double loss_sum_ = 0;
   double penalty_sum_ = 0;
   std::int64_t correct_ = 0;
+  std::int64_t seen_ = 0;
 };
 
 /// Loss and gradients of one mini-batch in training mode (BatchNorm buffers of `state` move).
 struct BatchGradient {
-  double loss = 0;    ///< mean cross-entropy
+  double loss = 0;    ///< mean
   Tensor logits;      ///< [N,K], detached
   Tensors gradients;  ///< in the order of the parameters
 };
@@ -194,6 +216,11 @@ BatchGradient batch_gradient(const nn::Network& network, const nn::NetworkState&
 /// The same for targets at hand.  @param targets [N,K] probabilities, dtype of the parameters
 BatchGradient batch_gradient(const nn::Network& network, const nn::NetworkState& state,
                              const Tensor& images, const Tensor& targets);
+
+/// The same of any loss.  @param batch_norm_group see TrainOptions
+BatchGradient batch_gradient(const nn::Network& network, const nn::NetworkState& state,
+                             const Tensor& images, const Targets& targets, const StudentLoss& loss,
+                             std::int64_t batch_norm_group);
 
 /// Into how many chunks a batch of `images` is cut.
 std::int64_t gradient_chunks(std::int64_t images);

@@ -109,6 +109,71 @@ TEST_CASE("a best accuracy is marked as selected on the test set", "[eval][json]
   CHECK_THAT(eval::to_table(example()), !Catch::Matchers::Contains("best"));
 }
 
+TEST_CASE("hard labels, teachers and bytes of views stand beside labels of teachers",
+          "[eval][json][table]") {
+  auto report = example();
+  CHECK(eval::to_json(report)["hard_labels"].is_null());
+  CHECK(eval::to_json(report)["teachers"].is_null());
+  report.protocol.labels = "views";
+  report.protocol.loss = "kl";
+  report.protocol.temperature = 20;
+  report.subject.label_bytes = 1000;
+  report.subject.view_bytes = 300;
+  report.hard_labels = {.name = "hard labels",
+                        .networks = {network_result("ConvNet-3", {60, 62})},
+                        .image_bytes = 313600,
+                        .label_bytes = 400,
+                        .decoded_images = 100,
+                        .sgd_steps = 301};
+  data::Asset teachers;
+  teachers.file = "t.h5";
+  teachers.sha256 = "abc";
+  teachers.note = "MLP";
+  report.teachers = teachers;
+  const auto json = eval::to_json(report);
+  CHECK(json["bytes"]["label_values"] == 700);
+  CHECK(json["bytes"]["label_views"] == 300);
+  REQUIRE(json["hard_labels"].size() == 1);
+  CHECK(json["hard_labels"][0]["accuracy"]["mean"] == 61.0);
+  CHECK(json["hard_labels"][0]["bytes"]["labels"] == 400);
+  CHECK(json["teachers"]["file"] == "t.h5");
+  CHECK(json["protocol_options"]["temperature"] == "20");
+  const auto table = eval::to_table(report);
+  CHECK_THAT(table, Catch::Matchers::Contains("recorded labels of views, KL at temperature 20") &&
+                        Catch::Matchers::Contains("teachers MLP of t.h5") &&
+                        Catch::Matchers::Contains("of them views") &&
+                        Catch::Matchers::Contains("hard labels") &&
+                        !Catch::Matchers::Contains("augmentation"));
+  CHECK(table.find("hard labels") < table.find("random"));
+  report.hard_labels.reset();
+  report.hard_labels_left_out = true;
+  CHECK_THAT(eval::to_table(report), Catch::Matchers::Contains("(--no-hard)"));
+}
+
+TEST_CASE("robust accuracies stand beside the plain ones", "[eval][json][table]") {
+  auto report = example();
+  CHECK(eval::to_json(report)["results"][0].count("robust") == 0);
+  report.attacks = {{.kind = eval::Attack::Kind::Fgsm, .radius = 1.0 / 255},
+                    {.kind = eval::Attack::Kind::Pgd, .radius = 0.1}};
+  const auto withstood = [&](eval::NetworkResult& result) {
+    for (const auto& attack : report.attacks) {
+      result.robust.push_back({attack, {40, 42}, 41, 1});
+    }
+  };
+  for (auto& result : report.subject.networks) withstood(result);
+  for (auto& result : report.baselines[0].networks) withstood(result);
+  const auto robust = eval::to_json(report)["results"][0]["robust"];
+  REQUIRE(robust.size() == 2);
+  CHECK(robust[0]["attack"] == "fgsm");
+  CHECK(robust[0].count("steps") == 0);
+  CHECK(robust[1]["radius"] == 0.1);
+  CHECK(robust[1]["steps"] == 10);
+  CHECK(robust[1]["accuracy"]["mean"] == 41.0);
+  CHECK_THAT(eval::to_table(report), Catch::Matchers::Contains("fgsm 1/255 %") &&
+                                         Catch::Matchers::Contains("pgd 0.1 %") &&
+                                         Catch::Matchers::Contains("41.00 ± 1.00"));
+}
+
 TEST_CASE("one network has no spread", "[eval][json][table]") {
   auto report = example();
   report.seeds = {7};

@@ -72,7 +72,11 @@ TEST_CASE("every protocol trains as long, in such batches and as many networks a
       {"dsa-300", 301, 151, 256, 301, 5, 6, "ConvNet-3"},
       {"quick", 101, 51, 256, 101, 1, 6, "ConvNet-3"},
   };
-  CHECK(rows.size() == experiments::protocol_names().size());
+  std::size_t of_sets = 0;  // the others train on labels of teachers
+  for (const auto& name : experiments::protocol_names()) {
+    of_sets += load_protocol(name).taught() ? 0 : 1;
+  }
+  CHECK(rows.size() == of_sets);
   for (const Row& row : rows) {
     INFO(row.name);
     const auto protocol = load_protocol(row.name);
@@ -155,6 +159,122 @@ TEST_CASE("trajectory matching is judged at the step size its sets have learned"
     CHECK(drop.momentum == (protocol.name == "ast" ? std::optional(0.8) : std::nullopt));
   }
   CHECK(load_protocol("dsa-300").for_set(learned).lr == 0.01);
+}
+
+TEST_CASE("students of teachers are trained as in the papers' code", "[experiments][protocol]") {
+  using Kind = train::StudentLoss::Kind;
+  using Method = train::TrainOptions::Method;
+  struct Row {
+    std::string name;
+    std::string labels;
+    std::int64_t epochs;
+    std::int64_t batch;
+    double temperature;
+    double smoothing;
+    data::Mix::Kind mix;  // drawn, not recorded
+    std::size_t operations;
+    bool weights_decay_alone;
+  };
+  const auto none = data::Mix::Kind::None;
+  const auto cutmix = data::Mix::Kind::CutMix;
+  const auto mixup = data::Mix::Kind::MixUp;
+  const std::vector<Row> rows{
+      {"fkd-300", "views", 300, 1024, 20, 1, none, 0, true},
+      {"cda", "views", 300, 128, 20, 1, none, 0, true},
+      {"cv-dd", "views", 300, 16, 20, 1, none, 0, true},
+      {"rded", "teachers", 300, 100, 20, 2, cutmix, 0, true},
+      {"rded-mosaic", "teachers", 300, 100, 20, 2, cutmix, 0, true},
+      {"infer", "static", 400, 64, 30, 1, mixup, 2, false},
+      {"infer-dyn", "teachers", 80, 64, 30, 1, mixup, 2, false},
+      {"fkd-400-cifar", "teachers", 400, 128, 30, 1, mixup, 2, false},
+  };
+  for (const Row& row : rows) {
+    INFO(row.name);
+    const auto protocol = load_protocol(row.name);
+    const auto options = protocol.train_options(false);
+    const auto views = protocol.view_recipe(false);
+    CHECK(protocol.labels == row.labels);
+    CHECK(protocol.net == "R18m");
+    CHECK(options.epochs == row.epochs);
+    CHECK(options.batch_size == row.batch);
+    CHECK(options.method == Method::AdamW);
+    CHECK(options.lr == 1e-3);
+    CHECK(options.weight_decay == 0.01);
+    CHECK((options.decays == train::TrainOptions::Decays::Weights) == row.weights_decay_alone);
+    CHECK(options.schedule == train::TrainOptions::Schedule::Cosine);
+    CHECK(options.smoothing == row.smoothing);
+    CHECK(options.loss.kind == Kind::Divergence);
+    CHECK(options.loss.temperature == row.temperature);
+    CHECK_FALSE(options.loss.temperature_squared);
+    CHECK(options.batch_norm_group == (row.name == "cv-dd" ? 8 : 0));
+    CHECK(views.mix == row.mix);
+    if (row.labels != "views") CHECK(views.augmentation.operations.size() == row.operations);
+  }
+  const auto mosaic = load_protocol("rded-mosaic").view_recipe(false);
+  CHECK(mosaic.patches == 2);
+  CHECK(mosaic.view.crop);
+  CHECK(mosaic.view.smallest_area == 0.5);
+  CHECK(mosaic.view.flip);
+  CHECK_FALSE(load_protocol("rded-mosaic").view_recipe(true).view.flip);
+  CHECK_FALSE(load_protocol("rded").view_recipe(false).view.crop);
+
+  const auto tiny = load_protocol("fkd-100-tiny").train_options(false);
+  CHECK(tiny.method == Method::Sgd);
+  CHECK(tiny.lr == 0.2);
+  CHECK(tiny.warmup_epochs == 5);
+  CHECK(tiny.loss.temperature_squared);
+  CHECK(load_protocol("fkd-100-tiny").view_recipe(false).view.smallest_area == 0.08);
+}
+
+TEST_CASE("batches of RDED are as large as the images per class ask", "[experiments][protocol]") {
+  const auto rded = load_protocol("rded");
+  const std::vector<std::pair<std::int64_t, std::int64_t>> sizes{
+      {1, 10}, {9, 10}, {10, 50}, {50, 100}, {200, 100}};
+  for (const auto& [ipc, batch] : sizes) {
+    data::SyntheticSet set;
+    set.images = at::zeros({4 * ipc, 1, 1, 1});
+    set.labels = data::HardLabels{at::arange(4 * ipc, at::kLong).remainder(4)};
+    CHECK(rded.for_set(set).batch_size == batch);
+    CHECK(eval::changed(rded, {"batch-size=7"}).for_set(set).batch_size == 7);
+  }
+}
+
+TEST_CASE("a protocol that is changed says so in its name", "[experiments][protocol]") {
+  const auto fkd = load_protocol("fkd-300");
+  const auto quick = eval::changed(fkd, {"epochs=200", "batch-size=16"});
+  CHECK(quick.name == "fkd-300 (epochs = 200, batch-size = 16)");
+  CHECK(quick.train_options(false).epochs == 200);
+  CHECK(eval::changed(fkd, {"epochs=300"}).name == "fkd-300");
+  CHECK(eval::changed(fkd, {}).name == "fkd-300");
+  const auto drops = eval::changed(load_protocol("idc"), {"drop-epochs=10", "20", "lr=0.1"});
+  CHECK(drops.drop_epochs == std::vector<std::int64_t>{10, 20});
+  CHECK(drops.lr == 0.1);
+  const auto change = [&](const std::string& text) { return eval::changed(fkd, {text}); };
+  CHECK_THROWS_WITH_TEXT(change("epoch=3"), ConfigError, "did you mean 'epochs'?");
+  CHECK_THROWS_WITH_TEXT(change("200"), ConfigError, "expected option=value, found '200'");
+  CHECK_THROWS_WITH_TEXT(change("momentum=0.5"), ConfigError,
+                         "'momentum' changes nothing while optimizer is adamw");
+  CHECK_THROWS_WITH_TEXT(change("warmup-epochs=300"), ConfigError, "found 300 of 300");
+  CHECK_THROWS_WITH_TEXT(change("labels=set"), ConfigError, "kl compares with teachers");
+  CHECK_THROWS_WITH_TEXT(change("batch-size-by-ipc=10"), ConfigError, "as in 10:50, found '10'");
+  CHECK_THROWS_WITH_TEXT(
+      eval::changed(load_protocol("fkd-100-tiny"), {"optimizer=sgd", "decays=weights"}),
+      ConfigError, "decays");
+}
+
+TEST_CASE("a protocol prints what changes something", "[experiments][protocol]") {
+  const auto fkd = load_protocol("fkd-300").options_in_use();
+  CHECK(fkd.at("temperature") == "20");
+  for (const char* option :
+       {"momentum", "drop-factor", "cutmix-probability", "mix", "augmentation", "hard-weight"}) {
+    CHECK(fkd.count(option) == 0);
+  }
+  const auto dsa = load_protocol("dsa").options_in_use();
+  CHECK(dsa.at("momentum") == "0.9");
+  CHECK(dsa.at("cutmix-probability") == "0");
+  for (const char* option : {"loss", "temperature", "beta1", "smoothing", "mix"}) {
+    CHECK(dsa.count(option) == 0);
+  }
 }
 
 TEST_CASE("a ConvNet without a depth is as deep as the images ask, any other network as named",

@@ -5,6 +5,7 @@
 
 #include "lib/augment/mix.h"
 #include "lib/train/distillation_loss.h"
+#include "lib/train/student_loss.h"
 #include "tests/golden/golden.h"
 #include "tests/support/catch.h"
 
@@ -63,6 +64,11 @@ void check_kl(const GoldenFile& file, const std::string& name) {
         student, file.tensor("kl/teacher", precision.dtype), std::stod(tau.substr(3)));
     CHECK_CLOSE(loss, file.tensor("kl/" + name, precision.dtype), precision.tolerance);
     CHECK_CLOSE(torch::autograd::grad({loss}, {student})[0],
+                file.tensor("kl/" + tau + "_grad_student", precision.dtype), precision.tolerance);
+    const auto closed = train::student_loss(
+        {.kind = train::StudentLoss::Kind::Divergence, .temperature = std::stod(tau.substr(3))},
+        student.detach(), {file.tensor("kl/teacher", precision.dtype), {}});
+    CHECK_CLOSE(closed.gradient / double(student.size(0)),
                 file.tensor("kl/" + tau + "_grad_student", precision.dtype), precision.tolerance);
   }
 }

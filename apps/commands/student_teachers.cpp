@@ -1,0 +1,140 @@
+#include "apps/commands/student_teachers.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "lib/core/error.h"
+#include "lib/core/log.h"
+#include "lib/core/parallel.h"
+#include "lib/core/str.h"
+#include "lib/synth/parametrization.h"
+#include "lib/train/relabel.h"
+
+namespace retort::commands {
+namespace {
+
+constexpr const char* kRole = "labelers";
+constexpr std::int64_t kBatchesAtOnce = 32;
+
+const data::Asset* labelers_of(const data::SyntheticSet& set) {
+  const auto found = std::find_if(set.assets.begin(), set.assets.end(),
+                                  [](const data::Asset& asset) { return asset.role == kRole; });
+  return found == set.assets.end() ? nullptr : &*found;
+}
+
+/// How the views of `set` were labelled, for as many epochs as students train.
+train::RelabelRecipe recipe_of(const data::SyntheticSet& set, const eval::Protocol& protocol) {
+  if (set.views == nullptr) throw ConfigError("the set has no labels of views");
+  const data::ViewsInfo& info = set.views->info();
+  if (info.recipe.empty()) {
+    throw ConfigError(
+        "the set does not say how its views were labelled, so no baseline can be labelled in the "
+        "same way; leave --baselines away");
+  }
+  train::RelabelRecipe recipe = train::RelabelRecipe::of_text(info.recipe);
+  if (info.sampling == data::ViewsInfo::Sampling::Order) {
+    recipe.epochs = std::min(recipe.epochs, protocol.epochs);
+  }
+  return recipe;
+}
+
+/// Batch after batch, some at a time, each on one thread.
+std::shared_ptr<const data::RecordedViews> labelled_views(const train::RelabelRecipe& recipe,
+                                                          const train::Labeler& labeler,
+                                                          const Tensor& images,
+                                                          const data::ViewsInfo& like,
+                                                          cli::Program& program) {
+  const std::int64_t count = images.size(0);
+  train::expect_label_groups(recipe, labeler, count);
+  data::ViewsInfo info = train::views_info(recipe, count, like.classes, like.source);
+  info.sampling = like.sampling;
+  auto list = std::make_shared<data::ViewList>(info);
+  const std::int64_t all = recipe.epochs * train::batches_per_epoch(recipe, count);
+  for (std::int64_t begin = 0; begin < all; begin += kBatchesAtOnce) {
+    leave_if_requested(&program.stop, "labelling a baseline");
+    std::vector<data::ViewBatch> batches(std::size_t(std::min(kBatchesAtOnce, all - begin)));
+    parallel_tasks(std::int64_t(batches.size()), [&](std::int64_t i) {
+      batches[std::size_t(i)] = train::labelled_batch(recipe, labeler, images, begin + i);
+    });
+    for (auto& batch : batches) list->append(std::move(batch));
+    program.terminal.update({.phase = "labelling a baseline",
+                             .done = begin + std::int64_t(batches.size()),
+                             .total = all,
+                             .loss = {}});
+  }
+  program.terminal.finish();
+  return list;
+}
+
+}  // namespace
+
+StudentTeachers::StudentTeachers(const std::filesystem::path& file,
+                                 const std::vector<std::string>& names,
+                                 const data::ImageDataset& dataset)
+    : members_(train::load_committee(file, names, dataset)), file_(file) {
+  train::expect_knowing(members_, file, dataset, Rng(0).child("knowing"));
+  const std::vector<double> weights(members_.size(), 1.0 / double(members_.size()));
+  online_ = std::make_shared<train::Labeler>(members_, weights, train::LabelNorm{});
+}
+
+data::Asset StudentTeachers::asset() const { return train::asset_of(members_, file_, kRole); }
+
+void StudentTeachers::expect_labelers_of(const data::SyntheticSet& set) const {
+  const data::Asset* recorded = labelers_of(set);
+  if (recorded == nullptr) {
+    log::warn(
+        "the set does not say who labelled it; whether baselines are labelled by the same "
+        "teachers cannot be checked");
+    return;
+  }
+  const data::Asset mine = asset();
+  if (mine.sha256 == recorded->sha256) return;
+  throw ConfigError(str("'", file_.string(), "' (", mine.note,
+                        "): these are not the teachers that labelled the set, which are ",
+                        recorded->note, " of ", recorded->file,
+                        "; a baseline with labels of others is no comparison"));
+}
+
+void StudentTeachers::label(data::SyntheticSet& baseline, const data::SyntheticSet& set,
+                            const eval::Protocol& protocol, const data::ImageDataset& dataset,
+                            cli::Program& program) const {
+  if (protocol.labels != "views" && protocol.labels != "static") return;
+  const data::LabelledImages decoded = synth::decode(baseline);
+  const Tensor images = decoded.images.to(dataset.device());
+  if (protocol.labels == "static") {
+    const auto labeler = train::labeler_of(train::RelabelRecipe::defaults("static"), members_);
+    baseline.labels =
+        data::SoftLabels{data::hard_classes(decoded.labels), train::static_labels(labeler, images),
+                         data::SoftLabels::Kind::Logit};
+    return;
+  }
+  const train::RelabelRecipe recipe = recipe_of(set, protocol);
+  baseline.views = labelled_views(recipe, train::labeler_of(recipe, members_), images,
+                                  set.views->info(), program);
+}
+
+eval::Material StudentTeachers::material(const data::SyntheticSet& set,
+                                         const eval::Protocol& protocol) const {
+  return {.training = synth::decode(set),
+          .views = protocol.labels == "views" ? set.views : nullptr,
+          .labeler = protocol.labels == "teachers" ? online_ : nullptr};
+}
+
+void expect_teachers_for(const eval::Protocol& protocol, bool given, bool baselines) {
+  if (given && !protocol.taught()) {
+    throw ConfigError(str("option 'teachers' changes nothing: protocol '", protocol.name,
+                          "' trains on the labels of the set"));
+  }
+  if (given) return;
+  if (protocol.labels == "teachers") {
+    throw ConfigError(
+        str("protocol '", protocol.name, "' asks teachers while students train: --teachers FILE"));
+  }
+  if (protocol.taught() && baselines) {
+    throw ConfigError(str("under protocol '", protocol.name,
+                          "' baselines are labelled by the teachers that labelled the set: "
+                          "--teachers FILE"));
+  }
+}
+
+}  // namespace retort::commands

@@ -1,0 +1,52 @@
+#pragma once
+// Teachers of an evaluation: who is asked while students train, and who labels baselines as they
+// labelled the set.
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "apps/cli/command.h"
+#include "lib/data/image_dataset.h"
+#include "lib/data/synthetic_set.h"
+#include "lib/eval/material.h"
+#include "lib/eval/protocol.h"
+#include "lib/train/committee.h"
+
+namespace retort::commands {
+
+class StudentTeachers {
+ public:
+  /// None.
+  StudentTeachers() = default;
+  /// @throws as train::load_committee and train::expect_knowing
+  StudentTeachers(const std::filesystem::path& file, const std::vector<std::string>& names,
+                  const data::ImageDataset& dataset);
+
+  bool empty() const { return members_.empty(); }
+  /// As an asset with the role "labelers".
+  data::Asset asset() const;
+
+  /// That they are those that labelled the set, as far as it says.
+  /// @throws ConfigError naming both
+  void expect_labelers_of(const data::SyntheticSet& set) const;
+  /// Gives a baseline the labels that `protocol` trains on, made as those of `set`.
+  /// @throws ConfigError if the set does not say how; Interrupted
+  void label(data::SyntheticSet& baseline, const data::SyntheticSet& set,
+             const eval::Protocol& protocol, const data::ImageDataset& dataset,
+             cli::Program& program) const;
+  /// What networks on `set` are trained on.
+  eval::Material material(const data::SyntheticSet& set, const eval::Protocol& protocol) const;
+
+ private:
+  std::vector<train::Member> members_;
+  std::filesystem::path file_;
+  std::shared_ptr<const train::Labeler> online_;  ///< equal weights, statistics of training
+};
+
+/// What can be said before anything is read. @throws ConfigError for a protocol that needs teachers
+/// and got none, or has no use for them
+void expect_teachers_for(const eval::Protocol& protocol, bool given, bool baselines);
+
+}  // namespace retort::commands

@@ -1,0 +1,119 @@
+#include "apps/commands/subject_evaluation.h"
+
+#include <cstdint>
+
+#include "apps/cli/signals.h"
+#include "lib/core/error.h"
+#include "lib/core/log.h"
+#include "lib/core/parallel.h"
+#include "lib/core/str.h"
+#include "lib/core/text.h"
+#include "lib/nn/network.h"
+#include "lib/storage/set_file.h"
+#include "lib/storage/views_file.h"
+#include "methods/prediction.h"
+
+namespace retort::commands {
+namespace {
+
+/// Labels of a set: as stored, or as they would be.
+storage::LabelBytes label_parts(const data::SyntheticSet& set, const std::string& path) {
+  if (!path.empty()) return storage::label_bytes(path);
+  storage::LabelBytes bytes;
+  bytes.hard = std::uint64_t(data::hard_classes(set.labels).numel()) * sizeof(std::int32_t);
+  if (const auto* soft = std::get_if<data::SoftLabels>(&set.labels)) {
+    bytes.soft = std::uint64_t(soft->values.nbytes());
+  }
+  if (set.views != nullptr) {
+    const storage::ViewsBytes views = storage::views_bytes(*set.views);
+    bytes.views_values = views.values;
+    bytes.views_meta = views.meta;
+  }
+  return bytes;
+}
+
+eval::SubjectResult measured(const Subject& subject, const eval::Material& material) {
+  const auto stored = subject.path.empty() ? storage::stored_bytes(subject.set)
+                                           : storage::stored_bytes(subject.path);
+  const storage::LabelBytes labels = label_parts(subject.set, subject.path);
+  eval::SubjectResult result;
+  result.name = subject.name;
+  result.image_bytes = stored.images;
+  result.label_bytes = subject.hard_labels ? labels.hard : stored.labels;
+  result.view_bytes = subject.hard_labels ? 0 : labels.views_meta;
+  result.decoded_images = material.training.images.size(0);
+  return result;
+}
+
+double predicted_seconds(const nn::Network& network, double passes, std::int64_t runs) {
+  const double seconds =
+      methods::predicted_seconds(methods::forward_flops(network, passes * double(runs)));
+  // With BatchNorm each keeps to one thread, and leaves the others idle.
+  const bool idle = !network.per_sample(nn::Mode::Train) && runs < thread_count();
+  return idle ? seconds * double(thread_count()) / double(runs) : seconds;
+}
+
+}  // namespace
+
+eval::SubjectResult SubjectEvaluation::operator()(const Subject& subject) const {
+  const eval::Protocol protocol = report_.protocol.for_set(subject.set);
+  eval::Material material = teachers_.material(subject.set, protocol);
+  material.hard_labels = subject.hard_labels;
+  eval::SubjectResult result = measured(subject, material);
+  result.lr = protocol.lr;
+  result.sgd_steps = eval::sgd_steps(protocol, material, dataset_);
+  cli::expect_polling();
+  for (const auto& net : nets_) {
+    result.networks.push_back(train_and_test(subject.name, material, protocol, net));
+    program_.terminal.finish();
+  }
+  return result;
+}
+
+void SubjectEvaluation::announce(const std::string& name, const eval::Evaluator& evaluator,
+                                 const eval::Material& material, const std::string& net,
+                                 eval::RunKeeper& keeper) const {
+  std::int64_t missing = 0;
+  for (const std::uint64_t seed : report_.seeds) missing += keeper.find(seed) ? 0 : 1;
+  if (missing == 0) return;
+  const auto network = nn::make_network(net, dataset_.shape(), dataset_.num_classes());
+  std::string line = str("training ", network->name(), " on ", name, ", ", missing,
+                         missing == 1 ? " network" : " networks");
+  if (dataset_.device().is_cpu()) {
+    const double passes = evaluator.work(material, *network).total();
+    line += ": about " + duration_text(predicted_seconds(*network, passes, missing));
+  }
+  log::info(line);
+}
+
+eval::NetworkResult SubjectEvaluation::train_and_test(const std::string& name,
+                                                      const eval::Material& material,
+                                                      const eval::Protocol& protocol,
+                                                      const std::string& net) const {
+  const auto keeper =
+      finished_.keeper(evaluation_key(material, dataset_, protocol, net, report_.attacks));
+  const eval::Evaluator evaluator(dataset_, protocol, report_.attacks);
+  announce(name, evaluator, material, net, *keeper);
+  try {
+    return evaluator.evaluate(material, net, report_.seeds, program_.terminal, &program_.stop,
+                              keeper.get());
+  } catch (const Interrupted& e) {
+    if (finished_.path().empty()) {
+      throw Interrupted(str(e.what(),
+                            "; nothing was kept, which takes --out FILE or a set that "
+                            "lies in its run folder"));
+    }
+    throw Interrupted(str(e.what(), "; ", finished_.count(), " finished networks are kept in ",
+                          finished_.path().string(), ", the same command goes on from there"));
+  }
+}
+
+void measure_speed(const std::vector<std::string>& nets, const data::ImageDataset& dataset) {
+  if (!dataset.device().is_cpu()) return;
+  for (const auto& net : nets) {
+    const auto network = nn::make_network(net, dataset.shape(), dataset.num_classes());
+    methods::predicted_seconds(methods::forward_flops(*network, 1));
+  }
+}
+
+}  // namespace retort::commands

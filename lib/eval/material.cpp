@@ -1,0 +1,129 @@
+#include "lib/eval/material.h"
+
+#include <utility>
+
+#include "lib/core/error.h"
+#include "lib/core/shape.h"
+#include "lib/core/str.h"
+#include "lib/train/image_lessons.h"
+#include "lib/train/supervised.h"
+#include "lib/train/taught_lessons.h"
+
+namespace retort::eval {
+namespace {
+
+/// Images of a set under its own labels.
+class SetLessons final : public train::Lessons {
+ public:
+  SetLessons(data::LabelledImages training, std::int64_t num_classes, train::TrainOptions options)
+      : data_(std::move(training)), lessons_(data_, num_classes, std::move(options)) {}
+
+  std::int64_t steps_per_epoch() const override { return lessons_.steps_per_epoch(); }
+  Epoch epoch(std::int64_t epoch, const Rng& rng) const override {
+    return lessons_.epoch(epoch, rng);
+  }
+
+ private:
+  train::TensorData data_;
+  train::ImageLessons lessons_;
+};
+
+[[noreturn]] void refuse(const Protocol& protocol, const std::string& lacking) {
+  throw ConfigError(str("protocol '", protocol.name, "' trains on labels of teachers, ", lacking));
+}
+
+/// What makes labels of views for a protocol.
+std::string relabel_command(const Protocol& protocol) {
+  return str("`retort relabel SET --teachers FILE --recipe ",
+             protocol.batch_norm_group > 0 ? "cv-dd" : "fkd", " --epochs ", protocol.epochs,
+             " --batch-size ", protocol.batch_size, " --out FILE`");
+}
+
+std::unique_ptr<const train::StudentViews> student_views(const Protocol& protocol,
+                                                         const Material& material,
+                                                         const data::ImageDataset& dataset) {
+  Tensor images = material.training.images.to(dataset.device());
+  if (protocol.labels != "views") {
+    return train::drawn_views(protocol.view_recipe(dataset.info().mirror_changes_class),
+                              std::move(images));
+  }
+  if (material.views == nullptr) {
+    refuse(protocol,
+           str("view by view, and the set has none; they are made by ", relabel_command(protocol)));
+  }
+  try {
+    return train::replayed_views(material.views, std::move(images), protocol.epochs,
+                                 protocol.batch_size);
+  } catch (const ConfigError& e) {
+    const data::ViewsInfo& info = material.views->info();
+    throw ConfigError(str(e.what(), "; labels for protocol '", protocol.name, "' are made by ",
+                          relabel_command(protocol), ", or it is changed by --protocol-set epochs=",
+                          info.epochs, ",batch-size=", info.batch));
+  }
+}
+
+/// Null for hard labels.
+train::Teaching teaching(const Protocol& protocol, const Material& material, at::Device device) {
+  if (material.hard_labels) return nullptr;
+  if (protocol.labels == "views") return train::recorded_teaching(material.views->info());
+  if (protocol.labels == "teachers") {
+    if (material.labeler == nullptr)
+      refuse(protocol, "who are asked view by view: --teachers FILE");
+    return train::asked_teaching(material.labeler);
+  }
+  const auto* soft = std::get_if<data::SoftLabels>(&material.training.labels);
+  if (soft == nullptr || soft->kind != data::SoftLabels::Kind::Logit) {
+    refuse(protocol,
+           "one per image as it is, and the set has none; they are made by `retort relabel SET "
+           "--teachers FILE --recipe static --out FILE`");
+  }
+  return train::interpolated_teaching(soft->values.detach().to(device));
+}
+
+void check_fit(const Material& material, const data::ImageDataset& dataset) {
+  const auto shape = dataset.shape();
+  const data::LabelledImages& training = material.training;
+  expect_shape(training.images, {-1, shape.channels, shape.height, shape.width}, "training images");
+  if (training.images.size(0) == 0) throw ConfigError("there are no training images");
+  train::target_probabilities(training.labels, dataset.num_classes(), at::kFloat);
+  if (material.views == nullptr || material.views->info().classes == dataset.num_classes()) return;
+  throw ConfigError(str("labels of views: expected ", dataset.num_classes(), " classes, found ",
+                        material.views->info().classes));
+}
+
+}  // namespace
+
+train::TrainOptions train_options(const Protocol& protocol, const Material& material,
+                                  bool mirror_changes_class) {
+  train::TrainOptions options = protocol.train_options(mirror_changes_class);
+  if (material.hard_labels) options.loss = {};
+  return options;
+}
+
+std::unique_ptr<const train::Lessons> make_lessons(const Protocol& protocol,
+                                                   const Material& material,
+                                                   const data::ImageDataset& dataset) {
+  check_fit(material, dataset);
+  const auto options = train_options(protocol, material, dataset.info().mirror_changes_class);
+  const at::Device device = dataset.device();
+  if (protocol.labels == "set") {
+    return std::make_unique<SetLessons>(
+        data::LabelledImages{material.training.images.to(device), material.training.labels},
+        dataset.num_classes(), options);
+  }
+  auto views = student_views(protocol, material, dataset);  // first: it knows whether there are any
+  train::TaughtLessons::What what{.classes = data::hard_classes(material.training.labels),
+                                  .num_classes = dataset.num_classes(),
+                                  .teaching = teaching(protocol, material, device),
+                                  .loss = options.loss,
+                                  .mixed_classes = protocol.hard_classes == "mixed"};
+  return std::make_unique<train::TaughtLessons>(std::move(views), std::move(what));
+}
+
+std::int64_t sgd_steps(const Protocol& protocol, const Material& material,
+                       const data::ImageDataset& dataset) {
+  return protocol.train_options(false).epochs *
+         make_lessons(protocol, material, dataset)->steps_per_epoch();
+}
+
+}  // namespace retort::eval

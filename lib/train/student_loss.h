@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+
+#include "lib/core/tensor.h"
+
+namespace retort::train {
+
+/// What a student descends, mean over the images of a mini-batch.
+struct StudentLoss {
+  enum class Kind {
+    CrossEntropy,  ///< of probabilities
+    Divergence,    ///< distillation_loss, of the logits of teachers
+    SquaredError   ///< of these, mean over classes, and cross-entropy with classes (G-VBSM)
+  } kind = Kind::CrossEntropy;
+  double temperature = 1;            ///< Divergence
+  bool temperature_squared = false;  ///< Divergence: times the square of the temperature
+  double hard_weight = 0;            ///< SquaredError: of the cross-entropy
+};
+
+/// What a student should say to a mini-batch, in the type of its parameters.
+struct Targets {
+  Tensor values;   ///< [N,K] probabilities for CrossEntropy, else logits
+  Tensor classes;  ///< [N,K] probabilities of classes; SquaredError with a hard_weight alone
+
+  Targets rows(std::int64_t begin, std::int64_t count) const;
+};
+
+/// A loss summed over images, and its gradient.
+struct LogitGradient {
+  double loss = 0;
+  Tensor gradient;  ///< [N,K]
+};
+
+/// In closed form.  @param logits [N,K] of the student; no graph of them is looked at
+LogitGradient student_loss(const StudentLoss& loss, const Tensor& logits, const Targets& targets);
+
+/// @throws ConfigError for a temperature that is not positive, or a negative weight
+void check_loss(const StudentLoss& loss);
+
+}  // namespace retort::train

@@ -1,0 +1,192 @@
+// evaluate by labels of teachers, and under attack, on a set of shapes.
+#include <chrono>
+#include <csignal>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+
+#include "datasets/dataset.h"
+#include "lib/core/files.h"
+#include "lib/storage/set_file.h"
+#include "lib/train/committee.h"
+#include "lib/train/relabel.h"
+#include "tests/apps/program.h"
+#include "tests/support/catch.h"
+
+using namespace retort;
+using namespace retort::testing;
+using Catch::Matchers::Contains;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// set.h5, labelled.h5 with views of 2 epochs, static.h5, and their teachers t.h5.
+const Workspace& labelled_shapes() {
+  static const Workspace workspace;
+  static const bool made = [] {
+    fs::copy_file(condensed_shapes().path("set.h5"), workspace.path("set.h5"));
+    for (const char* seed : {"0", "1"}) {
+      const std::string file = seed == std::string("0") ? "t.h5" : "other.h5";
+      workspace.succeed({"teachers", "--dataset", "shapes", "--nets", "ConvNet-2-BN-w8", "--epochs",
+                         "4", "--batch-size", "32", "--seed", seed, "--threads", "1", "--out",
+                         file});
+    }
+    const auto dataset = datasets::open_dataset("shapes", {});
+    const auto members = train::load_committee(workspace.path("t.h5"), {}, dataset);
+    auto recipe = train::RelabelRecipe::defaults("fkd");
+    recipe.epochs = 2;
+    recipe.batch_size = 4;
+    recipe.smallest_area = 0.5;
+    const train::Labeler labeler = train::labeler_of(recipe, members);
+    data::SyntheticSet set = storage::read_set(workspace.path("set.h5"));
+    set.assets.push_back(train::asset_of(members, workspace.path("t.h5"), "labelers"));
+    const data::Labels hard = set.labels;
+    set.labels =
+        data::SoftLabels{data::hard_classes(hard), train::static_labels(labeler, set.images),
+                         data::SoftLabels::Kind::Logit};
+    storage::write_set(workspace.path("static.h5"), set);
+    set.labels = hard;
+    auto views = std::make_shared<data::ViewList>(train::views_info(recipe, 8, 4, {16, 16}));
+    for (std::int64_t i = 0; i < 4; ++i) {
+      views->append(train::labelled_batch(recipe, labeler, set.images, i));
+    }
+    set.views = views;
+    storage::write_set(workspace.path("labelled.h5"), set);
+    return true;
+  }();
+  REQUIRE(made);
+  return workspace;
+}
+
+Words evaluate(const std::string& set, const std::string& protocol, const Words& more = {}) {
+  return joined({"evaluate", set, "--protocol", protocol, "--nets", "ConvNet-2-w8", "--runs", "1",
+                 "--threads", "1"},
+                more);
+}
+
+const Words kShort{"--protocol-set", "epochs=2,batch-size=4"};
+
+nlohmann::json document(const Words& words) {
+  return nlohmann::json::parse(labelled_shapes().succeed(joined(words, {"--json"})).out);
+}
+
+}  // namespace
+
+TEST_CASE("a set is judged by labels of views beside hard labels and labelled baselines",
+          "[apps][evaluate][taught]") {
+  const Workspace& workspace = labelled_shapes();
+  const Words words = evaluate("labelled.h5", "fkd-300",
+                               joined(kShort, {"--teachers", "t.h5", "--baselines", "random"}));
+  const auto result = workspace.succeed(joined(words, {"--json", "--out", "views.json"}));
+  CHECK_THAT(result.err, Contains("training ConvNet-2-w8 on labelled.h5, 1 network: about"));
+  const auto judged = nlohmann::json::parse(result.out);
+  CHECK(judged["protocol"] == "fkd-300 (epochs = 2, batch-size = 4)");
+  CHECK(judged["protocol_options"]["labels"] == "views");
+  CHECK(judged["sgd_steps"] == 4);
+  CHECK(judged["teachers"]["file"] == "t.h5");
+  CHECK(judged["bytes"]["label_views"] > 0);
+  REQUIRE(judged["hard_labels"].size() == 1);
+  CHECK(judged["hard_labels"][0]["bytes"]["label_views"] == 0);
+  CHECK(judged["hard_labels"][0]["sgd_steps"] == 4);
+  // The set is itself the choice that the baseline makes, and labelled as the set was.
+  REQUIRE(judged["baselines"].size() == 1);
+  CHECK(judged["baselines"][0]["accuracy"] == judged["results"][0]["accuracy"]);
+  CHECK(judged["baselines"][0]["confusion"] == judged["results"][0]["confusion"]);
+  CHECK(judged["baselines"][0]["bytes"]["label_values"] > 0);
+  const auto table = workspace.succeed(joined(words, {"--no-hard"})).out;
+  CHECK_THAT(table, Contains("(--no-hard)") && !Contains("\nhard labels"));
+}
+
+TEST_CASE("teachers are asked while students train, and static labels are mixed",
+          "[apps][evaluate][taught]") {
+  const auto asked = document(evaluate("set.h5", "rded", joined(kShort, {"--teachers", "t.h5"})));
+  CHECK(asked["protocol_options"]["mix"] == "cutmix");
+  CHECK(asked["hard_labels"].size() == 1);
+  const auto fixed = document(evaluate(
+      "static.h5", "infer", joined(kShort, {"--teachers", "t.h5", "--baselines", "random"})));
+  CHECK(fixed["protocol_options"]["temperature"] == "30");
+  CHECK(fixed["baselines"][0]["accuracy"] == fixed["results"][0]["accuracy"]);
+}
+
+TEST_CASE("what a protocol of teachers lacks is said before anything trains",
+          "[apps][evaluate][taught][error]") {
+  const auto refused = [](const Words& words, const std::string& text) {
+    const auto result = labelled_shapes().retort(words);
+    CHECK(result.exit_code == 2);
+    CHECK_THAT(result.err, Contains(text) && !Contains("training ConvNet"));
+  };
+  refused(evaluate("set.h5", "fkd-300"),
+          "made by `retort relabel SET --teachers FILE --recipe fkd");
+  refused(evaluate("set.h5", "rded"), "asks teachers while students train: --teachers FILE");
+  refused(evaluate("labelled.h5", "fkd-300"), "come in batches of 4");
+  refused(evaluate("labelled.h5", "fkd-300", {"--protocol-set", "batch-size=4"}),
+          "last for 2 epochs, the training has 300");
+  refused(evaluate("labelled.h5", "fkd-300", joined(kShort, {"--baselines", "random"})),
+          "baselines are labelled by the teachers that labelled the set: --teachers FILE");
+  refused(evaluate("labelled.h5", "fkd-300",
+                   joined(kShort, {"--baselines", "random", "--teachers", "other.h5"})),
+          "these are not the teachers that labelled the set, which are ConvNet-2-BN-w8 of t.h5");
+  refused(evaluate("set.h5", "dsa-300", {"--teachers", "t.h5"}),
+          "option 'teachers' changes nothing");
+  refused(evaluate("set.h5", "dsa-300", {"--no-hard"}), "option 'no-hard' changes nothing");
+  refused({"condense", "--method", "random", "--dataset", "shapes", "--eval-every", "1",
+           "--eval-protocol", "fkd-300"},
+          "which a set gets when it is finished");
+}
+
+TEST_CASE("networks are tested under attack for any protocol", "[apps][evaluate][attack]") {
+  const Workspace& workspace = labelled_shapes();
+  const Words words =
+      joined(evaluate("set.h5", tiny_protocol(workspace)),
+             {"--attack", "fgsm,pgd", "--radius", "1/255,0.1", "--attack-steps", "2"});
+  const auto judged = document(words);
+  const auto& robust = judged["results"][0]["robust"];
+  REQUIRE(robust.size() == 4);
+  CHECK(robust[0]["attack"] == "fgsm");
+  CHECK(robust[0]["radius"].get<double>() == Approx(1.0 / 255));
+  CHECK(robust[3]["steps"] == 2);
+  CHECK(robust[3]["restarts"] == 2);
+  CHECK(robust[3]["accuracy"]["mean"] <= judged["results"][0]["accuracy"]["mean"]);
+  CHECK_THAT(workspace.succeed(words).out, Contains("fgsm 1/255 %") && Contains("pgd 0.1 %"));
+  const auto refused = [&](const Words& more, const std::string& text) {
+    const auto result =
+        workspace.retort(joined(evaluate("set.h5", tiny_protocol(workspace)), more));
+    CHECK(result.exit_code == 2);
+    CHECK_THAT(result.err, Contains(text));
+  };
+  refused({"--attack", "pdg"}, "did you mean 'pgd'?");
+  refused({"--attack", "pgd", "--radius", "8/0"}, "as in 8/255, found '8/0'");
+  refused({"--radius", "8/255"}, "set attack as well");
+}
+
+TEST_CASE("an evaluation by teachers that is interrupted goes on to the same result",
+          "[apps][evaluate][taught]") {
+  const Workspace& workspace = labelled_shapes();
+  const auto command = [](const std::string& out) -> Words {
+    return {"evaluate",   "set.h5",    "--protocol", "rded",    "--protocol-set",
+            "epochs=100", "--nets",    "MLP",        "--seeds", "0,1,2,3,4,5,6,7",
+            "--teachers", "t.h5",      "--attack",   "fgsm",    "--radius",
+            "0.05",       "--threads", "1",          "--out",   out};
+  };
+  Process running = workspace.start(command("stopped.json"));
+  const fs::path part = workspace.path("stopped.json.part");
+  for (int i = 0; i < 3000 && !fs::exists(part); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  running.signal(SIGINT);
+  const ProcessResult stopped = running.wait();
+  INFO(stopped.err);
+  REQUIRE(stopped.exit_code == 130);
+  CHECK_THAT(workspace.succeed(command("stopped.json")).err,
+             Contains("an interrupted evaluation left"));
+  workspace.succeed(command("whole.json"));
+  const auto result = [&](const std::string& file) {
+    auto document = nlohmann::json::parse(read_text(workspace.path(file)));
+    document.erase("kernels");
+    for (const char* list : {"results", "hard_labels"}) {
+      for (auto& entry : document[list]) entry.erase("seconds");
+    }
+    return document;
+  };
+  CHECK(result("stopped.json") == result("whole.json"));
+}

@@ -1,0 +1,155 @@
+// Networks taught by teachers, through the evaluator.
+#include "lib/eval/material.h"
+
+#include <cmath>
+
+#include "lib/core/error.h"
+#include "lib/eval/evaluator.h"
+#include "lib/train/relabel.h"
+#include "tests/support/catch.h"
+#include "tests/train/small_committee.h"
+
+using namespace retort;
+using namespace retort::testing;
+using eval::Material;
+
+namespace {
+
+constexpr const char* kNet = "ConvNet-1-BN-w8";
+constexpr std::int64_t kEpochs = 12;
+
+eval::Protocol taught_protocol(const std::string& labels) {
+  eval::Protocol protocol;
+  protocol.name = "taught";
+  protocol.epochs = kEpochs;
+  protocol.schedule = "cosine";
+  protocol.optimizer = "adamw";
+  protocol.lr = 0.01;
+  protocol.batch_size = 16;
+  protocol.labels = labels;
+  protocol.loss = "kl";
+  protocol.temperature = 4;
+  protocol.augmentation = "none";
+  protocol.mix = "cutmix";
+  protocol.crop_area = 0.5;
+  return protocol;
+}
+
+/// Some images of a dataset, a teacher of all of it, and its labels.
+struct Lecture {
+  data::ImageDataset dataset = separable_dataset(40, 1);
+  std::vector<train::Member> members = {trained_member(dataset, kNet, 1, 97)};
+  train::RelabelRecipe recipe = small_recipe();
+  Material material = labelled();
+
+ private:
+  static train::RelabelRecipe small_recipe() {
+    train::RelabelRecipe recipe = train::RelabelRecipe::defaults("fkd");
+    recipe.epochs = kEpochs;
+    recipe.batch_size = 16;
+    recipe.smallest_area = 0.5;
+    recipe.flip = false;
+    return recipe;
+  }
+
+  Material labelled() const {
+    constexpr std::int64_t kImages = 30;
+    const Tensor rows = at::arange(kImages, at::kLong);
+    const Tensor images = dataset.batch(data::Split::Train, rows);
+    auto labeler = std::make_shared<train::Labeler>(train::labeler_of(recipe, members));
+    auto views = std::make_shared<data::ViewList>(train::views_info(recipe, kImages, 3, {8, 8}));
+    for (std::int64_t i = 0; i < kEpochs * 2; ++i) {
+      views->append(train::labelled_batch(recipe, *labeler, images, i));
+    }
+    const Tensor classes = dataset.labels(data::Split::Train).index_select(0, rows);
+    const Tensor logits = train::static_labels(*labeler, images);
+    return {.training = {images, data::SoftLabels{classes, logits}},
+            .views = views,
+            .labeler = labeler};
+  }
+};
+
+const Lecture& lecture() {
+  static const Lecture made;
+  return made;
+}
+
+}  // namespace
+
+TEST_CASE("networks learn from recorded views, teachers and static labels to the same bits",
+          "[eval][taught]") {
+  for (const char* labels : {"views", "teachers", "static"}) {
+    INFO(labels);
+    const eval::Evaluator evaluator(lecture().dataset, taught_protocol(labels));
+    const auto result = evaluator.evaluate(lecture().material, kNet, {0, 1});
+    CHECK(result.mean > 60);
+    const WithThreads two(2);
+    const auto again = evaluator.evaluate(lecture().material, kNet, {1});
+    CHECK(again.runs[0].last == result.runs[1].last);
+    CHECK(again.runs[0].train_loss == result.runs[1].train_loss);
+    CHECK(eval::sgd_steps(evaluator.protocol(), lecture().material, lecture().dataset) ==
+          kEpochs * 2);
+  }
+}
+
+TEST_CASE("hard labels take the same views and the cross-entropy with classes", "[eval][taught]") {
+  Material hard = lecture().material;
+  hard.hard_labels = true;
+  const auto protocol = taught_protocol("views");
+  CHECK(eval::train_options(protocol, hard, false).loss.kind ==
+        train::StudentLoss::Kind::CrossEntropy);
+  const auto taught = eval::make_lessons(protocol, lecture().material, lecture().dataset);
+  const auto alone = eval::make_lessons(protocol, hard, lecture().dataset);
+  const auto a = taught->epoch(3, Rng(1))(1);
+  const auto b = alone->epoch(3, Rng(1))(1);
+  CHECK(a.images.equal(b.images));
+  CHECK(a.classes.equal(b.classes));
+  CHECK_CLOSE(b.targets.values.sum(1), at::ones({b.images.size(0)}), 1e-6);
+  // A set without labels of teachers will do.
+  hard.views = nullptr;
+  CHECK_NOTHROW(eval::make_lessons(taught_protocol("teachers"), hard, lecture().dataset));
+}
+
+TEST_CASE("a protocol that lacks its labels says where they come from", "[eval][taught][error]") {
+  const auto refused = [](const eval::Protocol& protocol, const Material& material,
+                          const std::string& text) {
+    CHECK_THROWS_WITH_TEXT(eval::make_lessons(protocol, material, lecture().dataset), ConfigError,
+                           text);
+  };
+  const Material bare{.training = training_images(lecture().dataset)};
+  refused(taught_protocol("views"), bare, "retort relabel SET --teachers FILE");
+  refused(taught_protocol("teachers"), bare, "--teachers FILE");
+  refused(taught_protocol("static"), bare, "--recipe static");
+  auto longer = taught_protocol("views");
+  longer.epochs = 300;
+  refused(
+      longer, lecture().material,
+      "labels of views last for 12 epochs, the training has 300; labels for protocol 'taught' "
+      "are made by `retort relabel SET --teachers FILE --recipe fkd --epochs 300 "
+      "--batch-size 16 --out FILE`, or it is changed by --protocol-set epochs=12,batch-size=16");
+}
+
+TEST_CASE("networks are attacked before they are forgotten, and kept with what they withstood",
+          "[eval][attack]") {
+  class Memory : public eval::RunKeeper {
+   public:
+    std::optional<eval::FinishedRun> find(std::uint64_t) override { return kept; }
+    void keep(const eval::FinishedRun& run) override { kept = run; }
+    std::optional<eval::FinishedRun> kept;
+  } memory;
+  const std::vector<eval::Attack> attacks{{.kind = eval::Attack::Kind::Fgsm, .radius = 0.02},
+                                          {.kind = eval::Attack::Kind::Pgd, .radius = 0.2}};
+  const eval::Evaluator evaluator(lecture().dataset, taught_protocol("views"), attacks);
+  const auto made =
+      evaluator.evaluate(lecture().material, kNet, {5}, no_progress(), nullptr, &memory);
+  REQUIRE(made.robust.size() == 2);
+  CHECK(made.robust[0].mean <= made.mean);
+  CHECK(made.robust[1].mean < made.robust[0].mean);
+  CHECK(made.robust[1].attack.radius == 0.2);
+  REQUIRE(memory.kept);
+  CHECK(memory.kept->result.robust ==
+        std::vector<double>{made.robust[0].mean, made.robust[1].mean});
+  const auto kept =
+      evaluator.evaluate(lecture().material, kNet, {5}, no_progress(), nullptr, &memory);
+  CHECK(kept.robust[1].runs == made.robust[1].runs);
+}
