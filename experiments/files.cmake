@@ -164,4 +164,36 @@ set(RETORT_PRESET_FILES
   ast/tiny-imagenet-ipc1.cfg
   tesla/cifar10-ipc1.cfg
   tesla/cifar100-ipc50.cfg
+  cda/tiny-imagenet-ipc100.cfg
+  cda/tiny-imagenet-ipc50.cfg
+  cv-dd/cifar10-ipc1.cfg
+  cv-dd/cifar10-ipc10.cfg
+  cv-dd/cifar10-ipc50.cfg
+  cv-dd/cifar100-ipc1.cfg
+  cv-dd/cifar100-ipc10.cfg
+  cv-dd/cifar100-ipc50.cfg
+  cv-dd/tiny-imagenet-ipc1.cfg
+  cv-dd/tiny-imagenet-ipc10.cfg
+  cv-dd/tiny-imagenet-ipc50.cfg
+  infer/cifar10-ipc10.cfg
+  infer/cifar10-ipc50.cfg
+  infer/cifar100-ipc10.cfg
+  infer/cifar100-ipc100.cfg
+  infer/cifar100-ipc50.cfg
+  lpld/tiny-imagenet-ipc100.cfg
+  lpld/tiny-imagenet-ipc50.cfg
+  sc-dd/cifar100-ipc50.cfg
+  sre2l/cifar100-ipc10.cfg
+  sre2l/cifar100-ipc50.cfg
+  sre2l/plus-cifar10-ipc1.cfg
+  sre2l/plus-cifar10-ipc10.cfg
+  sre2l/plus-cifar10-ipc50.cfg
+  sre2l/plus-cifar100-ipc1.cfg
+  sre2l/plus-cifar100-ipc10.cfg
+  sre2l/plus-cifar100-ipc50.cfg
+  sre2l/plus-tiny-imagenet-ipc1.cfg
+  sre2l/plus-tiny-imagenet-ipc10.cfg
+  sre2l/plus-tiny-imagenet-ipc50.cfg
+  sre2l/tiny-imagenet-ipc100.cfg
+  sre2l/tiny-imagenet-ipc50.cfg
 )

@@ -400,6 +400,10 @@ class Run {
                    " iterations: the largest preprocessed value is ", largest, ", the limit ",
                    limit_, ", ", kDivergenceFactor, " times what real pixels can have"));
     }
+    for (const auto& [name, values] : set.parameters) {
+      if (values.isfinite().all().item<bool>()) continue;
+      diverged(str("the ", name, " are not finite after ", next_, " iterations"));
+    }
     const auto* soft = std::get_if<data::SoftLabels>(&set.labels);
     if (soft != nullptr && !soft->values.isfinite().all().item<bool>()) {
       diverged(str("the labels are not finite after ", next_, " iterations"));

@@ -24,15 +24,16 @@ namespace fs = std::filesystem;
 
 /// What leaves the program: images with their labels.
 struct Exported {
-  Tensor images;   ///< [N,C,H,W] float32, preprocessed
-  Tensor classes;  ///< int64 [N]
-  Tensor soft;     ///< float32 [N,K], undefined for hard labels and stored images
+  Tensor images;        ///< [N,C,H,W] float32, preprocessed
+  Tensor classes;       ///< int64 [N]
+  Tensor soft;          ///< float32 [N,K], undefined for hard labels and stored images
+  bool stored = false;  ///< what the decoder needs goes with them
 };
 
 Exported choose_images(const data::SyntheticSet& set, bool stored) {
-  if (stored) return {set.images, set.class_index, {}};
+  if (stored) return {set.images, set.class_index, {}, true};
   const data::LabelledImages decoded = synth::decode(set);
-  Exported exported{decoded.images, data::hard_classes(decoded.labels), {}};
+  Exported exported{decoded.images, data::hard_classes(decoded.labels), {}, false};
   if (const auto* soft = std::get_if<data::SoftLabels>(&decoded.labels)) {
     exported.soft = soft->values;
   }
@@ -44,6 +45,9 @@ std::vector<std::pair<std::string, Tensor>> named_tensors(const data::SyntheticS
   std::vector<std::pair<std::string, Tensor>> tensors = {{"images", exported.images.contiguous()},
                                                          {"labels", exported.classes.contiguous()}};
   if (exported.soft.defined()) tensors.emplace_back("soft_labels", exported.soft.contiguous());
+  if (exported.stored) {
+    for (const auto& [name, values] : set.parameters) tensors.emplace_back(name, values);
+  }
   if (set.learned_lr) tensors.emplace_back("lr", at::tensor(*set.learned_lr, at::kDouble));
   if (set.preprocessing.kind() == data::Preprocessing::Kind::MeanStd) {
     tensors.emplace_back("mean", at::tensor(set.preprocessing.mean(), at::kDouble));

@@ -99,6 +99,10 @@ std::string describe_set(const std::string& path) {
            bytes_text(double(bytes.labels)), ", the rest ", bytes_text(double(bytes.other)))},
       {"preprocessing", set.preprocessing.description()},
   };
+  for (const auto& [name, values] : set.parameters) {
+    rows.push_back(
+        {name, str(values.size(0), " of the images' size, added to images when decoded")});
+  }
   if (set.learned_lr) rows.push_back({"learned step size", str(*set.learned_lr)});
   for (const auto& asset : set.assets) {
     rows.push_back({asset.role, cli::wrapped(asset_text(asset), 100, 18)});

@@ -33,7 +33,8 @@ using Labels = std::variant<HardLabels, SoftLabels>;
 const Tensor& hard_classes(const Labels& labels);
 
 /// Which decoder turns stored images into training images, with its configuration.
-/// "pixels" is the identity; "multi-formation" takes factor and type (Kim et al. 2022).
+/// "pixels" is the identity; "multi-formation" takes factor and type (Kim et al. 2022);
+/// "compensator" takes copies, and parameters of the set (Zhang et al. 2025).
 struct Decoder {
   std::string id = "pixels";
   std::int64_t version = 1;
@@ -80,7 +81,10 @@ class RecordedViews;  // lib/data/recorded_views.h
 struct SyntheticSet {
   Tensor images;       ///< [M,C,H,W] float32, stored images in preprocessed space
   Tensor class_index;  ///< int64 [M], class of each stored image; class-major by convention
-  /// The images are those of 8-bit pixels, preprocessed, and are stored as such; "pixels" only.
+  /// What the decoder needs beside the images, float32, by name; most need nothing.
+  std::map<std::string, Tensor> parameters = {};
+  /// The images are those of 8-bit pixels, preprocessed, and are stored as such: of "pixels", and
+  /// of decoders that have parameters.
   bool from_bytes = false;
   Labels labels;  ///< one per decoded image, in decoding order
   /// Labels of augmented views, what a student trains on if they are there; null: none.

@@ -160,6 +160,17 @@ void for_parts(
   parallel_tasks(parts, one);
 }
 
+Tensor wide_sum(const Tensor& rows) {
+  const Tensor wide = rows.to(at::kDouble).contiguous();
+  const Tensor total = at::zeros({wide.size(1)}, wide.options());
+  const double* row = wide.const_data_ptr<double>();
+  double* const sums = total.mutable_data_ptr<double>();
+  for (std::int64_t n = 0; n < wide.size(0); ++n, row += wide.size(1)) {
+    for (std::int64_t c = 0; c < wide.size(1); ++c) sums[c] += row[c];
+  }
+  return total;
+}
+
 Tensor sum_of_parts(const Tensor& parts) {
   const Tensor total = parts[0];
   for (std::int64_t i = 1; i < parts.size(0); ++i) total.add_(parts[i]);

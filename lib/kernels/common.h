@@ -61,6 +61,8 @@ void for_parts(
 /// parts[0] + parts[1] + ... in this order, which a reduction of LibTorch's would choose by itself.
 /// Written over the first.
 Tensor sum_of_parts(const Tensor& parts);
+/// The same of rows [N,c] of any dtype, in float64.  @return [c]
+Tensor wide_sum(const Tensor& rows);
 
 /// Detached, each contiguous; a tensor that is contiguous already is shared, not copied.
 Tensors contiguous(at::TensorList tensors);

@@ -37,6 +37,13 @@ std::vector<SavedBlock> AttentionPlan::allocate_saved(bool inputs) const {
   return saved;
 }
 
+void AttentionPlan::look_at_statistics() {
+  for (const Block& block : blocks_) {
+    moments_.push_back(
+        at::empty({x_.size(0), 2, block.map.channels}, x_.options().requires_grad(false)));
+  }
+}
+
 float* AttentionPlan::attention_of(std::size_t b, std::int64_t image) const {
   return power_ == 0 ? nullptr : at_image(attention_[b], image);
 }
@@ -72,6 +79,10 @@ void AttentionPlan::norm_relu_pool(std::size_t b, std::int64_t image, const floa
   float* const scale = scratch(Slot::Statistics, 3 * channels);
   const float* mean = nullptr;
   const float* rstd = nullptr;
+  if (!moments_.empty()) {
+    float* const moments = at_image(moments_[b], image);
+    loops_.image_statistics(map, block.map, moments, moments + channels);
+  }
   if (fixed_) {
     mean = fixed_->mean[b].const_data_ptr<float>();
     rstd = fixed_->rstd[b].const_data_ptr<float>();
@@ -86,37 +97,51 @@ void AttentionPlan::norm_relu_pool(std::size_t b, std::int64_t image, const floa
                           attention_of(b, image));
 }
 
+void AttentionPlan::add_parameter_sums(std::size_t b, std::int64_t image, const float* map,
+                                       const Affine& affine, const float* rstd, const float* gout,
+                                       float* sums, float* sum_g, float* sum_gd) const {
+  const MapShape& shape = blocks_[b].map;
+  loops_.affine_relu_pool_sums(map, shape, affine, power_, gout, attention_gradient_of(b, image),
+                               sum_g, sum_gd);
+  for (std::int64_t c = 0; c < shape.channels; ++c) {
+    sums[kNormWeightRow * shape.channels + c] += sum_gd[c] * rstd[c];
+    sums[kNormBiasRow * shape.channels + c] += sum_g[c];
+  }
+}
+
 void AttentionPlan::norm_gradient(std::size_t b, std::int64_t image, const SavedBlock& saved,
                                   const float* map, const float* gout, float* gmap,
                                   float* sums) const {
   const Block& block = blocks_[b];
   const std::int64_t channels = block.map.channels;
   float* const scale = scratch(Slot::Statistics, 3 * channels);
-  float* const sum_g = scale + channels;   // then the shift
-  float* const sum_gd = sum_g + channels;  // then the slope
+  float* const sum_g = scale + channels;
+  float* const sum_gd = sum_g + channels;
   const float* const rstd = at_image(saved.rstd, image);
   const Affine known = affine(block, at_image(saved.mean, image), rstd, scale);
-  const float* const gattention = attention_gradient_of(b, image);
-  loops_.affine_relu_pool_sums(map, block.map, known, power_, gout, gattention, sum_g, sum_gd);
-  for (std::int64_t c = 0; c < channels; ++c) {
-    sums[kNormWeightRow * channels + c] += sum_gd[c] * rstd[c];
-    sums[kNormBiasRow * channels + c] += sum_g[c];
-  }
-  if (fixed_) {
+  if (sums) add_parameter_sums(b, image, map, known, rstd, gout, sums, sum_g, sum_gd);
+  const float* shift = sum_g;
+  const float* slope = sum_gd;
+  if (!gstatistics_.empty()) {
+    const MapCotangent& own = gstatistics_[b];
+    shift = at_image(own.shift, own.row(image));
+    slope = at_image(own.slope, own.row(image));
+  } else if (fixed_) {
     std::fill(sum_g, sum_gd + channels, 0.0F);  // statistics that do not answer to the map
   } else {
     share_gradient_sums(block, rstd, sum_g, sum_gd);
   }
   float* const sum_gmap =
       block.shares_statistics() ? sums + kConvolutionBiasRow * channels : nullptr;
-  loops_.affine_relu_pool_gradient(map, block.map, known, power_, gout, gattention, sum_g, sum_gd,
-                                   gmap, sum_gmap);
+  loops_.affine_relu_pool_gradient(map, block.map, known, power_, gout,
+                                   attention_gradient_of(b, image), shift, slope, gmap, sum_gmap);
 }
 
 Tensor AttentionPlan::bias_gradient(std::size_t b, const Tensor& sums) const {
   if (!fixed_) return ConvNetPlan::bias_gradient(b, sums);
-  const Tensor gradient = sums[kNormBiasRow] * fixed_->rstd[b] * blocks_[b].norm_weight;
-  return gradient.narrow(0, 0, blocks_[b].out_channels).clone();
+  const Tensor padded = sums[kNormBiasRow] * fixed_->rstd[b] * blocks_[b].norm_weight;
+  const Tensor gradient = padded.narrow(0, 0, blocks_[b].out_channels);
+  return gstatistics_.empty() ? gradient.clone() : gradient + gstatistics_[b].bias;
 }
 
 std::unique_ptr<ConvNetPlan> own_statistics_plan(const Tensor& x, const Tensors& parameters,

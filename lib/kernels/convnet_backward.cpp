@@ -18,7 +18,7 @@ struct ConvNetPlan::Pass {
   Tensor ginput;           // undefined if not wanted
   Tensors adjoint;         // per block: weights for the data gradient; undefined if not needed
   Tensors weight;          // per block [parts, transformed]; undefined if not wanted
-  Tensors norm;            // per block [parts, kSumRows, channels]
+  Tensors norm;            // per block [parts, kSumRows, channels]; undefined if not needed
   Tensor plain_weight;     // first block's, to recompute its map
 };
 
@@ -41,7 +41,11 @@ ConvNetPlan::Pass ConvNetPlan::start_pass(const WantedGradients& wanted, std::in
   for (std::size_t b = pass.lowest; b < blocks_.size(); ++b) {
     const Block& block = blocks_[b];
     const bool direct = b == 0 && direct_;
-    pass.norm[b] = at::zeros({parts, kSumRows, block.map.channels}, options);
+    const auto first = wanted.parameters.begin() + std::ptrdiff_t(kParametersPerBlock * b);
+    // Statistics of a map's own need these sums for the map's gradient too.
+    if (!has_fixed_statistics() || std::find(first + 1, first + 4, true) != first + 4) {
+      pass.norm[b] = at::zeros({parts, kSumRows, block.map.channels}, options);
+    }
     if (wanted.parameters[kParametersPerBlock * b]) {
       const std::int64_t rows =
           direct ? direct_->taps() : kWinogradPositions * padded_channels(block.in_channels);

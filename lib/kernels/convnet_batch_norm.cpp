@@ -14,19 +14,6 @@ std::int64_t weight_parts(std::int64_t n) {
   return std::min(kMostParts, (n + kImagesPerPart - 1) / kImagesPerPart);
 }
 
-/// In the order of the rows, as sum_of_parts.
-/// @param rows [N,c] of any dtype  @return [c] float64
-Tensor wide_sum(const Tensor& rows) {
-  const Tensor wide = rows.to(at::kDouble).contiguous();
-  const Tensor total = at::zeros({wide.size(1)}, wide.options());
-  const double* row = wide.const_data_ptr<double>();
-  double* const sums = total.mutable_data_ptr<double>();
-  for (std::int64_t n = 0; n < wide.size(0); ++n, row += wide.size(1)) {
-    for (std::int64_t c = 0; c < wide.size(1); ++c) sums[c] += row[c];
-  }
-  return total;
-}
-
 }  // namespace
 
 struct BatchNormPlan::Norm {

@@ -36,14 +36,53 @@ std::unique_ptr<AttentionPlan> make_plan(const Tensor& x, at::TensorList paramet
   }
   std::optional<FixedStatistics> fixed;
   if (run.norm == ConvNetNorm::BatchEval) fixed = fixed_statistics(call.buffers, run.shape.eps);
-  return std::make_unique<AttentionPlan>(images, values, run.shape, power, std::move(fixed));
+  auto plan = std::make_unique<AttentionPlan>(images, values, run.shape, power, std::move(fixed));
+  if (run.statistics && forward) plan->look_at_statistics();
+  return plan;
+}
+
+/// Features, then the attention of every block, then mean and variance of every block.
+Tensors listed(const ConvNetOutputs& outputs) {
+  Tensors list = {outputs.features};
+  list.insert(list.end(), outputs.attention.begin(), outputs.attention.end());
+  for (const ChannelStatistics& block : outputs.statistics) {
+    list.push_back(block.mean);
+    list.push_back(block.variance);
+  }
+  return list;
+}
+
+/// @param list in that order
+ConvNetOutputs outputs_of(const Tensors& list, const ConvNetRun& run) {
+  ConvNetOutputs outputs{list[0], {}, {}};
+  std::size_t next = 1;
+  const auto depth = std::size_t(run.shape.depth);
+  for (std::size_t b = 0; run.attention_power != 0 && b < depth; ++b) {
+    outputs.attention.push_back(list[next++]);
+  }
+  for (std::size_t b = 0; run.statistics && b < depth; ++b, next += 2) {
+    outputs.statistics.push_back({list[next], list[next + 1]});
+  }
+  return outputs;
 }
 
 /// All outputs as one vector, for gradients of all of them together.
-Tensor joined(const ConvNetOutputs& outputs) {
-  Tensors flat = {outputs.features.reshape(-1)};
-  for (const Tensor& a : outputs.attention) flat.push_back(a.reshape(-1));
+Tensor joined(const Tensors& list) {
+  Tensors flat;
+  for (const Tensor& output : list) flat.push_back(output.reshape(-1));
   return at::cat(flat);
+}
+
+/// What a plan has made, after its `forward`.
+ConvNetOutputs outputs_of(const AttentionPlan& plan, const Tensor& features,
+                          const ConvNetRun& run) {
+  ConvNetOutputs outputs{features, plan.attention(), {}};
+  for (std::size_t b = 0; b < plan.moments().size(); ++b) {
+    const auto& block = plan.blocks()[b];
+    outputs.statistics.push_back(combined_statistics(plan.moments()[b], block.map.pixels(),
+                                                     block.out_channels, run.statistics_group));
+  }
+  return outputs;
 }
 
 /// What a gradient needs of the call: running statistics are those of evaluation, which a later
@@ -58,35 +97,62 @@ Call kept_call(const Call& call) {
 Tensors reference_gradients(const Call& call, const Tensors& values, const Tensors& gradients) {
   return differentiable_gradients(
       [&call](const Tensors& in) {
-        return joined(
-            convnet_outputs_reference(in[0], std::span(in).subspan(1), call.buffers, call.run));
+        return joined(listed(
+            convnet_outputs_reference(in[0], std::span(in).subspan(1), call.buffers, call.run)));
       },
-      values, joined({gradients[0], Tensors(gradients.begin() + 1, gradients.end())}));
+      values, joined(gradients));
 }
 
+/// What the cotangents of the statistics add to those of the maps.
+/// @param found the statistics
+std::vector<MapCotangent> map_cotangents(const AttentionPlan& plan, const ConvNetRun& run,
+                                         const std::vector<ChannelStatistics>& cotangents,
+                                         const std::vector<ChannelStatistics>& found) {
+  std::vector<MapCotangent> result;
+  for (std::size_t b = 0; b < found.size(); ++b) {
+    result.push_back(map_cotangent(cotangents[b], found[b], plan.fixed().mean[b],
+                                   plan.images().size(0), plan.blocks()[b].map.pixels(),
+                                   run.statistics_group));
+  }
+  return result;
+}
+
+/// @param found statistics of the forward pass, if they were asked for
 /// @param gradients the features' defined
-Tensors fused_gradients(const Call& call, const BackwardPass& pass, const Tensors& gradients) {
+Tensors fused_gradients(const Call& call, const std::vector<ChannelStatistics>& found,
+                        const BackwardPass& pass, const Tensors& gradients) {
   if (std::find(pass.needed.begin(), pass.needed.end(), true) == pass.needed.end()) return {};
   const WantedGradients wanted{pass.needed[0], {pass.needed.begin() + 1, pass.needed.end()}};
   const Tensors& saved = pass.saved;
   const std::size_t inputs = pass.needed.size();
   const std::vector<SavedBlock> blocks = unflattened(at::TensorList(saved).slice(inputs));
   const auto plan = make_plan(saved[0], at::TensorList(saved).slice(1, inputs - 1), call, false);
-  Tensors attention;
-  for (std::size_t i = 1; i < gradients.size(); ++i) {
-    attention.push_back(gradients[i].defined() ? gradients[i].contiguous() : Tensor());
+  ConvNetOutputs cotangents = outputs_of(gradients, call.run);
+  for (Tensor& attention : cotangents.attention) {
+    if (attention.defined()) attention = attention.contiguous();
   }
-  plan->set_attention_gradients(std::move(attention));
-  ConvNetGradients found = plan->backward(blocks, gradients[0].contiguous(), wanted);
-  Tensors result = {std::move(found.input)};
-  result.insert(result.end(), found.parameters.begin(), found.parameters.end());
+  plan->set_attention_gradients(std::move(cotangents.attention));
+  plan->set_statistics_gradients(map_cotangents(*plan, call.run, cotangents.statistics, found));
+  ConvNetGradients own = plan->backward(blocks, gradients[0].contiguous(), wanted);
+  Tensors result = {std::move(own.input)};
+  result.insert(result.end(), own.parameters.begin(), own.parameters.end());
   return result;
 }
 
 using Shapes = std::vector<std::vector<std::int64_t>>;
 
-/// @param shapes of the outputs
-Tensors output_gradients(const Call& call, const Shapes& shapes, const BackwardPass& pass) {
+/// Handles of their own: the outputs themselves get the graph.
+std::vector<ChannelStatistics> copies(const std::vector<ChannelStatistics>& statistics) {
+  std::vector<ChannelStatistics> result;
+  for (const auto& [mean, variance] : statistics) {
+    result.push_back({mean.clone(), variance.clone()});
+  }
+  return result;
+}
+
+/// @param shapes of the outputs  @param found as fused_gradients
+Tensors output_gradients(const Call& call, const Shapes& shapes,
+                         const std::vector<ChannelStatistics>& found, const BackwardPass& pass) {
   const bool again = at::GradMode::is_enabled();
   Tensors gradients = pass.gradients;
   for (std::size_t i = 0; i < gradients.size(); ++i) {
@@ -94,29 +160,30 @@ Tensors output_gradients(const Call& call, const Shapes& shapes, const BackwardP
     if (gradients[i].defined() || !needed) continue;
     gradients[i] = at::zeros(shapes[i], pass.saved[0].options().requires_grad(false));
   }
-  if (!again) return fused_gradients(call, pass, gradients);
+  if (!again) return fused_gradients(call, found, pass, gradients);
   const auto end_of_inputs = pass.saved.begin() + std::ptrdiff_t(pass.needed.size());
   return reference_gradients(call, Tensors(pass.saved.begin(), end_of_inputs), gradients);
 }
 
-/// Features, then the attention of every block.
+/// As `listed`.
 Tensors recorded_outputs(const Tensor& x, at::TensorList parameters, const Call& call) {
   Tensors inputs = {x};
   inputs.insert(inputs.end(), parameters.begin(), parameters.end());
   const auto forward = [&] {
     const auto plan = make_plan(x, parameters, call, true);
     std::vector<SavedBlock> blocks;
-    Tensors outputs = {plan->forward(&blocks, any_weight_requires_grad(parameters))};
-    outputs.insert(outputs.end(), plan->attention().begin(), plan->attention().end());
+    const Tensor features = plan->forward(&blocks, any_weight_requires_grad(parameters));
+    const ConvNetOutputs made = outputs_of(*plan, features, call.run);
+    const Tensors outputs = listed(made);
     Tensors saved = inputs;
     const Tensors kept = flattened(blocks);
     saved.insert(saved.end(), kept.begin(), kept.end());
     Shapes shapes;
     for (const Tensor& output : outputs) shapes.push_back(output.sizes().vec());
-    return Recorded{outputs, std::move(saved),
-                    [kept = kept_call(call), shapes = std::move(shapes)](const BackwardPass& pass) {
-                      return output_gradients(kept, shapes, pass);
-                    }};
+    return Recorded{
+        outputs, std::move(saved),
+        [kept = kept_call(call), shapes = std::move(shapes), found = copies(made.statistics)](
+            const BackwardPass& pass) { return output_gradients(kept, shapes, found, pass); }};
   };
   return record(inputs, forward);
 }
@@ -140,6 +207,9 @@ void expect_inputs(std::span<const Tensor> parameters, std::span<const Tensor> b
                           kParametersPerBlock * depth, " parameters, ", needed,
                           " buffers and at least one block, found ", parameters.size(), " and ",
                           buffers.size()));
+  }
+  if (run.statistics && run.norm != ConvNetNorm::BatchEval) {
+    throw ConfigError("ConvNet outputs: the batch's statistics stand beside running ones only");
   }
   if (has_batch_norm(run) && run.shape.norm_groups != 0) {
     throw ConfigError(
@@ -180,7 +250,7 @@ bool serves_convnet_outputs(const Tensor& x, std::span<const Tensor> parameters,
 ConvNetOutputs convnet_outputs(const Tensor& x, std::span<const Tensor> all_parameters,
                                std::span<const Tensor> buffers, const ConvNetRun& run) {
   if (run.norm == ConvNetNorm::Instance && run.attention_power == 0) {
-    return {convnet_features(x, all_parameters, run.shape), {}};
+    return {convnet_features(x, all_parameters, run.shape), {}, {}};
   }
   const bool fast = serves_convnet_outputs(x, all_parameters, buffers, run);
   count_call(run, fast);
@@ -195,10 +265,9 @@ ConvNetOutputs convnet_outputs(const Tensor& x, std::span<const Tensor> all_para
   if (!differentiable) {
     const auto plan = make_plan(x, parameters, call, true);
     const Tensor features = plan->forward(nullptr, false);
-    return {features, plan->attention()};
+    return outputs_of(*plan, features, run);
   }
-  const Tensors outputs = recorded_outputs(x, parameters, call);
-  return {outputs[0], Tensors(outputs.begin() + 1, outputs.end())};
+  return outputs_of(recorded_outputs(x, parameters, call), run);
 }
 
 ConvNetOutputs convnet_outputs_reference(const Tensor& x, std::span<const Tensor> parameters,
@@ -208,6 +277,9 @@ ConvNetOutputs convnet_outputs_reference(const Tensor& x, std::span<const Tensor
   for (std::size_t b = 0; b < std::size_t(run.shape.depth); ++b) {
     const auto p = parameters.subspan(kParametersPerBlock * b, kParametersPerBlock);
     map = at::conv2d(map, p[0], p[1], 1, b == 0 ? run.shape.first_padding : 1);
+    if (run.statistics) {
+      result.statistics.push_back(channel_statistics(map, run.statistics_group));
+    }
     if (has_batch_norm(run)) {
       const auto own =
           buffers.empty() ? buffers : buffers.subspan(kBuffersPerBlock * b, kBuffersPerBlock);

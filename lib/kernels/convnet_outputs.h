@@ -3,9 +3,11 @@
 // images to features and to the attention of every block.
 
 #include <span>
+#include <vector>
 
 #include "lib/core/tensor.h"
 #include "lib/kernels/convnet_forward.h"
+#include "lib/kernels/convnet_statistics.h"
 
 namespace retort::kernels {
 
@@ -20,11 +22,15 @@ struct ConvNetRun {
   ConvNetNorm norm = ConvNetNorm::Instance;
   double momentum = 0.1;       ///< of the running statistics
   double attention_power = 0;  ///< 0: no attention
+  /// BatchEval: the batch's own statistics at the input of every norm, which are looked at only.
+  bool statistics = false;
+  std::int64_t statistics_group = 0;  ///< of every so many consecutive images; 0: of all
 };
 
 struct ConvNetOutputs {
   Tensor features;    ///< [N,F], channel-major like flatten(1)
   Tensors attention;  ///< attention_sums of every block's [N,C,h,w]; empty if not asked for
+  std::vector<ChannelStatistics> statistics;  ///< of every block; empty if not asked for
 };
 
 /// Whether the fast path serves this input: what serves_convnet_features says, an attention power
@@ -40,7 +46,7 @@ bool serves_convnet_outputs(const Tensor& x, std::span<const Tensor> parameters,
 /// @param x           [N,C,H,W]
 /// @param parameters  as for convnet_features
 /// @param buffers     BatchNorm only: running mean and variance [O] of every block
-/// @throws ConfigError for BatchNorm with groups
+/// @throws ConfigError for BatchNorm with groups of channels, and for statistics without BatchEval
 ConvNetOutputs convnet_outputs(const Tensor& x, std::span<const Tensor> parameters,
                                std::span<const Tensor> buffers, const ConvNetRun& run);
 

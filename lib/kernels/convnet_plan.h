@@ -134,7 +134,8 @@ class ConvNetPlan {
   void backward_block(std::size_t block, std::int64_t first, std::int64_t count,
                       const SavedBlock& saved, const float* gout, Pass& pass, std::int64_t part,
                       float* gin) const;
-  /// @param sums [kSumRows][channels], added to
+  /// @param sums [kSumRows][channels], added to; nullptr where statistics are given and no
+  ///        gradient of the norm's parameters is wanted
   virtual void norm_gradient(std::size_t block, std::int64_t image, const SavedBlock& saved,
                              const float* map, const float* gout, float* gmap, float* sums) const;
   /// Of the convolution.  @param sums as above, of all images

@@ -1,10 +1,13 @@
 #include "lib/nn/batch_norm.h"
 
+#include <utility>
+
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "lib/core/error.h"
 #include "lib/core/shape.h"
 #include "lib/core/str.h"
+#include "lib/kernels/observed_norm.h"
 
 namespace retort::nn {
 namespace {
@@ -48,11 +51,28 @@ BatchStatistics statistics(const Tensor& x, std::int64_t group_size) {
   return {at::stack(means), at::stack(variances)};
 }
 
-void keep_statistics(const Normalization& layer, const ForwardPass& pass, const Tensor& x) {
+void keep(const Normalization& layer, const ForwardPass& pass, BatchStatistics statistics) {
   auto& kept = pass.result.batch_norm_statistics;
   kept.resize(pass.state.buffers.size() / 2);
   // The place is that of the layer's buffers, in whatever order a network runs through its layers.
-  kept[layer.first_buffer / 2] = statistics(x, pass.options.batch_norm_group);
+  kept[layer.first_buffer / 2] = std::move(statistics);
+}
+
+/// Norm and statistics at once; undefined where the kernel for that does not serve.
+Tensor observed(const Normalization& layer, const ForwardPass& pass, const Tensor& x) {
+  const ForwardOptions& options = pass.options;
+  if (!options.batch_norm_statistics || options.mode != Mode::Eval ||
+      options.batch_norm_group > 0 || options.second_order) {
+    return {};
+  }
+  const auto& p = pass.state.parameters;
+  const auto& b = pass.state.buffers;
+  const kernels::FixedNorm norm{p[layer.first_parameter], p[layer.first_parameter + 1],
+                                b[layer.first_buffer], b[layer.first_buffer + 1], kNormEps};
+  if (!kernels::serves_observed_norm(x, norm)) return {};
+  kernels::ObservedNorm found = kernels::observed_norm(x, norm);
+  keep(layer, pass, {found.mean, found.variance});
+  return found.y;
 }
 
 Tensor normalized(const Normalization& layer, const NetworkState& state, const Tensor& x,
@@ -76,7 +96,10 @@ Tensor normalized(const Normalization& layer, const NetworkState& state, const T
 
 Tensor batch_norm(const Normalization& layer, const ForwardPass& pass, const Tensor& x) {
   const ForwardOptions& options = pass.options;
-  if (options.batch_norm_statistics) keep_statistics(layer, pass, x);
+  if (const Tensor y = observed(layer, pass, x); y.defined()) return y;
+  if (options.batch_norm_statistics) {
+    keep(layer, pass, statistics(x, options.batch_norm_group));
+  }
   const std::int64_t group_size = options.mode == Mode::Eval ? 0 : options.batch_norm_group;
   Tensors groups;
   for (const Tensor& group : image_groups(x, group_size)) {

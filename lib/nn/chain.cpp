@@ -154,9 +154,12 @@ Tensor ChainNetwork::apply_block(const Block& block, const ForwardPass& pass,
 
 bool ChainNetwork::may_fuse(const ForwardOptions& options) const {
   if (!fused_ || options.activation_maps || options.second_order) return false;
-  // The kernels know BatchNorm on running statistics, and in training on those of a whole batch.
-  return norm_ != Norm::Batch || (options.mode != Mode::Batch && !options.batch_norm_statistics &&
-                                  options.batch_norm_group == 0);
+  if (norm_ != Norm::Batch) return true;
+  // The kernels know BatchNorm on running statistics, beside which they look at the batch's, and in
+  // training on those of a whole batch.
+  if (options.mode == Mode::Eval) return true;
+  return options.mode == Mode::Train && !options.batch_norm_statistics &&
+         options.batch_norm_group == 0;
 }
 
 kernels::ConvNetRun ChainNetwork::fused_run(const ForwardOptions& options) const {
@@ -166,6 +169,8 @@ kernels::ConvNetRun ChainNetwork::fused_run(const ForwardOptions& options) const
                           .attention_power = options.attention_power};
   if (norm_ == Norm::Batch) {
     run.norm = options.mode == Mode::Train ? ConvNetNorm::BatchTrain : ConvNetNorm::BatchEval;
+    run.statistics = options.batch_norm_statistics && options.mode == Mode::Eval;
+    run.statistics_group = options.batch_norm_group;
   }
   return run;
 }
@@ -182,6 +187,9 @@ Tensor ChainNetwork::features(const ForwardPass& pass, const Tensor& x) const {
       kernels::serves_convnet_outputs(x, state.parameters, state.buffers, run)) {
     auto outputs = kernels::convnet_outputs(x, state.parameters, state.buffers, run);
     result.attention = std::move(outputs.attention);
+    for (auto& [mean, variance] : outputs.statistics) {
+      result.batch_norm_statistics.push_back({std::move(mean), std::move(variance)});
+    }
     return outputs.features;
   }
   if (!blocks_.empty()) kernels::count_convnet_fallback(run);

@@ -24,13 +24,22 @@ constexpr std::int64_t kMinor = 0;
 constexpr std::int64_t kLabelsMajor = 1;
 constexpr std::int64_t kLabelsMinor = 0;
 constexpr char kPixels[] = "pixels";
+constexpr char kParams[] = "params/";
 constexpr char kCanvas[] = "params/canvas";
 constexpr char kSoftGroup[] = "labels/soft";
 constexpr char kSoftValues[] = "labels/soft/values";
 
-// Where the stored images of a set lie.
-const char* images_path(const data::Decoder& decoder) {
-  return decoder.id == kPixels ? "images/data" : kCanvas;
+// Where the stored images of a set lie: on the canvas of a decoder that turns nothing else into
+// images.
+std::string images_path(const data::SyntheticSet& set) {
+  return set.decoder.id == kPixels || !set.parameters.empty() ? "images/data" : kCanvas;
+}
+
+std::string parameter_path(const std::string& name) { return kParams + name; }
+
+// The dataset that says which decoder there is.
+std::string decoder_path(const data::SyntheticSet& set) {
+  return set.parameters.empty() ? kCanvas : parameter_path(set.parameters.begin()->first);
 }
 
 std::int64_t label_classes(const data::SyntheticSet& set) {
@@ -100,8 +109,14 @@ void check_set(const data::SyntheticSet& set, const std::string& source) {
           str("expected one label per image, found ", classes.numel(), " for ", count, " images"));
   require(classes.numel() >= count, source,
           str("expected a label for each of ", count, " images or more, found ", classes.numel()));
-  require(!set.from_bytes || set.decoder.id == kPixels, source,
-          str("8-bit pixels need the decoder pixels, found ", set.decoder.id));
+  require(
+      !set.from_bytes || images_path(set) != kCanvas, source,
+      str("8-bit pixels need the decoder pixels, or one with parameters, found ", set.decoder.id));
+  for (const auto& [name, value] : set.parameters) {
+    check_tensor(value, at::kFloat, 4, source, "parameters '" + name + "'");
+  }
+  require(set.parameters.empty() || set.decoder.id != kPixels, source,
+          "the decoder pixels has no parameters, found some");
   expect_preprocessing_of(set.preprocessing, set.shape(), source);
   check_views(set, source);
 }
@@ -117,15 +132,20 @@ Tensor stored_images(const data::SyntheticSet& set, const std::string& source) {
 }
 
 void write_images(H5Writer& out, const data::SyntheticSet& set, const std::string& source) {
-  const char* path = images_path(set.decoder);
   const Tensor stored = stored_images(set, source);
-  out.tensor(path, stored);
+  auto bytes = double(stored.nbytes());
+  out.tensor(images_path(set), stored);
+  for (const auto& [name, value] : set.parameters) {
+    out.tensor(parameter_path(name), value);
+    bytes += double(value.nbytes());
+  }
   out.tensor_as_int32("images/class_index", set.class_index);
   out.attribute("images", "space", "preprocessed");
   // Cost in units of one float32 image: what sets of other parametrisations are compared by.
-  out.attribute("images", "storage_units",
-                double(set.images.size(0)) * double(stored.itemsize()) / sizeof(float));
+  const double image_bytes = double(set.shape().numel()) * sizeof(float);
+  out.attribute("images", "storage_units", bytes / image_bytes);
   if (set.decoder.id == kPixels) return;
+  const std::string path = decoder_path(set);
   out.attribute(path, "decoder", set.decoder.id);
   out.attribute(path, "decoder_version", set.decoder.version);
   try {
@@ -240,14 +260,32 @@ data::Provenance read_provenance(const H5Reader& in) {
   return p;
 }
 
-data::Decoder read_decoder(const H5Reader& in, const std::string& source) {
-  data::Decoder decoder;
-  if (in.has("images/data")) return decoder;
+// Datasets of /params, the canvas not among them.
+std::vector<std::string> parameter_paths(const H5Reader& in) {
+  std::vector<std::string> paths;
+  for (const std::string& dataset : in.datasets()) {
+    if (dataset.starts_with(kParams) && dataset != kCanvas) paths.push_back(dataset);
+  }
+  return paths;
+}
+
+// The dataset whose attributes name the decoder; empty: it is that of pixels.
+std::string decoder_path(const H5Reader& in, const std::string& source) {
+  for (const std::string& path : parameter_paths(in)) {
+    if (in.has_attribute(path, "decoder")) return path;
+  }
+  if (in.has("images/data")) return "";
   require(in.has(kCanvas), source, str("expected /images/data or /", kCanvas, ", found neither"));
-  decoder.id = in.text_attribute(kCanvas, "decoder");
-  decoder.version = in.int_attribute(kCanvas, "decoder_version");
-  const json config = json::parse(in.text_attribute(kCanvas, "decoder_config"), nullptr, false);
-  require(config.is_object(), source, str("/", kCanvas, "@decoder_config: expected a JSON object"));
+  return kCanvas;
+}
+
+data::Decoder read_decoder(const H5Reader& in, const std::string& path, const std::string& source) {
+  data::Decoder decoder;
+  if (path.empty()) return decoder;
+  decoder.id = in.text_attribute(path, "decoder");
+  decoder.version = in.int_attribute(path, "decoder_version");
+  const json config = json::parse(in.text_attribute(path, "decoder_config"), nullptr, false);
+  require(config.is_object(), source, str("/", path, "@decoder_config: expected a JSON object"));
   for (const auto& [key, value] : config.items()) {
     decoder.config[key] = value.is_string() ? value.get<std::string>() : value.dump();
   }
@@ -286,8 +324,14 @@ data::Labels read_labels(const H5Reader& in, const std::string& source) {
 data::SyntheticSet read_parts(const H5Reader& in, const std::string& source) {
   data::SyntheticSet set;
   set.preprocessing = read_preprocessing(in, "preprocessing");
-  set.decoder = read_decoder(in, source);
-  set.images = in.tensor(images_path(set.decoder));
+  const std::string decoder = decoder_path(in, source);
+  set.decoder = read_decoder(in, decoder, source);
+  if (!decoder.empty() && decoder != kCanvas) {
+    for (const std::string& path : parameter_paths(in)) {
+      set.parameters[path.substr(std::string(kParams).size())] = in.tensor(path);
+    }
+  }
+  set.images = in.tensor(images_path(set));
   // Sets of stored images may keep them as pixels.
   if (set.images.scalar_type() == at::kByte && set.images.dim() == 4) {
     set.images = set.preprocessing.apply(set.images);
@@ -475,6 +519,7 @@ LabelBytes label_bytes(const std::filesystem::path& path) {
 StoredBytes stored_bytes(const data::SyntheticSet& set) {
   StoredBytes bytes;
   bytes.images = std::uint64_t(set.images.numel()) * (set.from_bytes ? 1 : sizeof(float));
+  for (const auto& [name, value] : set.parameters) bytes.images += value.nbytes();
   bytes.labels = std::uint64_t(data::hard_classes(set.labels).numel()) * sizeof(std::int32_t);
   if (const auto* soft = std::get_if<data::SoftLabels>(&set.labels)) {
     bytes.labels += std::uint64_t(soft->values.numel()) * sizeof(float);
@@ -506,6 +551,7 @@ std::vector<std::string> verify_file(const std::filesystem::path& path) {
     if (!findings.empty() || file_schema(path) != kSchema) return findings;
     report_non_finite(in, "images/data", findings);
     report_non_finite(in, kCanvas, findings);
+    for (const std::string& part : parameter_paths(in)) report_non_finite(in, part, findings);
     report_non_finite(in, kSoftValues, findings);
     expect_schema(in, kSchema, kMajor);
     const data::SyntheticSet set = read_parts(in, str("'", path.string(), "'"));

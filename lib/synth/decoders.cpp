@@ -1,4 +1,4 @@
-// The decoders behind make_pixels and make_multi_formation.
+// The decoders behind make_pixels, make_multi_formation and make_compensator.
 
 #include <algorithm>
 #include <utility>
@@ -7,6 +7,7 @@
 #include "lib/core/names.h"
 #include "lib/core/shape.h"
 #include "lib/core/str.h"
+#include "lib/data/pixels.h"
 #include "lib/synth/parametrization.h"
 
 namespace retort::synth {
@@ -121,7 +122,57 @@ class MultiFormation : public ImageDecoder {
   Tensor pad_value_;
 };
 
+class Compensator : public ImageDecoder {
+ public:
+  Compensator(std::int64_t copies, Tensor compensators, data::Preprocessing preprocessing)
+      : copies_(copies),
+        compensators_(std::move(compensators)),
+        preprocessing_(std::move(preprocessing)) {}
+
+  data::Decoder spec() const override {
+    return {"compensator", 1, {{"copies", std::to_string(copies_)}}};
+  }
+
+  std::int64_t images_per_stored() const override { return copies_ + 1; }
+  std::int64_t images_per_packed() const override { return 1; }
+
+  Tensor decode(const Tensor& stored) const override {
+    const std::int64_t places = compensators_.size(0) / copies_;
+    if (stored.size(0) != places) {
+      throw ConfigError(
+          str("compensator: expected a class of ", places, " images, found ", stored.size(0)));
+    }
+    Tensors decoded{stored};
+    for (const Tensor& copy : compensators_.split(places)) {
+      decoded.push_back(compensated(preprocessing_, stored, copy));
+    }
+    return at::cat(decoded);
+  }
+
+  Tensor pack(const Tensor& images) const override { return images; }
+
+ private:
+  std::int64_t copies_;
+  Tensor compensators_;
+  data::Preprocessing preprocessing_;
+};
+
 }  // namespace
+
+Tensor compensated(const data::Preprocessing& preprocessing, const Tensor& images,
+                   const Tensor& compensators) {
+  return preprocessing.apply(data::truncated_bytes(preprocessing, images + compensators));
+}
+
+std::unique_ptr<ImageDecoder> make_compensator(std::int64_t copies, Tensor compensators,
+                                               const data::Preprocessing& preprocessing) {
+  expect_shape(compensators, {-1, -1, -1, -1}, "compensators");
+  if (copies < 1 || compensators.size(0) < 1 || compensators.size(0) % copies != 0) {
+    throw ConfigError(str("compensators: expected as many for each of ", copies, " copies, found ",
+                          compensators.size(0)));
+  }
+  return std::make_unique<Compensator>(copies, std::move(compensators), preprocessing);
+}
 
 std::unique_ptr<ImageDecoder> make_pixels() { return std::make_unique<Pixels>(); }
 

@@ -60,6 +60,9 @@ const std::vector<ParametrizationInfo>& parametrizations() {
       {"multi-formation",
        "every stored image is a grid of small images, enlarged when used (IDC; factor 1 .. 5, type "
        "single or multi)"},
+      {"compensator",
+       "real images, and the same with images added that all classes share (INFER; copies 1 or "
+       "more)"},
   };
   return all;
 }
@@ -72,7 +75,8 @@ Tensor mid_gray(const data::Preprocessing& preprocessing, data::ImageShape shape
 
 std::unique_ptr<ImageDecoder> make_decoder(const data::Decoder& spec,
                                            const data::Preprocessing& preprocessing,
-                                           data::ImageShape shape) {
+                                           data::ImageShape shape,
+                                           const std::map<std::string, Tensor>& parameters) {
   constexpr std::int64_t kNewest = 1;
   const auto known = known_decoders();
   if (std::find(known.begin(), known.end(), spec.id) == known.end()) {
@@ -83,6 +87,15 @@ std::unique_ptr<ImageDecoder> make_decoder(const data::Decoder& spec,
                           ", found ", spec.version));
   }
   if (spec.id == "pixels") return make_pixels();
+  if (spec.id == "compensator") {
+    const auto found = parameters.find(kCompensators);
+    if (found == parameters.end()) {
+      throw ConfigError(
+          str("decoder 'compensator': the set has no parameters '", kCompensators, "'"));
+    }
+    expect_shape(found->second, {-1, shape.channels, shape.height, shape.width}, kCompensators);
+    return make_compensator(integer_entry(spec, "copies"), found->second, preprocessing);
+  }
   return make_multi_formation(integer_entry(spec, "factor"), config_entry(spec, "type"),
                               mid_gray(preprocessing, shape));
 }
@@ -98,7 +111,7 @@ data::LabelledImages decode(const data::SyntheticSet& set) {
   const at::NoGradGuard no_gradients;
   expect_shape(set.images, {-1, -1, -1, -1}, "images of the set");
   const data::ImageShape shape{set.images.size(1), set.images.size(2), set.images.size(3)};
-  const auto decoder = make_decoder(set.decoder, set.preprocessing, shape);
+  const auto decoder = make_decoder(set.decoder, set.preprocessing, shape, set.parameters);
   Tensor images = set.images;
   if (decoder->images_per_stored() > 1) {
     expect_shape(set.class_index, {set.images.size(0)}, "class_index of the set");

@@ -2,6 +2,7 @@
 // What the optimiser updates, and how images come out of it.
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,7 +16,7 @@ namespace retort::synth {
 /// at::cat({labels, labels}).  @param images [N,C,H,W]  @return [2N,C,H,W], differentiable
 Tensor with_flips(const Tensor& images);
 
-/// Decoder of stored images, by id: "pixels", "multi-formation".
+/// Decoder of stored images, by id: "pixels", "multi-formation", "compensator".
 class ImageDecoder {
  public:
   virtual ~ImageDecoder() = default;
@@ -46,15 +47,30 @@ std::unique_ptr<ImageDecoder> make_multi_formation(std::int64_t factor, const st
                                                    Tensor pad_value);
 std::unique_ptr<ImageDecoder> make_pixels();
 
+/// Images [n,C,H,W] of all classes with a compensator [1,C,H,W] added to each, or as many as there
+/// are images, and brought to 8-bit pixels: clamped to their range, cut off.
+Tensor compensated(const data::Preprocessing& preprocessing, const Tensor& images,
+                   const Tensor& compensators);
+
+/// INFER (Zhang et al., ICLR 2025): view 0 of a stored image is the image, view m = 1 .. copies
+/// place j of its class with compensator (m-1) n + j added. Decodes a whole class at once.
+/// @param compensators [copies*n,C,H,W] float32, for n stored images of every class
+/// @throws ConfigError unless their number is a multiple of `copies`, which is 1 or more
+std::unique_ptr<ImageDecoder> make_compensator(std::int64_t copies, Tensor compensators,
+                                               const data::Preprocessing& preprocessing);
+inline constexpr char kCompensators[] = "compensators";  ///< their name among a set's parameters
+
 /// float64 [C]: mid-gray 0.5 in preprocessed space; under ZCA its mean over the pixels.
 Tensor mid_gray(const data::Preprocessing& preprocessing, data::ImageShape shape);
 
 /// From a stored specification.
+/// @param parameters of the set, where the decoder needs some
 /// @throws ConfigError for an unknown id or type (naming the known ones), a version newer than
-///         this program's, a missing or malformed entry
+///         this program's, a missing or malformed entry or parameter
 std::unique_ptr<ImageDecoder> make_decoder(const data::Decoder& spec,
                                            const data::Preprocessing& preprocessing,
-                                           data::ImageShape shape);
+                                           data::ImageShape shape,
+                                           const std::map<std::string, Tensor>& parameters = {});
 
 /// Pixels for factor 1, multi-formation above.
 std::unique_ptr<ImageDecoder> make_decoder(std::int64_t factor, const std::string& type,

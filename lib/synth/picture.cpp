@@ -23,6 +23,13 @@ std::string class_name(const data::SyntheticSet& set, std::int64_t c) {
   return std::size_t(c) < names.size() ? names[std::size_t(c)] : str("class ", c);
 }
 
+/// What is added to images, around mid-gray; uint8 [N,C,H,W].
+Tensor difference_pixels(const Tensor& added, const data::Preprocessing& preprocessing) {
+  const Tensor nothing = preprocessing.invert(at::zeros_like(added));
+  const Tensor unit = preprocessing.invert(added) - nothing + 0.5;
+  return (unit.clamp(0, 1) * 255).round().to(at::kByte);
+}
+
 }  // namespace
 
 Picture draw_set(const data::SyntheticSet& set, const PictureOptions& options,
@@ -49,6 +56,12 @@ Picture draw_set(const data::SyntheticSet& set, const PictureOptions& options,
       row = at::cat({row, gap, dataset->pixels(data::Split::Train, some)});
     }
     rows.push_back({class_name(set, c), row});
+  }
+  if (!options.decoded) {
+    for (const auto& [name, values] : set.parameters) {
+      const std::int64_t most = options.per_class > 0 ? options.per_class : values.size(0);
+      rows.push_back({name, difference_pixels(values.slice(0, 0, most), set.preprocessing)});
+    }
   }
   vision::GridOptions grid;
   grid.title = options.title;

@@ -22,7 +22,8 @@ struct Picture {
   double clipped_fraction = 0;  ///< of pixel values outside [0,1] after undoing the preprocessing
 };
 
-/// A grid with one row a class, preprocessing undone, values clipped to [0,1].
+/// A grid with one row a class, preprocessing undone, values clipped to [0,1]. Of stored images
+/// also a row of what the decoder adds to them, around gray.
 /// @param dataset for real images beside; may be null
 Picture draw_set(const data::SyntheticSet& set, const PictureOptions& options = {},
                  const data::ImageDataset* dataset = nullptr);

@@ -28,15 +28,16 @@ Tensor realism_losses(const Tensor& logits, std::int64_t label) {
   return logits.softmax(1).select(1, label).log().neg();
 }
 
-RankedCrops rank_crops(const Tensor& losses, std::int64_t count) {
+RankedCrops rank_crops(const Tensor& losses, std::int64_t count, std::int64_t offset) {
   expect_shape(losses, {-1, -1}, "losses of crops");
-  if (count < 1 || count > losses.size(0)) {
+  const std::int64_t images = losses.size(0);
+  if (offset < 0 || count < 1 || count > images - offset) {
     throw ConfigError(
-        str("crops: expected 1 .. ", losses.size(0), ", one per image, found a wish for ", count));
+        str("crops: expected 1 .. ", images - offset, ", one per image, found a wish for ", count));
   }
   const auto [lowest, best] = losses.min(1);
   const Tensor order = std::get<1>(lowest.sort(/*stable=*/true, 0, /*descending=*/false));
-  const Tensor image = order.slice(0, 0, count);
+  const Tensor image = order.slice(0, offset, offset + count);
   return {.image = image, .crop = best.index_select(0, image)};
 }
 

@@ -24,8 +24,9 @@ struct RankedCrops {
   Tensor crop;   ///< int64 [count]
 };
 /// @param losses [images,crops]
-/// @param count crops wanted, @throws ConfigError if there are fewer images
-RankedCrops rank_crops(const Tensor& losses, std::int64_t count);
+/// @param count crops wanted, @param offset the best ones passed over before them
+/// @throws ConfigError if there are fewer images
+RankedCrops rank_crops(const Tensor& losses, std::int64_t count, std::int64_t offset = 0);
 
 /// Mosaics of factor x factor cells. Cell k of mosaic q, row by row, is crop k * ipc + q, so that
 /// every mosaic mixes good and better crops. Crops are brought to the size of their cell by taking

@@ -52,5 +52,6 @@ std::vector<Line> training_lines(Scene& scene);
 std::vector<Line> stacked_lines(Scene& scene);
 std::vector<Line> trajectory_lines(Scene& scene);
 std::vector<Line> mixed_lines(Scene& scene);
+std::vector<Line> recover_lines(Scene& scene);
 
 }  // namespace retort::bench

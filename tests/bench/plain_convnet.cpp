@@ -39,9 +39,15 @@ PlainResult plain_convnet(const nn::Network& like, const nn::NetworkState& state
     const std::size_t at = kPerBlock * b;
     const std::int64_t padding = b == 0 && like.input().channels == 1 ? 3 : 1;
     map = at::conv2d(map, p[at], p[at + 1], 1, padding);
+    if (options.looks_at_statistics) {
+      const auto [variance, mean] = at::var_mean(map, at::IntArrayRef{0, 2, 3}, /*correction=*/0);
+      result.mean.push_back(mean);
+      result.variance.push_back(variance);
+    }
     if (like.has_batch_norm()) {
-      map = at::batch_norm(map, p[at + 2], p[at + 3], state.buffers[2 * b],
-                           state.buffers[2 * b + 1], true, 0.1, kEps, false);
+      map =
+          at::batch_norm(map, p[at + 2], p[at + 3], state.buffers[2 * b], state.buffers[2 * b + 1],
+                         !options.looks_at_statistics, 0.1, kEps, false);
     } else {
       map = at::group_norm(map, map.size(1), p[at + 2], p[at + 3], kEps);
     }

@@ -27,19 +27,23 @@ struct PlainOptions {
   bool logits = true;
   bool activation_maps = false;
   double relu_threshold = 0;  ///< other than 0: inputs above it pass, see check.h
+  /// BatchNorm in evaluation mode, beside which the batch's own statistics are returned.
+  bool looks_at_statistics = false;
 };
 
 struct PlainResult {
   Tensor logits;       ///< [N,K]
   Tensor embedding;    ///< [N,F]
   Tensors activation;  ///< per block [N,C,h,w], before pooling
+  Tensors mean;        ///< per block [C], where asked for
+  Tensors variance;    ///< biased
 
   /// Rows first .. first+count-1 of embedding and activations.
   PlainResult rows(std::int64_t first, std::int64_t count) const;
 };
 
-/// ConvNet-D with InstanceNorm (as GroupNorm, like the papers' code) or BatchNorm, training mode,
-/// any dtype, differentiable twice.
+/// ConvNet-D with InstanceNorm (as GroupNorm, like the papers' code) or BatchNorm, training mode if
+/// nothing else is asked for, any dtype, differentiable twice.
 PlainResult plain_convnet(const nn::Network& like, const nn::NetworkState& state, const Tensor& x,
                           const PlainOptions& options = {});
 

@@ -15,7 +15,7 @@ constexpr double kMemoryNoise = 1.05;
 std::vector<Line> all_lines(Scene& scene) {
   std::vector<Line> lines;
   for (const auto make : {feature_lines, matching_lines, gradient_lines, training_lines,
-                          stacked_lines, trajectory_lines, mixed_lines}) {
+                          stacked_lines, trajectory_lines, mixed_lines, recover_lines}) {
     auto some = make(scene);
     std::move(some.begin(), some.end(), std::back_inserter(lines));
   }

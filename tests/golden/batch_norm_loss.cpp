@@ -1,9 +1,11 @@
 // Decoupled methods: recover/utils.py and data_synthesis.py of VILA-Lab/SRe2L.
 
+#include "methods/decoupled/batch_norm_loss.h"
+
 #include <torch/csrc/autograd/autograd.h>
 
 #include "lib/core/str.h"
-#include "methods/decoupled/batch_norm_loss.h"
+#include "methods/decoupled/image_priors.h"
 #include "tests/golden/golden.h"
 #include "tests/support/catch.h"
 
@@ -52,6 +54,12 @@ void check_bn_loss(const GoldenFile& file, const Precision& precision) {
 
   const Tensor ce = at::cross_entropy_loss(out.logits, file.stored("inputs/labels"));
   const Tensor total = ce + file.number_or("", "r_bn", 1) * r;
+  const Tensor tv = methods::decoupled::total_variation(x);
+  const Tensor l2 = methods::decoupled::mean_norm(x);
+  CHECK_CLOSE(tv, stored("tv_l2"), precision.tolerance);
+  CHECK_CLOSE(l2, stored("l2"), precision.tolerance);
+  CHECK_CLOSE(torch::autograd::grad({tv}, {x})[0], stored("grad_tv"), precision.tolerance);
+  CHECK_CLOSE(torch::autograd::grad({l2}, {x})[0], stored("grad_l2"), precision.tolerance);
   CHECK_CLOSE(ce, stored("ce"), precision.tolerance);
   CHECK_CLOSE(total, stored("total"), precision.tolerance);
   CHECK_CLOSE(torch::autograd::grad({total}, {x})[0], stored("grad_total"), precision.tolerance);

@@ -2,6 +2,7 @@
 
 #include "methods/decoupled/curriculum.h"
 #include "methods/decoupled/mosaic.h"
+#include "methods/decoupled/real_crops.h"
 #include "tests/golden/golden.h"
 #include "tests/support/catch.h"
 
@@ -12,12 +13,10 @@ namespace decoupled = methods::decoupled;
 
 /// Losses [images,crops] of all crops by the stored network, each in the middle of zeros.
 Tensor losses_of_crops(const GoldenFile& file, const Tensor& crops, at::ScalarType dtype) {
-  const Tensor padded = decoupled::centered_in_zeros(crops.flatten(0, 1), file.integer("", "size"));
-  const auto network = make_stored_convnet(file, "", "net", image_shape(padded));
-  const auto state = read_network(file, "net", dtype);
-  const Tensor logits = network->forward(state, padded).logits;
-  return decoupled::realism_losses(logits, file.integer("", "label"))
-      .view({crops.size(0), crops.size(1)});
+  const std::int64_t size = file.integer("", "size");
+  const auto network = make_stored_convnet(file, "", "net", {crops.size(2), size, size});
+  return decoupled::crop_losses(*network, read_network(file, "net", dtype), crops,
+                                file.integer("", "label"), size);
 }
 
 void check_selection(const GoldenFile& file, const Precision& precision) {

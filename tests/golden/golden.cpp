@@ -118,6 +118,10 @@ std::string GoldenFile::text_or(const std::string& path, const std::string& name
   return h5_.has_attribute(path, name) ? h5_.text_attribute(path, name) : fallback;
 }
 
+std::vector<double> GoldenFile::numbers(const std::string& path, const std::string& name) const {
+  return h5_.doubles_attribute(path, name);
+}
+
 std::vector<std::int64_t> GoldenFile::integers_or_none(const std::string& path,
                                                        const std::string& name) const {
   if (!h5_.has_attribute(path, name)) return {};

@@ -51,6 +51,7 @@ class GoldenFile {
   double number_or(const std::string& path, const std::string& name, double fallback) const;
   std::string text_or(const std::string& path, const std::string& name,
                       const std::string& fallback) const;
+  std::vector<double> numbers(const std::string& path, const std::string& name) const;
   /// A vector attribute; empty if there is none.
   std::vector<std::int64_t> integers_or_none(const std::string& path,
                                              const std::string& name) const;
@@ -168,9 +169,12 @@ void check_datm_labels_schedule(const GoldenFile& file);
 /// The `ema` part of a ftd file: the running mean of the images.
 void check_ftd_ema(const GoldenFile& file);
 
-// views.cpp
-/// The views of a recover file, and that its images are within the range of pixels.
+// recover.cpp
 void check_recover(const GoldenFile& file);
+void check_cvdd(const GoldenFile& file);
+void check_infer(const GoldenFile& file);
+
+// views.cpp
 void check_fkd_mix_kl(const GoldenFile& file);
 
 // decoupled.cpp

@@ -34,14 +34,10 @@ std::filesystem::path golden_folder() {
 
 /// What the files of the source tree hold beyond what the program computes.
 Parts without_code(const std::string& name) {
-  const Parts without_network{"inputs/labels", "net", "steps/1/grad", "steps/2/grad"};
-  const Parts image_priors{"outputs/grad_l2", "outputs/grad_tv", "outputs/l2", "outputs/tv_l2"};
-  const std::map<std::string, Parts> parts{{"bn_loss.h5", image_priors},
-                                           {"cda_recover_tiny.h5", without_network},
+  const std::map<std::string, Parts> parts{{"cvdd_vote_bssl.h5", {"bssl"}},
                                            {"dsa_siamese_pair.h5", {"outputs/op_table"}},
                                            {"fkd_mix_kl_lpld.h5", {"lpld"}},
                                            {"idc_matchloss.h5", {"feat_l1", "feat_mse"}},
-                                           {"sre2l_recover_in1k.h5", without_network},
                                            {"zca_metrics_herding.h5", {"metrics"}}};
   const auto found = parts.find(name);
   return found == parts.end() ? Parts{} : found->second;

@@ -28,6 +28,8 @@ const std::vector<Handler>& handlers() {
       {"ftd", check_ftd},
       {"guard", check_guard},
       {"recover", check_recover},
+      {"cvdd", check_cvdd},
+      {"infer", check_infer},
       {"fkd_mix_kl", check_fkd_mix_kl},
       {"cda_schedule", check_cda_schedule},
       {"rded", check_rded},

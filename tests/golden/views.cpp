@@ -1,13 +1,9 @@
-// Views and mixes of the decoupled methods: data_synthesis.py and CDA/recover_cda_tiny.py, mix_aug
-// and rand_bbox of relabel/utils_fkd.py (VILA-Lab/SRe2L), PyTorch's KLDivLoss. The stored draws are
-// injected; nothing is drawn.
-
-#include "lib/augment/views.h"
+// Mixes of views: mix_aug and rand_bbox of relabel/utils_fkd.py (VILA-Lab/SRe2L), PyTorch's
+// KLDivLoss. The stored draws are injected; nothing is drawn.
 
 #include <torch/csrc/autograd/autograd.h>
 
 #include "lib/augment/mix.h"
-#include "lib/data/pixels.h"
 #include "lib/train/distillation_loss.h"
 #include "tests/golden/golden.h"
 #include "tests/support/catch.h"
@@ -15,42 +11,14 @@
 namespace retort::testing::golden {
 namespace {
 
-using data::ImageSize;
 using data::Mix;
 
-ImageSize size_of(const Tensor& images) { return {images.size(2), images.size(3)}; }
+data::ImageSize size_of(const Tensor& images) { return {images.size(2), images.size(3)}; }
 
 std::vector<std::int64_t> integers(const Tensor& values) {
   const Tensor wide = values.to(at::kLong).contiguous();
   const auto* begin = wide.const_data_ptr<std::int64_t>();
   return {begin, begin + wide.numel()};
-}
-
-/// @param group "steps/1"; a file without crops has no `crop_box`, one without mirrors no `flip`
-augment::SharedView stored_view(const GoldenFile& file, const std::string& group, ImageSize image) {
-  augment::SharedView view;
-  view.crop = {0, 0, image.height, image.width};
-  if (const auto box = file.integers_or_none(group, "crop_box"); !box.empty()) {
-    view.crop = {box.at(0), box.at(1), box.at(2), box.at(3)};
-  }
-  view.flip = file.integer_or(group, "flip", 0) != 0;
-  if (const auto roll = file.integers_or_none(group, "roll"); !roll.empty()) {
-    view.roll_rows = roll.at(0);
-    view.roll_cols = roll.at(1);
-  }
-  return view;
-}
-
-/// From the stored bounds [C,2]: (0 - m) / s and (1 - m) / s.
-data::Preprocessing preprocessing_of(const Tensor& bounds) {
-  std::vector<double> mean;
-  std::vector<double> std;
-  for (std::int64_t c = 0; c < bounds.size(0); ++c) {
-    const double low = bounds[c][0].item<double>();
-    std.push_back(1 / (bounds[c][1].item<double>() - low));
-    mean.push_back(-low * std.back());
-  }
-  return data::Preprocessing::mean_std(mean, std);
 }
 
 void check_cutmix(const GoldenFile& file, const std::string& group) {
@@ -100,22 +68,6 @@ void check_kl(const GoldenFile& file, const std::string& name) {
 }
 
 }  // namespace
-
-void check_recover(const GoldenFile& file) {
-  const auto preprocessing = preprocessing_of(file.stored("clamp"));
-  for (const auto& precision : precisions()) {
-    Tensor images = file.tensor("inputs/x", precision.dtype);
-    for (const std::string& step : file.children("steps")) {
-      const std::string group = "steps/" + step;
-      INFO(group << ", " << precision.name);
-      const auto view = stored_view(file, group, size_of(images));
-      CHECK_CLOSE(augment::apply_view(view, images, size_of(images)),
-                  file.tensor(group + "/view", precision.dtype), precision.tolerance);
-      images = file.tensor(group + "/images_after", precision.dtype);
-      CHECK_CLOSE(data::clamp_to_pixels(preprocessing, images), images, precision.tolerance);
-    }
-  }
-}
 
 void check_fkd_mix_kl(const GoldenFile& file) {
   const auto cutmixes = file.children("cutmix");

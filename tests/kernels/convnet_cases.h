@@ -122,10 +122,14 @@ inline Tensor make_targets(const ConvNetCase& c) {
   return normal("targets", {c.image[0], classes_of(c)}).softmax(1) * 1.5;
 }
 
-/// Features, then the attention of every block.
+/// Features, then the attention of every block, then its statistics.
 inline Tensors all_outputs(const kernels::ConvNetOutputs& outputs) {
   Tensors all = {outputs.features};
   all.insert(all.end(), outputs.attention.begin(), outputs.attention.end());
+  for (const auto& [mean, variance] : outputs.statistics) {
+    all.push_back(mean);
+    all.push_back(variance);
+  }
   return all;
 }
 

@@ -18,25 +18,34 @@ using kernels::ConvNetRun;
 
 namespace {
 
-enum class Norm { Instance, Group, BatchTrain, BatchEval };
+/// BatchLooked: evaluation, and the statistics of every two images looked at.
+enum class Norm { Instance, Group, BatchTrain, BatchEval, BatchLooked };
 
-constexpr Norm kNorms[] = {Norm::Instance, Norm::Group, Norm::BatchTrain, Norm::BatchEval};
+constexpr Norm kNorms[] = {Norm::Instance, Norm::Group, Norm::BatchTrain, Norm::BatchEval,
+                           Norm::BatchLooked};
+
+bool on_running_statistics(Norm norm) {
+  return norm == Norm::BatchEval || norm == Norm::BatchLooked;
+}
 
 ConvNetRun run_of(const ConvNetCase& c, Norm norm, double power) {
   return {.shape = (norm == Norm::Group ? with_groups(c) : c).shape,
-          .norm = norm == Norm::BatchTrain  ? kernels::ConvNetNorm::BatchTrain
-                  : norm == Norm::BatchEval ? kernels::ConvNetNorm::BatchEval
-                                            : kernels::ConvNetNorm::Instance,
-          .attention_power = power};
+          .norm = norm == Norm::BatchTrain      ? kernels::ConvNetNorm::BatchTrain
+                  : on_running_statistics(norm) ? kernels::ConvNetNorm::BatchEval
+                                                : kernels::ConvNetNorm::Instance,
+          .attention_power = power,
+          .statistics = norm == Norm::BatchLooked,
+          .statistics_group = norm == Norm::BatchLooked ? 2 : 0};
 }
 
 bool has_batch_norm(const ConvNetRun& run) { return run.norm != kernels::ConvNetNorm::Instance; }
 
 std::string name_of(const ConvNetRun& run) {
-  const char* const norm = run.norm == kernels::ConvNetNorm::BatchTrain  ? "training"
-                           : run.norm == kernels::ConvNetNorm::BatchEval ? "evaluation"
-                           : run.shape.norm_groups > 0                   ? "groups"
-                                                                         : "instance";
+  const char* const norm = run.statistics                                 ? "looked at"
+                           : run.norm == kernels::ConvNetNorm::BatchTrain ? "training"
+                           : run.norm == kernels::ConvNetNorm::BatchEval  ? "evaluation"
+                           : run.shape.norm_groups > 0                    ? "groups"
+                                                                          : "instance";
   return std::string(norm) + ", power " + std::to_string(int(run.attention_power));
 }
 
@@ -77,7 +86,7 @@ struct Problem {
   Problem(const ConvNetCase& c, Norm norm, double power)
       : run(run_of(c, norm, power)),
         biases_hidden(norm == Norm::BatchTrain ||
-                      (norm != Norm::BatchEval && takes_channel_means(run.shape, c.width))),
+                      (!on_running_statistics(norm) && takes_channel_means(run.shape, c.width))),
         parameters(convnet_parameters(c)),
         x(leaf(normal("x", c.image))),
         buffers(has_batch_norm(run) ? convnet_buffers(c) : Tensors()) {}
@@ -199,6 +208,33 @@ TEST_CASE("the reference of a ConvNet's outputs agrees with finite differences",
   }
 }
 
+TEST_CASE("statistics of a group are those of its images alone, and of all without groups",
+          "[kernels][outputs]") {
+  const ConvNetCase c{{5, 3, 8, 8}, 20, {2, 1}};
+  for_each_instruction_set([&] {
+    const at::NoGradGuard no_grad;
+    Problem p(c, Norm::BatchLooked, 0);
+    const auto of = [&](const Tensor& x, std::int64_t group) {
+      ConvNetRun run = p.run;
+      run.statistics_group = group;
+      return convnet_outputs(x, p.parameters, p.buffers, run).statistics;
+    };
+    const auto grouped = of(p.x, 2);
+    for (std::int64_t g = 0; g < 3; ++g) {
+      const auto alone = of(p.x.slice(0, 2 * g, 2 * g + 2), 0);
+      REQUIRE(alone.size() == 2);
+      for (std::size_t b = 0; b < alone.size(); ++b) {
+        CHECK(at::equal(grouped[b].mean[g], alone[b].mean));
+        CHECK(at::equal(grouped[b].variance[g], alone[b].variance));
+      }
+    }
+    const auto all = of(p.x, 0);
+    CHECK(all[0].mean.sizes() == at::IntArrayRef{20});
+    const Tensor weights = at::tensor({2.0F, 2.0F, 1.0F}).unsqueeze(1) / 5;
+    CHECK_CLOSE((grouped[1].mean * weights).sum(0), all[1].mean, 1e-6);
+  });
+}
+
 TEST_CASE("attention is the sum over channels of the activation's power", "[kernels][outputs]") {
   const Tensor maps = at::tensor({1.0, -2.0, 3.0, 0.0, 2.0, 1.0}, at::kDouble).view({1, 3, 1, 2});
   CHECK_CLOSE(kernels::attention_sums(maps, 1), at::tensor({6.0, 3.0}, at::kDouble).view({1, 2}),
@@ -294,7 +330,7 @@ TEST_CASE("gradients of single outputs, and of single inputs, are those of all a
         const Tensors some = outputs_of(p.x.detach(), one);
         CHECK(at::equal(torch::autograd::grad(some, {one[only]}, gy)[0], all[only + 1]));
       }
-      CHECK(!outputs_of(p.x.detach(), frozen)[1].requires_grad());
+      for (const Tensor& output : outputs_of(p.x.detach(), frozen)) CHECK(!output.requires_grad());
     }
   });
 }
@@ -372,6 +408,11 @@ TEST_CASE("what the fused outputs do not serve goes to the reference and is coun
   grouped.shape.norm_groups = 4;
   CHECK_THROWS_WITH_TEXT(convnet_outputs(p.x, p.parameters, p.buffers, grouped), ConfigError,
                          "BatchNorm has no groups of channels, found 4");
+  const Problem training(convnet_cases()[1], Norm::BatchTrain, 1);
+  ConvNetRun both = training.run;
+  both.statistics = true;
+  CHECK_THROWS_WITH_TEXT(convnet_outputs(p.x, p.parameters, p.buffers, both), ConfigError,
+                         "stand beside running ones only");
 }
 
 TEST_CASE("InstanceNorm and GroupNorm without attention go the way of the plain features",

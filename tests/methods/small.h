@@ -4,6 +4,7 @@
 
 #include "datasets/dataset.h"
 #include "methods/method.h"
+#include "tests/methods/small_committee.h"
 #include "tests/methods/small_experts.h"
 
 namespace retort::testing {
@@ -30,6 +31,15 @@ inline void make_small(config::OptionTable& table, const std::string& iterations
   if (table.contains("net")) {
     const bool batch_norm = table.find("net").value().ends_with("BN");
     set("net", batch_norm ? "ConvNet-2-BN-w8" : "ConvNet-2-w8");
+  }
+  if (table.contains("r-bn")) {
+    set("teachers", small_committee());
+    // Compensators take all there are, one each.
+    const bool alone = table.contains("committee") && table.find("committee").value() == "single";
+    if (alone) set("teacher-names", "0");
+    set("lr-images", "0.1");
+    set("crop-images", "10");
+    set("crops", "2");
   }
   if (table.contains("experts")) {
     set("experts", small_experts(recipe));

@@ -72,6 +72,17 @@ SyntheticSet decoded_set() {
   return set;
 }
 
+/// Images of 8-bit pixels, with compensators: two copies of three classes of two images.
+SyntheticSet compensator_set() {
+  SyntheticSet set = pixels_set();
+  set.images = set.preprocessing.apply(at::arange(120, at::kByte).view({6, 1, 4, 5}));
+  set.from_bytes = true;
+  set.decoder = {.id = "compensator", .version = 1, .config = {{"copies", "2"}}};
+  set.parameters["compensators"] = numbers({4, 1, 4, 5});
+  set.labels = data::HardLabels{at::arange(3, at::kLong).repeat_interleave(6)};
+  return set;
+}
+
 bool same_bits(const Tensor& a, const Tensor& b) {
   return a.sizes() == b.sizes() && a.scalar_type() == b.scalar_type() &&
          std::memcmp(a.const_data_ptr(), b.const_data_ptr(), a.nbytes()) == 0;
@@ -114,6 +125,11 @@ void check_same(const SyntheticSet& actual, const SyntheticSet& expected) {
     CHECK(same_bits(a.mean, b.mean));
     CHECK(same_bits(a.whiten, b.whiten));
     CHECK(same_bits(a.inverse, b.inverse.contiguous()));
+  }
+  CHECK(actual.from_bytes == expected.from_bytes);
+  REQUIRE(actual.parameters.size() == expected.parameters.size());
+  for (const auto& [name, value] : expected.parameters) {
+    CHECK(same_bits(actual.parameters.at(name), value));
   }
   CHECK(actual.learned_lr == expected.learned_lr);
   const bool same_assets = actual.assets == expected.assets;  // Catch2 could not print them
@@ -190,6 +206,26 @@ TEST_CASE("stored canvases are kept apart from images", "[storage][set]") {
   CHECK(canvas.dataset_shape("images/class_index") == std::vector<std::int64_t>{6});
 }
 
+TEST_CASE("what a decoder needs beside the images lies beside the canvas", "[storage][set]") {
+  const TemporaryFolder folder("set-parameters");
+  const auto path = folder / "set.h5";
+  write_set(path, compensator_set());
+  check_same(read_set(path), compensator_set());
+  CHECK(storage::verify_file(path).empty());
+  const H5Reader file(path);
+  CHECK(file.tensor("images/data").scalar_type() == at::kByte);
+  CHECK(file.text_attribute("params/compensators", "decoder") == "compensator");
+  CHECK(file.text_attribute("params/compensators", "decoder_config") == R"({"copies":"2"})");
+  CHECK(file.double_attribute("images", "storage_units") == 6.0 / 4 + 4);
+  CHECK(storage::stored_bytes(path).images == 6 * 20 + 4 * 20 * 4);
+
+  SyntheticSet broken = compensator_set();
+  broken.parameters["compensators"][0][0][0][0] = std::nan("");
+  write_set(path, broken);
+  CHECK(storage::verify_file(path) ==
+        std::vector<std::string>{"/params/compensators: 1 values are not finite"});
+}
+
 TEST_CASE("the networks that a set was made with are named in it, and cost it no bytes",
           "[storage][set]") {
   const TemporaryFolder folder("set-assets");
@@ -244,7 +280,7 @@ TEST_CASE("bytes are counted as stored, and in memory the same", "[storage][set]
   CHECK(counted.labels == 1200 * 4 + 1200 * 3 * 4);
   CHECK(counted.images == 300 * 20 * 4);
 
-  for (const SyntheticSet& each : {pixels_set(), decoded_set(), set}) {
+  for (const SyntheticSet& each : {pixels_set(), decoded_set(), compensator_set(), set}) {
     write_set(path, each);
     const storage::StoredBytes on_disk = storage::stored_bytes(path);
     const storage::StoredBytes in_memory = storage::stored_bytes(each);
@@ -309,6 +345,18 @@ TEST_CASE("a set whose parts do not fit together is not written", "[storage][set
   check("a label for each of 6 images or more, found 3", [](SyntheticSet& s) {
     s.decoder.id = "multi-formation";
     s.labels = data::HardLabels{s.class_index.slice(0, 0, 3)};
+  });
+  check("8-bit pixels need the decoder pixels, or one with parameters, found x",
+        [](SyntheticSet& s) {
+          s.decoder.id = "x";
+          s.from_bytes = true;
+        });
+  check("the decoder pixels has no parameters", [](SyntheticSet& s) {
+    s.parameters["compensators"] = numbers({1, 1, 4, 5});
+  });
+  check("parameters 'compensators': expected rank 4", [](SyntheticSet& s) {
+    s.decoder.id = "compensator";
+    s.parameters["compensators"] = numbers({1, 4, 5});
   });
   check("configuration of decoder 'x' is no JSON", [](SyntheticSet& s) {
     s.decoder = {.id = "x", .version = 1, .config = {{"a", "\xff"}}};

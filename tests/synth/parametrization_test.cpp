@@ -1,5 +1,7 @@
 #include "lib/synth/parametrization.h"
 
+#include <functional>
+
 #include "lib/core/error.h"
 #include "lib/core/rng.h"
 #include "tests/support/catch.h"
@@ -224,7 +226,68 @@ TEST_CASE("a decoder survives its specification", "[synth][decoder]") {
     names.push_back(info.name);
     CHECK_FALSE(info.description.empty());
   }
-  CHECK(names == std::vector<std::string>{"pixels", "multi-formation"});
+  CHECK(names == std::vector<std::string>{"pixels", "multi-formation", "compensator"});
+}
+
+namespace {
+
+/// Two classes of three images of 8-bit pixels, and two compensators for each place.
+data::SyntheticSet compensator_set() {
+  data::SyntheticSet set;
+  set.preprocessing = data::Preprocessing::mean_std({0.25}, {0.5});
+  set.images = set.preprocessing.apply(Rng(3).uniform_tensor({6, 1, 4, 4}, 0, 255).to(at::kByte));
+  set.class_index = at::tensor({0, 0, 0, 1, 1, 1}, at::kLong);
+  set.from_bytes = true;
+  set.decoder = {"compensator", 1, {{"copies", "2"}}};
+  set.parameters[synth::kCompensators] = Rng(4).normal_tensor({6, 1, 4, 4});
+  set.labels = data::HardLabels{at::arange(2, at::kLong).repeat_interleave(9)};
+  set.provenance.class_names = {"zero", "one"};
+  return set;
+}
+
+}  // namespace
+
+TEST_CASE("compensators are added to the images of their place, in every class",
+          "[synth][decode][compensator]") {
+  const data::SyntheticSet set = compensator_set();
+  const data::LabelledImages decoded = synth::decode(set);
+  REQUIRE(decoded.images.size(0) == 18);
+  const Tensor views = decoded.images.view({2, 3, 3, 1, 4, 4});  // class, view, place
+  const Tensor images = set.images.view({2, 3, 1, 4, 4});
+  CHECK(at::equal(views.select(1, 0), images));
+  const Tensor u = set.parameters.at(synth::kCompensators).view({2, 3, 1, 4, 4});
+  const double step = 1 / 255.0 / 0.5;
+  for (std::int64_t m = 0; m < 2; ++m) {
+    const Tensor sum = (images + u[m]).clamp(-0.5, 1.5);
+    // Cut off to 8 bits: below by less than a step.
+    const Tensor off = sum - views.select(1, m + 1);
+    CHECK(off.min().item<double>() > -1e-5);
+    CHECK(off.max().item<double>() < step + 1e-5);
+  }
+  const Tensor pixels = set.preprocessing.invert(views) * 255;
+  CHECK((pixels - pixels.round()).abs().max().item<double>() < 1e-3);
+}
+
+TEST_CASE("wrong compensators are answered with what is wrong", "[synth][errors][compensator]") {
+  const auto refused = [](const std::function<void(data::SyntheticSet&)>& change,
+                          const std::string& text) {
+    data::SyntheticSet set = compensator_set();
+    change(set);
+    CHECK_THROWS_WITH_TEXT(synth::decode(set), ConfigError, text);
+  };
+  using data::SyntheticSet;
+  refused([](SyntheticSet& s) { s.parameters.clear(); },
+          "the set has no parameters 'compensators'");
+  refused([](SyntheticSet& s) { s.decoder.config.clear(); }, "has no 'copies'");
+  refused([](SyntheticSet& s) { s.decoder.config["copies"] = "4"; },
+          "as many for each of 4 copies, found 6");
+  refused([](SyntheticSet& s) { s.decoder.config["copies"] = "3"; },
+          "expected a class of 2 images, found 3");
+  refused(
+      [](SyntheticSet& s) {
+        s.parameters[synth::kCompensators] = at::zeros({6, 1, 4, 5});
+      },
+      "compensators: expected shape");
 }
 
 TEST_CASE("wrong decoders are answered with what is wrong", "[synth][errors]") {

@@ -3,6 +3,7 @@
 #include <array>
 #include <memory>
 
+#include "lib/synth/parametrization.h"
 #include "tests/support/catch.h"
 
 using namespace retort;
@@ -142,4 +143,21 @@ TEST_CASE("values beyond black and white are clipped and counted", "[synth][pict
   const Colour darker{kSynthetic[1][0], kSynthetic[1][1], 0};
   CHECK(places(picture.pixels, brighter).sum().item<std::int64_t>() == kCell * kCell);
   CHECK(places(picture.pixels, darker).sum().item<std::int64_t>() == kCell * kCell);
+}
+
+TEST_CASE("what a decoder adds to images stands in a row of its own, around gray",
+          "[synth][picture][compensator]") {
+  data::SyntheticSet set = synthetic_images();
+  set.decoder = {"compensator", 1, {{"copies", "2"}}};
+  set.labels = data::HardLabels{at::tensor({0, 0, 0, 1, 1, 1}, at::kLong)};
+  // Nothing, and a tenth of the range more red.
+  const Tensor added = at::zeros({2, 3, 8, 8});
+  added[1][0] = 0.1 / 0.25;
+  set.parameters[synth::kCompensators] = added;
+  const Tensor stored = draw_set(set).pixels;
+  CHECK(cell_shows(stored, 2, 0, {128, 128, 128}));
+  CHECK(cell_shows(stored, 2, 1, {153, 128, 128}));
+  CHECK(draw_set(set, {.per_class = 1}).pixels.size(1) == stored.size(1));
+  // Decoded there are images only.
+  CHECK(draw_set(set, {.decoded = true}).pixels.size(1) == stored.size(1) - kPitch);
 }

@@ -11,6 +11,7 @@ namespace {
 #include "lib/kernels/loops/tangent.inl"
 #include "lib/kernels/loops/batch_norm.inl"
 #include "lib/kernels/loops/attention.inl"
+#include "lib/kernels/loops/planes.inl"
 
 }  // namespace
 
@@ -38,6 +39,9 @@ const Loops& RETORT_LOOPS() {
       affine_relu_pool,
       affine_relu_pool_sums,
       affine_relu_pool_gradient,
+      channel_sum,
+      channel_affine,
+      channel_affine_gradient,
   };
   return kTable;
 }

@@ -65,6 +65,11 @@ struct Affine {
   const float* bias;
 };
 
+/// One channel of maps [count][channels][pixels], which lie `stride` floats apart.
+struct ChannelPlanes {
+  std::int64_t count, stride, pixels;
+};
+
 struct Loops {
   const char* name;
 
@@ -175,6 +180,15 @@ struct Loops {
                                     int power, const float* gy, const float* gattention,
                                     const float* shift, const float* slope, float* gz,
                                     float* sum_gz);
+
+  // One channel of a batch, as LibTorch lays it out.
+  double (*channel_sum)(const float* x, const ChannelPlanes& planes);
+  /// y = scale x + shift.  @return sum of (x - center)^2
+  double (*channel_affine)(const float* x, const ChannelPlanes& planes, float center, float scale,
+                           float shift, float* y);
+  /// gx = scale gy + slope x + shift.  @param gy nullptr: zero
+  void (*channel_affine_gradient)(const float* x, const float* gy, const ChannelPlanes& planes,
+                                  float scale, float slope, float shift, float* gx);
 };
 
 /// The same source for whatever the compiler takes for granted: on any processor.

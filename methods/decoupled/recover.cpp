@@ -1,0 +1,334 @@
+#include "methods/decoupled/recover.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "lib/core/error.h"
+#include "lib/core/log.h"
+#include "lib/core/parallel.h"
+#include "lib/core/str.h"
+#include "lib/core/text.h"
+#include "lib/data/pixels.h"
+#include "lib/synth/parametrization.h"
+#include "lib/synth/real_selection.h"
+#include "methods/decoupled/predicted_work.h"
+
+namespace retort::methods::decoupled {
+namespace {
+
+/// Of all batches, in their order.
+RecoverLoss mean_loss(const std::vector<RecoverGradient>& gradients) {
+  RecoverLoss mean;
+  const auto share = 1 / double(gradients.size());
+  for (const auto& [values, loss] : gradients) {
+    mean.total += share * loss.total;
+    mean.cross_entropy += share * loss.cross_entropy;
+    mean.batch_norm += share * loss.batch_norm;
+    mean.prior += share * loss.prior;
+  }
+  return mean;
+}
+
+Tensor random_real(const data::ImageDataset& dataset, std::int64_t ipc, const Rng& rng) {
+  const Tensor chosen = synth::select_real(dataset, "random", ipc, {}, rng);
+  return dataset.batch(data::Split::Train, chosen);
+}
+
+std::vector<std::int64_t> with_rows(const data::ImageDataset& dataset, std::int64_t rows) {
+  const auto shape = dataset.shape();
+  return {rows, shape.channels, shape.height, shape.width};
+}
+
+std::string teachers_command(const RunContext& run, const std::string& out) {
+  return str("retort teachers --nets ConvNet-3-BN --dataset ", run.dataset.info().name, " --out ",
+             out);
+}
+
+std::string text_of(const std::vector<train::Member>& teachers) {
+  std::vector<std::string> texts;
+  for (const auto& teacher : teachers) {
+    texts.push_back(
+        str(teacher.name, " (number ", teacher.number, ", ", fixed(teacher.accuracy, 1), " %)"));
+  }
+  return join(texts);
+}
+
+}  // namespace
+
+std::int64_t places_beside_compensators(std::int64_t ipc, std::int64_t teachers,
+                                        std::int64_t classes) {
+  return ipc * classes / (classes + teachers);
+}
+
+Recover::Recover(RecoverOptions options) : options_(std::move(options)) {}
+
+std::vector<train::Member> Recover::load_teachers(const RunContext& run) const {
+  const std::string& file = options_.teachers;
+  const auto advice = [&](const std::string& out) {
+    return str("This makes one, with the options of --dataset that are used here: ",
+               teachers_command(run, out));
+  };
+  if (file.empty()) {
+    throw ConfigError(
+        str("option 'teachers': which file of teachers shall images be recovered "
+            "from? ",
+            advice("teachers.h5")));
+  }
+  if (!std::filesystem::exists(file)) {
+    throw ConfigError(str("option 'teachers': there is no file '", file, "'. ", advice(file)));
+  }
+  return train::load_committee(file, options_.teacher_names, run.dataset);
+}
+
+void Recover::check_data(const RunContext& run) const {
+  options_.check();
+  const auto& preprocessing = run.dataset.preprocessing();
+  if (preprocessing.kind() != data::Preprocessing::Kind::MeanStd) {
+    throw ConfigError(
+        "images are kept within the range of pixels, which whitened ones do not have "
+        "channel by channel: take preprocessing by mean and std, found " +
+        preprocessing.description());
+  }
+}
+
+void Recover::prepare(RunContext& run) {
+  check_data(run);
+  dataset_ = &run.dataset;
+  stop_ = run.stop;
+  rng_ = run.rng;
+  teachers_ = load_teachers(run);
+  const std::int64_t classes = run.dataset.num_classes();
+  ipc_ = run.ipc;
+  if (options_.compensators) {
+    const auto teachers = std::int64_t(teachers_.size());
+    ipc_ = places_beside_compensators(run.ipc, teachers, classes);
+    if (ipc_ == 0) {
+      throw ConfigError(str("ipc ", run.ipc, " of ", classes, " classes has no room for the ",
+                            teachers, " compensators of an image of each: ask for a larger ipc"));
+    }
+    batches_ = for_compensators(classes, ipc_, teachers);
+  } else if (options_.layout == "within-class") {
+    batches_ = within_classes(classes, ipc_, options_.batch_images);
+  } else {
+    batches_ = across_classes(classes, ipc_, options_.batch_images);
+  }
+  voters_.emplace(options_, teachers_, ipc_, rng_.child("voters"));
+}
+
+void Recover::check(RunContext& run) { prepare(run); }
+
+void Recover::tell_of_teachers() const {
+  log::info(str("recovering from ", teachers_.size(),
+                teachers_.size() == 1 ? " teacher" : " teachers", " of '", options_.teachers,
+                "': ", text_of(teachers_)));
+  if (voters_->priors().empty()) return;
+  log::info(str(options_.priors.empty() ? "they say as much as their accuracies are worth"
+                                        : "they say as much as the priors are worth",
+                " at temperature ", options_.vote_temperature, ": ", join(voters_->priors()),
+                " %"));
+}
+
+const train::Member& Recover::observer() const {
+  const std::vector<double>& priors = voters_->priors();
+  if (priors.empty()) return teachers_.front();
+  const auto best = std::max_element(priors.begin(), priors.end()) - priors.begin();
+  return teachers_[std::size_t(best)];
+}
+
+Tensor Recover::initial_values(RunContext& run) const {
+  const Rng rng = rng_.child("init");
+  const std::int64_t count = run.dataset.num_classes() * ipc_;
+  if (options_.init == "real") return random_real(run.dataset, ipc_, rng.child("real"));
+  if (options_.init == "mosaic") {
+    return realistic_images(run.dataset, observer(), options_.crops, ipc_, rng.child("mosaic"),
+                            run.stop);
+  }
+  const Tensor noise = at::empty(with_rows(run.dataset, count), at::kFloat);
+  for (const Batch& batch : batches_) {
+    noise.index_copy_(0, batch.images,
+                      batch.stream(rng.child("noise"))
+                          .normal_tensor(with_rows(run.dataset, batch.images.numel())));
+  }
+  return noise;
+}
+
+void Recover::start_from(const Tensor& values, const Moments& moments) {
+  const at::Device device = dataset_->device();
+  values_ = values.to(device);
+  moments_ = {moments.first.to(device), moments.second.to(device)};
+}
+
+void Recover::initialize(RunContext& run) {
+  prepare(run);
+  train::expect_knowing(teachers_, options_.teachers, run.dataset, rng_.child("teachers"));
+  tell_of_teachers();
+  Tensor values;
+  if (options_.compensators) {
+    frozen_ = random_real(run.dataset, ipc_, rng_.child("init").child("real"));
+    values = at::zeros(with_rows(run.dataset, std::int64_t(batches_.size())), at::kFloat);
+  } else {
+    values = initial_values(run);
+  }
+  start_from(values, {at::zeros_like(values), at::zeros_like(values)});
+}
+
+Tensor Recover::rows_of(const Batch& batch) const {
+  const Tensor rows = options_.compensators
+                          ? at::tensor({batch.group * ipc_ + batch.part}, at::kLong)
+                          : batch.images;
+  return rows.to(values_.device());
+}
+
+Recovered Recover::recovered(const Batch& batch) const {
+  const at::Device device = values_.device();
+  Recovered recovered{.values = values_.index_select(0, rows_of(batch)),
+                      .classes = batch.classes.to(device)};
+  if (frozen_.defined()) recovered.frozen = frozen_.index_select(0, batch.images.to(device));
+  return recovered;
+}
+
+double Recover::smallest_area(std::int64_t iteration) const {
+  return options_.view_curriculum().smallest_area(iteration, options_.iterations);
+}
+
+augment::SharedView Recover::view_for(const Batch& batch, std::int64_t iteration) const {
+  const auto shape = dataset_->shape();
+  const auto policy =
+      options_.view_policy(smallest_area(iteration), dataset_->info().mirror_changes_class);
+  return augment::draw_shared_view(policy, {shape.height, shape.width},
+                                   batch.stream(rng_.child("views")).child("iteration", iteration));
+}
+
+void Recover::step(const Batch& batch, const Tensor& gradient, double lr,
+                   std::int64_t iteration) const {
+  const Tensor rows = rows_of(batch);
+  const Moments moments{moments_.first.index_select(0, rows),
+                        moments_.second.index_select(0, rows)};
+  Tensor values = values_.index_select(0, rows);
+  adam_step(values, moments, gradient, lr, iteration);
+  if (!options_.compensators) values = data::clamp_to_pixels(dataset_->preprocessing(), values);
+  values_.index_copy_(0, rows, values);
+  moments_.first.index_copy_(0, rows, moments.first);
+  moments_.second.index_copy_(0, rows, moments.second);
+}
+
+UpdateReport Recover::update(std::int64_t iteration) {
+  const auto count = std::int64_t(batches_.size());
+  const LossWeights weights = options_.loss_weights();
+  std::vector<RecoverGradient> gradients(batches_.size());
+  parallel_tasks(count, [&](std::int64_t i) {
+    leave_if_requested(stop_, "recovering");
+    const Batch& batch = batches_[std::size_t(i)];
+    gradients[std::size_t(i)] =
+        recover_gradient(recovered(batch), view_for(batch, iteration), options_.flip == "both",
+                         voters_->of(batch, iteration), weights);
+  });
+  // Nothing has moved before the last gradient is there: who is stopped makes this iteration again.
+  const double lr = cosine_step_size(options_.lr_images, iteration, options_.iterations);
+  parallel_tasks(count, [&](std::int64_t i) {
+    step(batches_[std::size_t(i)], gradients[std::size_t(i)].values, lr, iteration);
+  });
+  const RecoverLoss loss = mean_loss(gradients);
+  return {.loss = loss.total,
+          .columns = {{"cross_entropy", loss.cross_entropy},
+                      {"batch_norm", loss.batch_norm},
+                      {"prior", loss.prior},
+                      {"lr", lr},
+                      {"smallest_area", smallest_area(iteration)}}};
+}
+
+data::SyntheticSet Recover::snapshot() const {
+  const auto& preprocessing = dataset_->preprocessing();
+  const Tensor values = values_.to(at::kCPU);
+  data::SyntheticSet set;
+  set.from_bytes = true;
+  std::int64_t views = 1;
+  if (options_.compensators) {
+    const auto teachers = std::int64_t(teachers_.size());
+    set.images = frozen_.to(at::kCPU).clone();
+    set.decoder = synth::make_compensator(teachers, values, preprocessing)->spec();
+    set.parameters[synth::kCompensators] = values.clone();
+    views += teachers;
+  } else {
+    set.images = preprocessing.apply(data::truncated_bytes(preprocessing, values));
+  }
+  const Tensor classes = at::arange(dataset_->num_classes(), at::kLong);
+  set.class_index = classes.repeat_interleave(ipc_);
+  set.labels = data::HardLabels{classes.repeat_interleave(ipc_ * views)};
+  return set;
+}
+
+std::vector<data::Asset> Recover::assets() const {
+  if (teachers_.empty()) return {};
+  return {train::asset_of(teachers_, options_.teachers, "teachers")};
+}
+
+void Recover::save_state(storage::StateWriter& out) const {
+  out.text("teachers/sha256", assets().front().sha256);
+  out.tensor("values", values_);
+  out.tensor("moments/first", moments_.first);
+  out.tensor("moments/second", moments_.second);
+  if (frozen_.defined()) out.tensor("frozen", frozen_);
+}
+
+void Recover::load_state(RunContext& run, const storage::StateReader& in) {
+  prepare(run);
+  const std::string now = assets().front().sha256;
+  const std::string before = in.text("teachers/sha256");
+  if (now != before) {
+    throw ConfigError(str("teachers '", options_.teachers,
+                          "': this run began with others, SHA-256 ", before, ", these have ", now));
+  }
+  start_from(in.tensor("values"), {in.tensor("moments/first"), in.tensor("moments/second")});
+  if (options_.compensators) frozen_ = in.tensor("frozen").to(run.dataset.device());
+}
+
+Work Recover::work(const RunContext& run) const {
+  // A preset names no file: nothing is known of its networks then.
+  if (options_.teachers.empty()) return {};
+  return predicted_work(options_, load_teachers(run), run);
+}
+
+namespace {
+
+template <class Options>
+std::unique_ptr<MethodFactory> make_factory() {
+  return std::make_unique<SimpleFactory<Options, Recover>>();
+}
+
+}  // namespace
+
+MethodInfo sre2l_info() {
+  return {"sre2l", "Squeeze, recover and relabel", "Yin et al., NeurIPS 2023",
+          "Images that a trained network classifies and whose statistics it knows.",
+          make_factory<Sre2lOptions>};
+}
+
+MethodInfo cda_info() {
+  return {"cda", "Curriculum data synthesis", "Yin and Shen, TMLR 2024",
+          "SRe2L through crops that begin with the whole image.", make_factory<CdaOptions>};
+}
+
+MethodInfo sc_dd_info() {
+  return {"sc-dd", "Self-supervised compression for distillation", "Zhou et al., 2024",
+          "SRe2L from a backbone that was trained without labels.", make_factory<ScDdOptions>};
+}
+
+MethodInfo lpld_info() {
+  return {"lpld", "Class-wise recovery for label pruning", "Xiao and He, NeurIPS 2024",
+          "SRe2L a class at a time, by the statistics of the class.", make_factory<LpldOptions>};
+}
+
+MethodInfo cv_dd_info() {
+  return {"cv-dd", "Committee voting", "Cui et al., 2025",
+          "SRe2L from two of several teachers for every image of a class.",
+          make_factory<CvDdOptions>};
+}
+
+MethodInfo infer_info() {
+  return {"infer", "Inter-class feature compensators", "Zhang et al., ICLR 2025",
+          "Real images, and the same with learned images added that all classes share.",
+          make_factory<InferOptions>};
+}
+
+}  // namespace retort::methods::decoupled

@@ -1,0 +1,119 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "lib/augment/views.h"
+#include "lib/config/options.h"
+#include "methods/decoupled/curriculum.h"
+#include "methods/decoupled/real_crops.h"
+#include "methods/decoupled/recover_loss.h"
+
+namespace retort::methods::decoupled {
+
+/// What every recovering method lets the user choose; each sets its own defaults. These are SRe2L's
+/// for CIFAR-100.
+struct RecoverOptions {
+  std::int64_t iterations = 1000;
+  std::string teachers;                    ///< a file
+  std::vector<std::string> teacher_names;  ///< of its teachers; empty: all
+
+  /// Of pixels: who recovers which images. Compensators have one teacher each.
+  std::string committee = "single";
+  std::vector<double> priors;  ///< percent, one per teacher; empty: their accuracies
+  double vote_temperature = 5;
+  std::vector<std::string> pair;  ///< of `committee = pairs` with one image per class
+
+  std::string layout = "across-class";
+  std::int64_t batch_images = 100;
+  std::string statistics = "global";
+  double r_bn = 0.01;
+  double first_bn_multiplier = kFirstLayerFactor;
+  double lr_images = 0.25;
+
+  std::string init = "gaussian";
+  RealCropOptions crops;  ///< of mosaics
+  double crop_area = 1;   ///< of the smallest crop over the image's; 1: no crop
+  std::string curriculum = "none";
+  double milestone = 1;
+  std::string flip = "none";
+  std::int64_t roll = 4;
+  bool roll_both_ways = false;
+  double tv = 0;
+  double l2 = 0;
+
+  /// Instead of pixels, images that are added to real ones of all classes (INFER).
+  bool compensators = false;
+
+  void describe(config::OptionTable& table);
+  /// @throws ConfigError for options that exclude each other, with the reason
+  void check() const;
+  LossWeights loss_weights() const;
+  Curriculum view_curriculum() const;
+  /// Of an iteration whose smallest crop has this area.
+  augment::ViewPolicy view_policy(double smallest_area, bool mirror_changes_class) const;
+
+ private:
+  void describe_teachers(config::OptionTable& table);
+  void describe_loss(config::OptionTable& table);
+  void describe_views(config::OptionTable& table);
+};
+
+/// `sre2l`, and the base of the others.
+struct Sre2lOptions : RecoverOptions {};
+
+/// `cda`: crops that begin with the whole image.
+struct CdaOptions : RecoverOptions {
+  CdaOptions() {
+    iterations = 4000;
+    lr_images = 0.4;
+    r_bn = 0.05;
+    crop_area = 0.08;
+    curriculum = "cosine";
+    flip = "auto";
+  }
+};
+
+/// `sc-dd`: a backbone that was trained without labels.
+struct ScDdOptions : RecoverOptions {
+  ScDdOptions() {
+    lr_images = 0.4;
+    r_bn = 0.005;
+  }
+};
+
+/// `lpld`: a class at a time, by its own statistics.
+struct LpldOptions : RecoverOptions {
+  LpldOptions() {
+    iterations = 4000;
+    layout = "within-class";
+    statistics = "class";
+    lr_images = 0.1;
+    r_bn = 0.05;
+    crop_area = 0.08;
+    flip = "auto";
+    roll_both_ways = true;
+  }
+};
+
+/// `cv-dd`: two teachers for every image of a class, from realistic crops.
+struct CvDdOptions : RecoverOptions {
+  CvDdOptions() {
+    iterations = 4000;
+    committee = "pairs";
+    init = "mosaic";
+    crop_area = 0.08;
+    flip = "auto";
+  }
+};
+
+/// `infer`: compensators.
+struct InferOptions : RecoverOptions {
+  InferOptions() {
+    compensators = true;
+    r_bn = 1;
+  }
+};
+
+}  // namespace retort::methods::decoupled

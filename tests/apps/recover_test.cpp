@@ -1,0 +1,112 @@
+// Methods that recover images from teachers, through the program.
+#include <nlohmann/json.hpp>
+
+#include "lib/core/files.h"
+#include "lib/storage/exchange.h"
+#include "lib/storage/set_file.h"
+#include "lib/synth/parametrization.h"
+#include "tests/apps/program.h"
+#include "tests/support/catch.h"
+
+using namespace retort;
+using namespace retort::testing;
+using Catch::Matchers::Contains;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// teachers.h5: two networks that know shapes; made once.
+const Workspace& with_teachers() {
+  static const Workspace workspace;
+  static const bool made = [] {
+    workspace.succeed({"teachers", "--dataset", "shapes", "--nets",
+                       "ConvNet-2-BN-w8,ConvNet-1-BN-w8", "--recipe", "adam", "--lr", "0.01",
+                       "--batch-size", "16", "--epochs", "6", "--threads", "1", "--out",
+                       "teachers.h5"});
+    return true;
+  }();
+  REQUIRE(made);
+  return workspace;
+}
+
+/// A run of three iterations into a folder of the method's name.
+Words recover(const std::string& method, const Words& more) {
+  return joined({"condense", "--method", method, "--dataset", "shapes", "--ipc", "4", "--teachers",
+                 "teachers.h5", "--iterations", "3", "--threads", "1"},
+                more);
+}
+
+Words into(const std::string& name) { return {"--run-dir", name, "--out", name + ".h5"}; }
+
+}  // namespace
+
+TEST_CASE("images are recovered from a teacher of a file and stored as 8-bit pixels",
+          "[apps][recover]") {
+  const Workspace& workspace = with_teachers();
+  const auto result =
+      workspace.succeed(recover("sre2l", joined(into("sre2l"), {"--teacher-names", "0"})));
+  CHECK_THAT(result.err, Contains("recovering from 1 teacher of ") && Contains("ConvNet-2-BN-w8"));
+  const auto set = storage::read_set(workspace.path("sre2l.h5"));
+  CHECK(set.from_bytes);
+  CHECK(storage::stored_bytes(workspace.path("sre2l.h5")).images == 16 * 16 * 16);
+  CHECK(set.assets.at(0).role == "teachers");
+  CHECK_THAT(read_text(workspace.path("sre2l/metrics.csv")),
+             Contains("iteration,loss,seconds,cross_entropy,batch_norm,prior,lr,smallest_area\n"));
+  CHECK_THAT(workspace.succeed({"info", "sre2l.h5"}).out, Contains("1 network of teachers.h5"));
+  CHECK(workspace.succeed({"verify", "sre2l.h5"}).exit_code == 0);
+}
+
+TEST_CASE("the paths of teachers are kept absolute, so a run repeats from anywhere",
+          "[apps][recover]") {
+  const Workspace& workspace = with_teachers();
+  workspace.succeed(recover("cv-dd", joined(into("voted"), {"--init", "real"})));
+  CHECK_THAT(read_text(workspace.path("voted/config.cfg")),
+             Contains("teachers = " + workspace.path("teachers.h5").string()));
+  workspace.succeed(
+      {"condense", "--config", "voted/config.cfg", "--run-dir", "again", "--out", "again.h5"});
+  CHECK(at::equal(storage::read_set(workspace.path("again.h5")).images,
+                  storage::read_set(workspace.path("voted.h5")).images));
+}
+
+TEST_CASE("a dry run predicts what recovering costs, and names what is missing",
+          "[apps][recover]") {
+  const Workspace& workspace = with_teachers();
+  const auto predicted =
+      nlohmann::json::parse(workspace.succeed(recover("infer", {"--dry-run", "--json"})).out);
+  CHECK(predicted["iterations"] == 3);
+  CHECK(predicted["iteration_seconds"] > 0);
+  const auto refused = workspace.retort(recover("sre2l", {"--dry-run"}));
+  CHECK(refused.exit_code == 2);
+  CHECK_THAT(refused.err, Contains("choose one by --teacher-names"));
+  const auto without = workspace.retort({"condense", "--method", "sre2l", "--dataset", "shapes"});
+  CHECK(without.exit_code == 2);
+  CHECK_THAT(without.err, Contains("retort teachers --nets ConvNet-3-BN --dataset shapes"));
+}
+
+TEST_CASE("a set of compensators is shown, described and exported", "[apps][recover]") {
+  const Workspace& workspace = with_teachers();
+  // Two teachers and four classes: 4 / (1 + 2 / 4) = 2 places, 4 compensators.
+  workspace.succeed(recover("infer", into("infer")));
+  const auto set = storage::read_set(workspace.path("infer.h5"));
+  CHECK(set.images.size(0) == 8);
+  CHECK(set.parameters.at("compensators").size(0) == 4);
+  const auto info = workspace.succeed({"info", "infer.h5"});
+  CHECK_THAT(info.out,
+             Contains("compensator (copies 2): 24 training images") && Contains("compensators"));
+  CHECK(workspace.succeed({"verify", "infer.h5"}).exit_code == 0);
+  workspace.succeed({"show", "infer.h5", "--out", "infer.png"});
+  CHECK(fs::file_size(workspace.path("infer.png")) > 0);
+
+  workspace.succeed({"export", "infer.h5", "--out", "decoded.pt"});
+  const auto decoded = storage::read_pt(workspace.path("decoded.pt"));
+  CHECK(at::equal(decoded.at("images"), synth::decode(set).images));
+  CHECK(decoded.at("labels").size(0) == 24);
+  workspace.succeed({"export", "infer.h5", "--out", "stored.pt", "--stored"});
+  const auto stored = storage::read_pt(workspace.path("stored.pt"));
+  CHECK(at::equal(stored.at("images"), set.images));
+  CHECK(at::equal(stored.at("compensators"), set.parameters.at("compensators")));
+
+  const auto judged = workspace.succeed(
+      {"evaluate", "infer.h5", "--protocol", tiny_protocol(workspace), "--runs", "1", "--json"});
+  CHECK(nlohmann::json::parse(judged.out)["decoded_images"] == 24);
+}

@@ -1,0 +1,262 @@
+#include "methods/decoupled/recover.h"
+
+#include <cmath>
+#include <map>
+
+#include "lib/core/error.h"
+#include "lib/data/pixels.h"
+#include "lib/storage/set_file.h"
+#include "lib/storage/teacher_file.h"
+#include "lib/synth/parametrization.h"
+#include "lib/train/teachers.h"
+#include "methods/decoupled/curriculum.h"
+#include "tests/methods/small.h"
+#include "tests/support/catch.h"
+#include "tests/support/process.h"
+#include "tests/support/threads.h"
+
+using namespace retort;
+using namespace retort::methods;
+using namespace retort::methods::decoupled;
+using retort::testing::shapes;
+using retort::testing::small_method;
+
+namespace {
+
+using Settings = std::vector<std::pair<std::string, std::string>>;
+
+RunContext context(std::int64_t ipc, const data::ImageDataset& dataset = shapes()) {
+  return {.dataset = dataset, .ipc = ipc, .rng = Rng(3)};
+}
+
+std::unique_ptr<DistillationMethod> begun(const std::string& name, std::int64_t ipc,
+                                          const Settings& settings = {}) {
+  auto method = small_method(name, "4", settings);
+  RunContext run = context(ipc);
+  method->initialize(run);
+  return method;
+}
+
+data::SyntheticSet run_whole(const std::string& name, std::int64_t ipc,
+                             const Settings& settings = {}) {
+  const auto method = begun(name, ipc, settings);
+  for (std::int64_t i = 0; i < method->iterations(); ++i) method->update(i);
+  data::SyntheticSet set = method->snapshot();
+  set.preprocessing = shapes().preprocessing();
+  return set;
+}
+
+void check_refused(const std::string& name, const Settings& settings, const std::string& reason,
+                   std::int64_t ipc = 2, const data::ImageDataset& dataset = shapes()) {
+  const auto method = small_method(name, "4", settings);
+  RunContext run = context(ipc, dataset);
+  CHECK_THROWS_WITH_TEXT(method->check(run), ConfigError, reason);
+}
+
+const std::vector<std::string> kPixelMethods = {"sre2l", "cda", "sc-dd", "lpld", "cv-dd"};
+const Settings kEverything = {{"crop-area", "0.3"}, {"curriculum", "cosine"}, {"flip", "coin"},
+                              {"roll", "2"},        {"tv", "1e-3"},           {"l2", "1e-3"}};
+
+}  // namespace
+
+TEST_CASE("images of a run are those of runs of their own", "[methods][decoupled]") {
+  Settings settings = kEverything;
+  settings.emplace_back("batch-images", "3");
+  const Tensor many = run_whole("sre2l", 3, settings).images;
+  const Tensor one = run_whole("sre2l", 1, settings).images;
+  const std::int64_t classes = shapes().num_classes();
+  CHECK(at::equal(many.view({classes, 3, -1}).select(1, 0), one.view({classes, -1})));
+}
+
+TEST_CASE("recovered images do not depend on the number of threads", "[methods][decoupled]") {
+  for (const std::string name : {"sre2l", "cv-dd", "infer"}) {
+    INFO(name);
+    const auto bits = [&](int threads) {
+      const testing::WithThreads with(threads);
+      const auto set = run_whole(name, 2, kEverything);
+      return at::cat({synth::decode(set).images.flatten(), set.images.flatten()});
+    };
+    CHECK(at::equal(bits(1), bits(2)));
+  }
+}
+
+TEST_CASE("recovered images are those of 8-bit pixels and are stored as such",
+          "[methods][decoupled]") {
+  const testing::TemporaryFolder folder("retort-recover");
+  for (const std::string& name : kPixelMethods) {
+    INFO(name);
+    const auto set = run_whole(name, 2);
+    CHECK(set.from_bytes);
+    CHECK(at::equal(set.preprocessing.apply(data::exact_bytes(set.preprocessing, set.images)),
+                    set.images));
+    const auto path = folder.path() / (name + ".h5");
+    storage::write_set(path, set);
+    CHECK(at::equal(storage::read_set(path).images, set.images));
+    CHECK(storage::stored_bytes(path).images == std::uint64_t(set.images.numel()));
+  }
+}
+
+TEST_CASE("recovering makes its losses smaller", "[methods][decoupled]") {
+  for (const std::string name : {"sre2l", "cda", "lpld", "cv-dd", "infer"}) {
+    INFO(name);
+    const auto method = begun(name, 2, {{"iterations", "40"}, {"lr-images", "0.1"}});
+    std::vector<double> losses;
+    for (std::int64_t i = 0; i < 40; ++i) losses.push_back(method->update(i).loss);
+    CHECK(losses.back() < 0.8 * losses.front());
+  }
+}
+
+TEST_CASE("metrics name the losses, the step size and the smallest crop", "[methods][decoupled]") {
+  const auto method = begun("cda", 1);
+  const UpdateReport report = method->update(0);
+  const std::map<std::string, double> columns(report.columns.begin(), report.columns.end());
+  CHECK(columns.at("smallest_area") == 1);
+  CHECK(columns.at("lr") == Approx(0.1));
+  CHECK(columns.at("prior") == 0);
+  CHECK(report.loss == Approx(columns.at("cross_entropy") + 0.05 * columns.at("batch_norm")));
+  const auto later = method->update(3).columns;
+  CHECK(std::map<std::string, double>(later.begin(), later.end()).at("smallest_area") ==
+        Approx(Curriculum{.lowest = 0.08, .milestone = 1}.smallest_area(3, 4)));
+}
+
+TEST_CASE("a committee of one teacher is that teacher", "[methods][decoupled]") {
+  const Settings alone = {{"teacher-names", "1"}};
+  Settings all = alone;
+  all.emplace_back("committee", "all");
+  Settings in_turn = alone;
+  in_turn.emplace_back("committee", "round-robin");
+  const Tensor expected = run_whole("sre2l", 2, alone).images;
+  CHECK(at::equal(run_whole("sre2l", 2, all).images, expected));
+  CHECK(at::equal(run_whole("sre2l", 2, in_turn).images, expected));
+}
+
+TEST_CASE("every teacher of a committee counts, by its prior", "[methods][decoupled]") {
+  const auto images = [](const std::string& priors) {
+    return run_whole("cv-dd", 1, {{"committee", "all"}, {"priors", priors}}).images;
+  };
+  CHECK_FALSE(at::equal(images("90,50,50"), images("50,90,50")));
+  // So far ahead that the others say nothing.
+  const Tensor alone =
+      run_whole("cv-dd", 1, {{"committee", "single"}, {"teacher-names", "2"}}).images;
+  CHECK(at::equal(
+      run_whole("cv-dd", 1,
+                {{"committee", "all"}, {"priors", "0,0,100"}, {"vote-temperature", "0.1"}})
+          .images,
+      alone));
+}
+
+TEST_CASE("what excludes each other is refused with the reason", "[methods][decoupled]") {
+  check_refused("sre2l", {{"statistics", "class"}}, "needs images of that class alone");
+  check_refused("lpld", {{"committee", "pairs"}}, "pairs belong to places in a class");
+  check_refused("sre2l", {{"teacher-names", ""}},
+                "found 3: 0 (ConvNet-2-BN-w8), 1 (ConvNet-1-BN-w8), 2 (ConvNet-2-BN-w4)");
+  check_refused("cv-dd", {{"priors", "50,60"}}, "expected one per teacher, 3, found 50, 60");
+  check_refused("cv-dd", {{"teacher-names", "0"}}, "needs 2 teachers or more, found 1");
+  check_refused("cv-dd", {{"pair", "0,1"}}, "is of one image per class, found ipc 2");
+  check_refused("cv-dd", {{"pair", "0"}}, "expected two teachers, found 0", 1);
+  check_refused("cv-dd", {{"pair", "0,R18m"}}, "no teacher of this run is 'R18m'", 1);
+  check_refused("infer", {}, "ipc 1 of 4 classes has no room for the 3 compensators", 1);
+  check_refused("sre2l", {}, "whitened ones do not have", 2,
+                shapes().with_preprocessing(data::Preprocessing::zca(
+                    data::fit_zca(shapes().batch(data::Split::Train, at::arange(50)).sigmoid()))));
+}
+
+TEST_CASE("whoever has no teachers is told how to make them", "[methods][decoupled]") {
+  check_refused("sre2l", {{"teachers", ""}},
+                "retort teachers --nets ConvNet-3-BN --dataset shapes --out teachers.h5");
+  check_refused("sre2l", {{"teachers", "nowhere.h5"}}, "there is no file 'nowhere.h5'");
+}
+
+TEST_CASE("teachers need what is asked of them", "[methods][decoupled]") {
+  const testing::TemporaryFolder folder("retort-recover-teachers");
+  const auto write = [&](const std::string& name, storage::Teacher teacher) {
+    const auto path = (folder.path() / name).string();
+    storage::write_teachers(path, storage::TrainedOn::of(shapes()), {teacher});
+    return path;
+  };
+  storage::Teacher known = storage::TeacherReader(testing::small_committee()).teacher(0);
+  known.class_statistics.clear();
+  known.accuracy = std::nan("");
+  const std::string bare = write("bare.h5", known);
+  check_refused("lpld", {{"teachers", bare}}, "has none of every class");
+  check_refused("cv-dd", {{"teachers", bare}, {"committee", "all"}}, "was not tested");
+
+  const auto network = nn::make_network("ConvNet-2-w4", shapes().shape(), shapes().num_classes());
+  const std::string plain =
+      write("plain.h5", train::as_teacher(*network, network->initialize(Rng(1))));
+  check_refused("sre2l", {{"teachers", plain}}, "has no BatchNorm whose statistics");
+  const auto method = small_method("sre2l", "4", {{"teachers", plain}, {"r-bn", "0"}});
+  RunContext run = context(1);
+  CHECK_NOTHROW(method->check(run));
+}
+
+TEST_CASE("a run goes on with the teachers that it began with", "[methods][decoupled][resume]") {
+  const auto first = begun("sre2l", 1);
+  storage::StateWriter state;
+  first->save_state(state);
+  const auto other = small_method("sre2l", "4", {{"teacher-names", "1"}});
+  RunContext run = context(1);
+  CHECK_THROWS_WITH_TEXT(other->load_state(run, storage::StateReader(state)), ConfigError,
+                         "this run began with others");
+}
+
+TEST_CASE("a stopped iteration has not happened", "[methods][decoupled][resume]") {
+  StopFlag stop;
+  auto method = small_method("sre2l");
+  RunContext run = context(2);
+  run.stop = &stop;
+  method->initialize(run);
+  const Tensor before = method->snapshot().images;
+  stop.request();
+  CHECK_THROWS_AS(method->update(0), Interrupted);
+  CHECK(at::equal(method->snapshot().images, before));
+}
+
+TEST_CASE("a set names the teachers it was recovered from", "[methods][decoupled]") {
+  const auto assets = begun("cv-dd", 1)->assets();
+  REQUIRE(assets.size() == 1);
+  CHECK(assets[0].role == "teachers");
+  CHECK(assets[0].count == 3);
+}
+
+TEST_CASE("compensators take their share of the images per class", "[methods][decoupled]") {
+  // Of the paper's code: images per class, teachers, classes.
+  CHECK(places_beside_compensators(10, 4, 10) == 7);
+  CHECK(places_beside_compensators(50, 4, 10) == 35);
+  CHECK(places_beside_compensators(10, 4, 100) == 9);
+  CHECK(places_beside_compensators(50, 4, 100) == 48);
+  CHECK(places_beside_compensators(100, 4, 100) == 96);
+  CHECK(places_beside_compensators(10, 3, 1000) == 9);
+  CHECK(places_beside_compensators(50, 3, 1000) == 49);
+  CHECK(places_beside_compensators(5, 0, 10) == 5);
+}
+
+TEST_CASE("compensators leave their images as they are and are shared by all classes",
+          "[methods][decoupled]") {
+  const std::int64_t classes = shapes().num_classes();
+  const std::int64_t teachers = 3;
+  const auto set = run_whole("infer", 4);
+  const std::int64_t places = places_beside_compensators(4, teachers, classes);
+  const Tensor u = set.parameters.at(synth::kCompensators);
+  CHECK(set.images.size(0) == classes * places);
+  CHECK(u.size(0) == teachers * places);
+  CHECK(u.abs().max().item<double>() > 0);
+  // Real training images.
+  const Tensor all =
+      shapes().batch(data::Split::Train, at::arange(shapes().size(data::Split::Train)));
+  for (std::int64_t i = 0; i < set.images.size(0); ++i) {
+    CHECK((all == set.images[i]).flatten(1).all(1).any().item<bool>());
+  }
+  const Tensor decoded = synth::decode(set).images.view({classes, teachers + 1, places, -1});
+  const Tensor stored = set.images.view({classes, places, -1});
+  CHECK(at::equal(decoded.select(1, 0), stored));
+  const auto& preprocessing = shapes().preprocessing();
+  for (std::int64_t m = 0; m < teachers; ++m) {
+    for (std::int64_t j = 0; j < places; ++j) {
+      const Tensor real = set.images.slice(0, j, {}, places);
+      const Tensor expected = preprocessing.apply(
+          data::truncated_bytes(preprocessing, real + u[m * places + j].unsqueeze(0)));
+      CHECK(at::equal(decoded.select(1, m + 1).select(1, j), expected.flatten(1)));
+    }
+  }
+}
