@@ -254,7 +254,8 @@ TEST_CASE("bytes of labels are counted by part, as stored and in memory the same
   // Enough views that checksums and the unused end of the last chunk stay below one in a hundred.
   set.views = [] {
     ViewsInfo info = views_info();
-    info.batch = 64;
+    info.batch = 16;
+    info.epochs = 640;
     auto list = std::make_shared<data::ViewList>(info);
     const Relabelled relabelled = relabel(small_set().images);
     for (std::int64_t i = 0; i < 2000; ++i) {
@@ -452,5 +453,5 @@ TEST_CASE("images of 8-bit pixels are stored as such and come back to the bit", 
   set = small_set();
   set.decoder.id = "multi-formation";
   CHECK_THROWS_WITH_TEXT(storage::write_set(path, set), StorageError,
-                         "8-bit pixels need the decoder pixels, found multi-formation");
+                         "8-bit pixels need the decoder pixels, or one with parameters, found ");
 }
