@@ -20,7 +20,7 @@ constexpr std::int64_t kPartBytes = 32 << 20;
 /// So many batches per thread are given out together: enough that threads hardly wait for the last
 /// one, few enough that saving can come between.
 constexpr std::int64_t kBatchesPerThread = 8;
-constexpr double kSecondsUnsaved = 5;
+constexpr double kSecondsUnsaved = 0.5;
 /// Saving shall not take more than this part of the time.
 constexpr double kSavingShare = 0.05;
 
