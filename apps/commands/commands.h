@@ -13,6 +13,7 @@ cli::Command condense();
 cli::Command evaluate();
 cli::Command experts();
 cli::Command teachers();
+cli::Command relabel();
 cli::Command show();
 cli::Command info();
 cli::Command verify();

@@ -13,6 +13,7 @@
 #include "apps/commands/run_info.h"
 #include "apps/commands/subset.h"
 #include "apps/commands/teacher_info.h"
+#include "apps/commands/views_info.h"
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
@@ -103,6 +104,10 @@ std::string describe_set(const std::string& path) {
     rows.push_back(
         {name, str(values.size(0), " of the images' size, added to images when decoded")});
   }
+  if (set.views != nullptr) {
+    const Rows views = views_rows(*set.views, storage::label_bytes(path));
+    rows.insert(rows.end(), views.begin(), views.end());
+  }
   if (set.learned_lr) rows.push_back({"learned step size", str(*set.learned_lr)});
   for (const auto& asset : set.assets) {
     rows.push_back({asset.role, cli::wrapped(asset_text(asset), 100, 18)});
@@ -160,23 +165,25 @@ json set_json(const std::string& path) {
   const std::int64_t subset = subset_per_class(set.provenance);
   const storage::StoredBytes bytes = storage::stored_bytes(path);
   const data::ImageShape shape = set.shape();
-  return {{"schema", "retort.set-info/1"},
-          {"file", path},
-          {"stored_images", set.images.size(0)},
-          {"shape", {shape.channels, shape.height, shape.width}},
-          {"classes", set.num_classes()},
-          {"decoder",
-           {{"id", set.decoder.id},
-            {"config", set.decoder.config},
-            {"parameters", counts_json(set.parameters)}}},
-          {"decoded_images", data::hard_classes(set.labels).numel()},
-          {"labels", labels_json(set.labels)},
-          {"bytes", {{"images", bytes.images}, {"labels", bytes.labels}, {"other", bytes.other}}},
-          {"preprocessing", set.preprocessing.description()},
-          {"learned_lr", set.learned_lr ? json(*set.learned_lr) : json()},
-          {"subset_per_class", subset > 0 ? json(subset) : json()},
-          {"assets", assets_json(set.assets)},
-          {"provenance", provenance_json(set.provenance)}};
+  return {
+      {"schema", "retort.set-info/1"},
+      {"file", path},
+      {"stored_images", set.images.size(0)},
+      {"shape", {shape.channels, shape.height, shape.width}},
+      {"classes", set.num_classes()},
+      {"decoder",
+       {{"id", set.decoder.id},
+        {"config", set.decoder.config},
+        {"parameters", counts_json(set.parameters)}}},
+      {"decoded_images", data::hard_classes(set.labels).numel()},
+      {"labels", labels_json(set.labels)},
+      {"views", set.views != nullptr ? views_json(*set.views, storage::label_bytes(path)) : json()},
+      {"bytes", {{"images", bytes.images}, {"labels", bytes.labels}, {"other", bytes.other}}},
+      {"preprocessing", set.preprocessing.description()},
+      {"learned_lr", set.learned_lr ? json(*set.learned_lr) : json()},
+      {"subset_per_class", subset > 0 ? json(subset) : json()},
+      {"assets", assets_json(set.assets)},
+      {"provenance", provenance_json(set.provenance)}};
 }
 
 json state_json(const std::string& path) {

@@ -64,7 +64,7 @@ struct Provenance {
 
 /// Networks that a set was made with, kept in a file of their own.
 struct Asset {
-  std::string role;         ///< "experts"
+  std::string role;         ///< "experts", "teachers", "labelers"
   std::string file;         ///< its name, without folders
   std::string sha256;       ///< of those that were used
   std::string id;           ///< of experts what they have in common, see storage::expert_id

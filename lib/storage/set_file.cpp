@@ -174,8 +174,12 @@ void write_labels(H5Writer& out, const data::SyntheticSet& set, const std::strin
                 set.views != nullptr ? "views"
                 : soft != nullptr    ? "soft"
                                      : "hard");
-  out.attribute("labels", "teacher", "");
-  out.attribute("labels", "teacher_sha256", "");
+  const auto labelers =
+      std::find_if(set.assets.begin(), set.assets.end(),
+                   [](const data::Asset& asset) { return asset.role == "labelers"; });
+  const bool labelled = labelers != set.assets.end();
+  out.attribute("labels", "teacher", labelled ? labelers->note : "");
+  out.attribute("labels", "teacher_sha256", labelled ? labelers->sha256 : "");
   if (set.preprocessing.kind() == data::Preprocessing::Kind::MeanStd) {
     out.attribute("labels", "norm_mean", set.preprocessing.mean());
     out.attribute("labels", "norm_std", set.preprocessing.std());

@@ -127,6 +127,17 @@ ViewsInfo read_info(const H5Reader& in, const std::string& source) {
                         : ""};
 }
 
+/// Whole batches, so many that checksums and the unused end of the last chunk do not count, and few
+/// enough that a reader of one batch does not read much more.
+std::int64_t rows_per_chunk(const ViewsInfo& info) {
+  constexpr std::int64_t kChunks = 256;
+  constexpr std::int64_t kBytes = 64 << 10;
+  const auto views = std::int64_t(double(info.images * info.epochs) * (1 - info.prune_ratio));
+  const std::int64_t batches =
+      std::min(views / (kChunks * info.batch), kBytes / (info.batch * info.classes * 2));
+  return info.batch * std::max<std::int64_t>(1, batches);
+}
+
 void check_ascending(const std::vector<std::uint64_t>& batch_ptr, const std::string& source) {
   if (batch_ptr.size() < 2) {
     fail(source,
@@ -148,7 +159,7 @@ ViewsWriter::ViewsWriter(H5Writer& out, const data::ViewsInfo& info, const std::
     : out_(out), info_(info), source_(source) {
   const std::string fault = view_fault(info);
   if (!fault.empty()) fail(source_, fault);
-  out_.growing(kViewsValues, at::kHalf, info.classes, info.batch);
+  out_.growing(kViewsValues, at::kHalf, info.classes, rows_per_chunk(info));
 }
 
 void ViewsWriter::append(const data::ViewBatch& batch) {
@@ -284,13 +295,17 @@ std::shared_ptr<const data::RecordedViews> open_views(const H5Reader& set_file) 
   return std::make_shared<ViewsReader>(set_file.path());
 }
 
-ViewsBytes views_bytes(const data::RecordedViews& views) {
+ViewsBytes views_bytes(std::int64_t views, std::int64_t batches, std::int64_t classes) {
   constexpr std::uint64_t kPerView = 4 + 4 * 2 + 2;           // image, crop, mix_perm
   constexpr std::uint64_t kPerBatch = 8 + 4 + 1 + 4 + 4 * 2;  // batch_ptr, epoch, mix
-  const auto count = std::uint64_t(views.views());
-  return {.values = count * std::uint64_t(views.info().classes) * 2,
-          .meta = count * kPerView + (count + 7) / 8 + std::uint64_t(views.batches()) * kPerBatch +
+  const auto count = std::uint64_t(views);
+  return {.values = count * std::uint64_t(classes) * 2,
+          .meta = count * kPerView + (count + 7) / 8 + std::uint64_t(batches) * kPerBatch +
                   sizeof(std::uint64_t)};
+}
+
+ViewsBytes views_bytes(const data::RecordedViews& views) {
+  return views_bytes(views.views(), views.batches(), views.info().classes);
 }
 
 }  // namespace retort::storage

@@ -79,6 +79,7 @@ struct ViewsBytes {
   std::uint64_t values = 0;
   std::uint64_t meta = 0;
 };
+ViewsBytes views_bytes(std::int64_t views, std::int64_t batches, std::int64_t classes);
 ViewsBytes views_bytes(const data::RecordedViews& views);
 
 }  // namespace retort::storage

@@ -8,6 +8,7 @@
 #include "lib/augment/views.h"
 #include "lib/core/error.h"
 #include "lib/core/names.h"
+#include "lib/core/parallel.h"
 #include "lib/core/rng.h"
 #include "lib/core/str.h"
 #include "lib/train/voting.h"
@@ -52,22 +53,29 @@ LabelNorm norm_of(const RelabelRecipe& recipe) {
   return {groups ? recipe.batch_norm_group : recipe.batch_size};
 }
 
+/// Sizes of pieces of `size`, the last one of what is left.
+std::vector<std::int64_t> piece_sizes(std::int64_t images, std::int64_t size) {
+  std::vector<std::int64_t> sizes(std::size_t(images / size), size);
+  if (images % size > 0) sizes.push_back(images % size);
+  return sizes;
+}
+
 /// The images that share statistics in a batch of so many, group after group.
 std::vector<std::int64_t> groups_of(const RelabelRecipe& recipe, std::int64_t images) {
   if (recipe.batch_norm == "halves") {
     if (images < 2) return {images};
     return {images / 2, images - images / 2};
   }
-  const std::int64_t size = norm_of(recipe).group;
-  std::vector<std::int64_t> groups(std::size_t(images / size), size);
-  if (images % size > 0) groups.push_back(images % size);
-  return groups;
+  return piece_sizes(images, norm_of(recipe).group);
 }
 
+/// Pieces of so many images, asked on their own.
 Tensor in_pieces(const Labeler& labeler, const Tensor& images,
                  const std::vector<std::int64_t>& sizes) {
-  Tensors labels;
-  for (const Tensor& piece : images.split_with_sizes(sizes)) labels.push_back(labeler(piece));
+  const Tensors pieces = images.split_with_sizes(sizes);
+  Tensors labels(pieces.size());
+  parallel_tasks(std::int64_t(pieces.size()),
+                 [&](std::int64_t i) { labels[std::size_t(i)] = labeler(pieces[std::size_t(i)]); });
   return labels.size() == 1 ? labels[0] : at::cat(labels);
 }
 
@@ -75,9 +83,7 @@ Tensor in_pieces(const Labeler& labeler, const Tensor& images,
 Tensor independent_labels(const Labeler& labeler, const Tensor& images) {
   // A device wants them all at once.
   if (!images.is_cpu()) return labeler(images);
-  std::vector<std::int64_t> sizes(std::size_t(images.size(0) / kImagesAtOnce), kImagesAtOnce);
-  if (images.size(0) % kImagesAtOnce > 0) sizes.push_back(images.size(0) % kImagesAtOnce);
-  return in_pieces(labeler, images, sizes);
+  return in_pieces(labeler, images, piece_sizes(images.size(0), kImagesAtOnce));
 }
 
 void expect_one_image_possible(const Member& member, const std::string& advice) {
@@ -241,27 +247,39 @@ Tensor labels_of_views(const RelabelRecipe& recipe, const Labeler& labeler, cons
   return in_pieces(labeler, seen, groups_of(recipe, seen.size(0)));
 }
 
+data::ViewBatch drawn_batch(const RelabelRecipe& recipe, const data::ViewsInfo& info,
+                            std::int64_t index) {
+  const std::int64_t per_epoch = batches_per_epoch(recipe, info.images);
+  const std::int64_t begin = index % per_epoch * info.batch;
+  const std::int64_t views = std::min(info.batch, info.images - begin);
+  data::ViewBatch batch;
+  batch.epoch = index / per_epoch;
+  const Rng epoch = Rng(std::uint64_t(recipe.seed)).child("relabel", batch.epoch);
+  const std::vector<std::int64_t> order = epoch.child("order").permutation(info.images);
+  batch.images.assign(order.begin() + begin, order.begin() + begin + views);
+  const Rng stream = epoch.child("batch", index % per_epoch);
+  batch.views = augment::draw_views(policy_of(recipe), views, info.source, stream);
+  batch.views.mix =
+      augment::draw_mix(mix_kind(recipe.mix), views, info.canvas, stream.child("mix"));
+  return batch;
+}
+
+Tensor labels_of_batch(const RelabelRecipe& recipe, const Labeler& labeler, const Tensor& images,
+                       const data::ViewBatch& batch) {
+  const Tensor rows = at::tensor(batch.images, at::kLong).to(images.device());
+  const Tensor seen = augment::apply_views(batch.views, images.index_select(0, rows),
+                                           {images.size(2), images.size(3)});
+  return data::half_logits(labels_of_views(recipe, labeler, seen)).cpu();
+}
+
 data::ViewBatch labelled_batch(const RelabelRecipe& recipe, const Labeler& labeler,
                                const Tensor& images, std::int64_t index) {
-  const std::int64_t count = images.size(0);
-  const std::int64_t per_epoch = batches_per_epoch(recipe, count);
-  const std::int64_t batch = batch_of(recipe, count);
-  const std::int64_t begin = index % per_epoch * batch;
-  const std::int64_t views = std::min(batch, count - begin);
-  data::ViewBatch result;
-  result.epoch = index / per_epoch;
-  const Rng epoch = Rng(std::uint64_t(recipe.seed)).child("relabel", result.epoch);
-  const std::vector<std::int64_t> order = epoch.child("order").permutation(count);
-  result.images.assign(order.begin() + begin, order.begin() + begin + views);
-
-  const Rng stream = epoch.child("batch", index % per_epoch);
-  const ImageSize size{images.size(2), images.size(3)};
-  result.views = augment::draw_views(policy_of(recipe), views, size, stream);
-  result.views.mix = augment::draw_mix(mix_kind(recipe.mix), views, size, stream.child("mix"));
-  const Tensor rows = at::tensor(result.images, at::kLong).to(images.device());
-  const Tensor seen = augment::apply_views(result.views, images.index_select(0, rows), size);
-  result.values = data::half_logits(labels_of_views(recipe, labeler, seen)).cpu();
-  return result;
+  const std::int64_t classes = labeler.committee().front().network->num_classes();
+  const data::ViewsInfo info =
+      views_info(recipe, images.size(0), classes, {images.size(2), images.size(3)});
+  data::ViewBatch batch = drawn_batch(recipe, info, index);
+  batch.values = labels_of_batch(recipe, labeler, images, batch);
+  return batch;
 }
 
 Tensor static_labels(const Labeler& labeler, const Tensor& images) {

@@ -67,18 +67,27 @@ std::int64_t batches_per_epoch(const RelabelRecipe& recipe, std::int64_t images)
 /// @throws ConfigError naming the teacher, the group and what to do
 void expect_label_groups(const RelabelRecipe& recipe, const Labeler& labeler, std::int64_t images);
 
-/// One labelled batch, a function of its arguments alone: whoever was interrupted goes on with the
-/// next one. Every epoch goes through all images once, in an order of its own.
-/// @param images [N,C,H,W] preprocessed, as stored
+/// A batch without its labels. Every epoch goes through all images once, in an order of its own.
+/// @param info as views_info says
 /// @param index 0 .. epochs * batches_per_epoch - 1
+data::ViewBatch drawn_batch(const RelabelRecipe& recipe, const data::ViewsInfo& info,
+                            std::int64_t index);
+
+/// One labelled batch, a function of its arguments alone: whoever was interrupted goes on with the
+/// next one.
+/// @param images [N,C,H,W] preprocessed, as stored
 data::ViewBatch labelled_batch(const RelabelRecipe& recipe, const Labeler& labeler,
                                const Tensor& images, std::int64_t index);
 
-/// What `labelled_batch` says of images that are viewed already.
+/// The labels of a batch that was drawn.  @return float16 [n,K], on the CPU
+Tensor labels_of_batch(const RelabelRecipe& recipe, const Labeler& labeler, const Tensor& images,
+                       const data::ViewBatch& batch);
+
+/// What `labels_of_batch` says of images that are viewed already, in full.
 /// @param seen [n,C,H,W]  @return [n,K] float32
 Tensor labels_of_views(const RelabelRecipe& recipe, const Labeler& labeler, const Tensor& seen);
 
-/// Logits of every image as it is, on the CPU.  @return float32 [N,K]
+/// Logits of every image as it is, over all threads.  @return float32 [N,K], on the CPU
 Tensor static_labels(const Labeler& labeler, const Tensor& images);
 
 }  // namespace retort::train

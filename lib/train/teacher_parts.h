@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "lib/core/file_lock.h"
 #include "lib/storage/teacher_file.h"
+#include "lib/train/parts_folder.h"
 
 namespace retort::train {
 
@@ -50,8 +50,7 @@ class TeacherParts {
   std::filesystem::path part(std::int64_t number) const;
 
   std::filesystem::path out_;
-  std::filesystem::path folder_;
-  FileLock lock_;
+  PartsFolder folder_;
 };
 
 }  // namespace retort::train

@@ -181,6 +181,10 @@ void check_fkd_mix_kl(const GoldenFile& file);
 void check_cda_schedule(const GoldenFile& file);
 void check_rded(const GoldenFile& file);
 
+// relabel.cpp
+/// The `bssl` part of a cvdd file: what a committee says of a mixed batch.
+void check_bssl(const GoldenFile& file);
+
 // training.cpp
 void check_eval_protocol(const GoldenFile& file);
 /// The steps of FTD's experts.

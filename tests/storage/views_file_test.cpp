@@ -254,7 +254,8 @@ TEST_CASE("bytes of labels are counted by part, as stored and in memory the same
   // Enough views that checksums and the unused end of the last chunk stay below one in a hundred.
   set.views = [] {
     ViewsInfo info = views_info();
-    info.batch = 64;
+    info.batch = 16;
+    info.epochs = 640;
     auto list = std::make_shared<data::ViewList>(info);
     const Relabelled relabelled = relabel(small_set().images);
     for (std::int64_t i = 0; i < 2000; ++i) {

@@ -7,7 +7,9 @@
 #include "lib/augment/views.h"
 #include "lib/core/error.h"
 #include "lib/core/parallel.h"
+#include "lib/storage/set_file.h"
 #include "tests/support/catch.h"
+#include "tests/support/process.h"
 #include "tests/train/small_committee.h"
 
 using namespace retort;
@@ -144,6 +146,41 @@ TEST_CASE("labels are what the teachers say of the views that the record makes a
       CHECK_CLOSE(batch.values.to(at::kFloat), mean, 1e-3);  // half precision
       CHECK(batch.values.equal(data::half_logits(train::labels_of_views(recipe, labeler, x))));
     }
+  }
+}
+
+TEST_CASE("a record in a file makes the labelled views again, and their labels are fresh ones",
+          "[train][relabel]") {
+  const Committee committee;
+  const TemporaryFolder folder("retort-relabel");
+  const auto path = folder.path() / "set.h5";
+  const Tensor rows = at::arange(64, at::kLong);
+  data::SyntheticSet set;
+  set.images = committee.dataset.batch(data::Split::Train, rows);
+  set.preprocessing = committee.dataset.preprocessing();
+  set.from_bytes = true;
+  set.class_index = committee.dataset.labels(data::Split::Train).narrow(0, 0, 64);
+  set.labels = data::HardLabels{set.class_index};
+  const RelabelRecipe recipe = small_recipe("fkd");
+  const train::Labeler labeler = train::labeler_of(recipe, committee.members);
+  const auto record = whole_record(recipe, labeler, set.images);
+  const auto views = std::make_shared<data::ViewList>(train::views_info(recipe, 64, 3, {8, 8}));
+  for (const auto& batch : record) views->append(batch);
+  set.views = views;
+  storage::write_set(path, set);
+
+  const data::SyntheticSet read = storage::read_set(path);
+  REQUIRE(read.views->batches() == std::int64_t(record.size()));
+  for (std::size_t i = 0; i < record.size(); ++i) {
+    const data::ViewBatch batch = read.views->batch(std::int64_t(i));
+    CHECK(same_batch(batch, record[i]));
+    const Tensor x = seen(batch, read.images);
+    CHECK(x.equal(seen(record[i], set.images)));
+    const Tensor fresh = train::labels_of_views(recipe, labeler, x);
+    // Half a unit in the last of eleven places.
+    CHECK(((batch.values.to(at::kFloat) - fresh).abs() <= fresh.abs() / 2048 + 1e-7)
+              .all()
+              .item<bool>());
   }
 }
 
