@@ -46,9 +46,9 @@ double real_crops(const RealCropOptions& options, const data::ImageDataset& data
 
 }  // namespace
 
-Networks named_networks(const RecoverOptions& options, const data::ImageDataset& dataset) {
+Networks named_networks(const std::vector<std::string>& names, const data::ImageDataset& dataset) {
   Networks networks;
-  for (const std::string& name : options.teacher_names) {
+  for (const std::string& name : names) {
     if (is_number(name)) continue;  // in a file that is not there
     networks.push_back(nn::make_network(name, dataset.shape(), dataset.num_classes()));
   }

@@ -7,7 +7,7 @@
 #include "lib/core/error.h"
 #include "lib/core/parallel.h"
 #include "lib/core/str.h"
-#include "lib/nn/network_name.h"
+#include "methods/decoupled/predicted_work.h"
 #include "methods/prediction.h"
 
 namespace retort::methods::decoupled {
@@ -40,9 +40,8 @@ train::Member load_observer(const RdedOptions& options, const RunContext& run) {
 std::shared_ptr<const nn::Network> observing_network(const RdedOptions& options,
                                                      const RunContext& run) {
   if (!options.teachers.empty()) return load_observer(options, run).network;
-  const auto& names = options.teacher_names;
-  if (names.size() != 1 || !nn::network_name().accepts(names.front())) return nullptr;
-  return nn::make_network(names.front(), run.dataset.shape(), run.dataset.num_classes());
+  const auto networks = named_networks(options.teacher_names, run.dataset);
+  return networks.size() == 1 ? networks.front() : nullptr;
 }
 
 }  // namespace

@@ -307,7 +307,7 @@ void Recover::load_state(RunContext& run, const storage::StateReader& in) {
 Work Recover::work(const RunContext& run) const {
   Networks networks;
   if (options_.teachers.empty()) {
-    networks = named_networks(options_, run.dataset);
+    networks = named_networks(options_.teacher_names, run.dataset);
   } else {
     for (const auto& teacher : load_teachers(run)) networks.push_back(teacher.network);
   }
