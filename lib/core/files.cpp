@@ -33,10 +33,22 @@ void sync_to_disk(const fs::path& path) {
   }
 }
 
+/// A rename would put a file in the place of whatever is there.
+void expect_replaceable(const fs::path& path) {
+  if (fs::is_directory(path)) {
+    throw StorageError(str("'", path.string(), "': is a folder, not a file to write"));
+  }
+  if (fs::exists(path) && !fs::is_regular_file(path)) {
+    throw StorageError(
+        str("'", path.string(), "': is a device, a pipe or a socket, which no file replaces"));
+  }
+}
+
 }  // namespace
 
 void write_atomically(const fs::path& path,
                       const std::function<void(const fs::path& temporary)>& write) {
+  expect_replaceable(path);
   const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
   std::error_code ec;
   fs::create_directories(folder, ec);
@@ -77,9 +89,7 @@ std::optional<fs::path> target_of_temporary(const fs::path& path) {
 }
 
 void expect_writable(const fs::path& path) {
-  if (fs::is_directory(path)) {
-    throw StorageError(str("'", path.string(), "': is a folder, not a file to write"));
-  }
+  expect_replaceable(path);
   const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
   std::error_code ec;
   fs::create_directories(folder, ec);

@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <sys/stat.h>
 
 #include "lib/core/error.h"
 #include "lib/core/file_lock.h"
@@ -157,6 +158,15 @@ TEST_CASE("a path that cannot be written is found out at once and leaves nothing
   write_text(folder.path() / "file", "x");
   CHECK_THROWS_WITH_TEXT(expect_writable(folder.path() / "file" / "b"), StorageError,
                          "cannot be written");
+}
+
+TEST_CASE("no file takes the place of a pipe or a device", "[core][files]") {
+  const testing::TemporaryFolder folder("retort-pipe-test");
+  const auto pipe = folder.path() / "pipe";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  CHECK_THROWS_WITH_TEXT(expect_writable(pipe), StorageError, "is a device, a pipe or a socket");
+  CHECK_THROWS_WITH_TEXT(write_text(pipe, "x"), StorageError, "is a device, a pipe or a socket");
+  CHECK(std::filesystem::is_fifo(pipe));
 }
 
 TEST_CASE("a lock has one holder, and a removed lock file means nothing", "[core][files]") {

@@ -104,6 +104,22 @@ std::optional<std::string> protocol_in(const std::string& header) {
   return found[1].str();
 }
 
+/// "option=value" of "protocol rded with batch-size = 25, lr = 0.002, ...".
+std::vector<std::string> protocol_changes_in(const std::string& header) {
+  std::smatch found;
+  if (!std::regex_search(header, found,
+                         std::regex("protocol [a-z0-9-]+ with (([a-z-]+ = [0-9.]+(, )?)+)"))) {
+    return {};
+  }
+  std::vector<std::string> changes;
+  const std::string list = found[1].str();
+  const std::regex one("([a-z-]+) = ([0-9.]+)");
+  for (std::sregex_iterator it(list.begin(), list.end(), one), end; it != end; ++it) {
+    changes.push_back((*it)[1].str() + "=" + (*it)[2].str());
+  }
+  return changes;
+}
+
 std::string convnet(const Preset& preset) { return preset.is_tiny() ? "ConvNet-4" : "ConvNet-3"; }
 
 }  // namespace
@@ -139,6 +155,36 @@ TEST_CASE("every preset's header names a protocol that exists, or says that none
     if (!protocol) continue;
     CHECK(*protocol == expected(preset));
     CHECK(std::find(known.begin(), known.end(), *protocol) != known.end());
+    const auto changes = protocol_changes_in(preset.header);
+    if (!changes.empty()) {
+      CHECK_NOTHROW(eval::changed(experiments::load_protocol(*protocol), changes));
+    }
+  }
+}
+
+TEST_CASE("presets say where their row has other numbers than their protocol",
+          "[experiments][presets]") {
+  const auto changes = [](const std::string& name) {
+    for (const Preset& preset : presets()) {
+      if (preset.name == name) return protocol_changes_in(preset.header);
+    }
+    return std::vector<std::string>{"no such preset"};
+  };
+  using List = std::vector<std::string>;
+  CHECK(changes("rded/cifar10-ipc10").empty());
+  CHECK(changes("rded/cifar100-ipc1") == List{"batch-size=20"});
+  CHECK(changes("rded/cifar100-ipc10") == List{"batch-size=100"});
+  CHECK(changes("rded/cifar100-ipc50") == List{"batch-size=200"});
+  CHECK(changes("rded/convnet-cifar100-ipc10") == List{"batch-size=25", "lr=0.002"});
+  for (const char* ipc : {"1", "10", "50"}) {
+    CHECK(changes(std::string("rded/tiny-imagenet-ipc") + ipc) == List{"batch-size=100"});
+  }
+  for (const std::string family : {"cv-dd/", "sre2l/plus-"}) {
+    CHECK(changes(family + "cifar100-ipc10") == List{"smoothing=2"});
+    CHECK(changes(family + "cifar100-ipc50").empty());
+    CHECK(changes(family + "tiny-imagenet-ipc1") == List{"smoothing=2"});
+    CHECK(changes(family + "tiny-imagenet-ipc10").empty());
+    CHECK(changes(family + "tiny-imagenet-ipc50") == List{"smoothing=2"});
   }
 }
 
