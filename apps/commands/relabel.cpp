@@ -44,7 +44,7 @@ Work open_work(RelabelOptions& options, const std::string& path, at::Device devi
       open_for_set(options.dataset, options.table, work.set).on(device);
   work.committee = train::load_committee(options.teachers, options.teacher_names, dataset);
   options.settle_flip(dataset);
-  options.recipe.settle(work.committee);
+  options.recipe.settle(work.committee, options.dry_run ? nullptr : &dataset);
   if (options.dry_run) return work;
   log::info(str("asking ", work.committee.size(), " teachers of ", options.teachers,
                 " about training images of ", dataset.info().name));

@@ -77,6 +77,8 @@ json file_json(const TeacherReader& file, const std::vector<Teacher>& teachers) 
   return document;
 }
 
+json text_or_null(const std::string& text) { return text.empty() ? json() : json(text); }
+
 }  // namespace
 
 json teacher_json(const Teacher& teacher) {
@@ -88,7 +90,8 @@ json teacher_json(const Teacher& teacher) {
           {"tested_on", teacher.tested_on},
           {"wall_seconds", teacher.wall_seconds},
           {"class_statistics", !teacher.class_statistics.empty()},
-          {"class_average", teacher.class_average.empty() ? json() : json(teacher.class_average)},
+          {"class_average", text_or_null(teacher.class_average)},
+          {"class_statistics_sha256", text_or_null(teacher.statistics_sha256())},
           {"sha256", teacher.sha256()}};
 }
 

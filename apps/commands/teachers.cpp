@@ -182,10 +182,11 @@ std::string plan_text(TeachersOptions& options, const TrainedOn& data,
              "\nnets = ", join(options.nets, ","), "\nafter = ", existing_teachers, "\n");
 }
 
-Teacher made(const TeacherMaker& maker, const nn::Network& network, std::int64_t number,
-             const train::TeacherParts& parts, const std::string& out) {
+/// What `make` returns; whoever interrupts it is told how it goes on.
+template <class Make>
+auto saying_where_it_is(const std::string& out, const Make& make) {
   try {
-    return maker.make(network, number, parts);
+    return make();
   } catch (const Interrupted& e) {
     throw Interrupted(str(e.what(), "; what is done is saved in ",
                           train::TeacherParts::folder_of(out).string(),
@@ -207,7 +208,8 @@ void make_all(TeachersOptions& options, const data::ImageDataset& dataset, const
     if (teacher) {
       log::info(str(network->name(), " was finished before: ", percent(teacher->accuracy)));
     } else {
-      teacher = made(maker, *network, number, parts, options.out);
+      teacher =
+          saying_where_it_is(options.out, [&] { return maker.make(*network, number, parts); });
       parts.keep(number, data, *teacher);
     }
     teachers.push_back(std::move(*teacher));
@@ -234,13 +236,23 @@ void take_all_statistics(TeachersOptions& options, const data::ImageDataset& dat
                          cli::Program& program) {
   const TrainedOn data = TrainedOn::of(dataset);
   parts.begin(str(plan_text(options, data, teachers.size()), "statistics-only = true\n"));
-  for (Teacher& teacher : teachers) {
+  cli::expect_polling();
+  for (std::size_t i = 0; i < teachers.size(); ++i) {
+    Teacher& teacher = teachers[i];
     const auto network = nn::make_network(teacher.network, dataset.shape(), dataset.num_classes());
     if (!network->has_batch_norm()) {
       log::info(str(network->name(), " has no BatchNorm, and so no statistics of classes"));
       continue;
     }
-    take_class_statistics(teacher, *network, options, dataset, &program.stop);
+    if (auto finished = parts.finished(std::int64_t(i))) {
+      log::info(str(network->name(), " had its statistics before"));
+      teacher = std::move(*finished);
+      continue;
+    }
+    saying_where_it_is(options.out, [&] {
+      take_class_statistics(teacher, *network, options, dataset, &program.stop);
+    });
+    parts.keep(std::int64_t(i), data, teacher);
   }
   parts.finish(data, teachers);
 }
@@ -264,7 +276,8 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   const train::TeacherParts parts(options.out);
   std::vector<Teacher> teachers = existing(options, dataset);
   const std::size_t before = teachers.size();
-  if (parts.merged_into(teachers)) {
+  // Statistics may have been taken of some only that had the same before.
+  if (!options.statistics_only && parts.merged_into(teachers)) {
     log::info("all teachers were finished before");
     parts.tidy_up();
   } else {

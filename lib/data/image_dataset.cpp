@@ -9,6 +9,7 @@
 #include "lib/core/hash.h"
 #include "lib/core/shape.h"
 #include "lib/core/str.h"
+#include "lib/data/held_out.h"
 
 namespace retort::data {
 namespace {
@@ -180,7 +181,7 @@ ImageDataset ImageDataset::images_per_class(std::int64_t n, Rng rng) const {
 ImageDataset ImageDataset::hold_out(double fraction, Rng rng) const {
   const Cut cut = stratified_cut(train_.labels, info_.class_names, fraction, rng);
   DatasetInfo info = info_;
-  add_note(info.note, str("test split is ", 100 * fraction, " % held out of the training split"));
+  add_note(info.note, held_out_note(fraction, cut.held));
   return ImageDataset(std::move(info), take(train_, cut.kept), take(train_, cut.held),
                       preprocessing_)
       .on(device_);

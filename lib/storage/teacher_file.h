@@ -1,6 +1,6 @@
 #pragma once
 // Teachers: networks trained on real images, with all that a later stage has to agree with. Schema
-// `retort.teachers` 1.1, lib/storage/README.md.
+// `retort.teachers` 1.2, lib/storage/README.md.
 
 #include <cstdint>
 #include <filesystem>
@@ -40,8 +40,11 @@ struct Teacher {
   std::string program_version;
   std::string processor;
 
-  /// SHA-256 (hex) of the network and all its tensors: the same is the same to the bit.
+  /// SHA-256 (hex) of the network, its parameters and buffers, which are all that it answers by:
+  /// the same is the same to the bit.
   std::string sha256() const;
+  /// Of the statistics of classes, which may be taken later; empty: none.
+  std::string statistics_sha256() const;
 };
 
 /// Written aside and renamed.

@@ -5,9 +5,12 @@
 #include <set>
 #include <utility>
 
+#include "lib/config/options.h"
 #include "lib/core/error.h"
 #include "lib/core/hash.h"
+#include "lib/core/log.h"
 #include "lib/core/str.h"
+#include "lib/data/held_out.h"
 #include "lib/storage/teacher_file.h"
 #include "lib/train/teachers.h"
 
@@ -47,8 +50,70 @@ Member member_of(const storage::Teacher& teacher, std::int64_t number,
   }
   member.accuracy = teacher.accuracy;
   member.sha256 = teacher.sha256();
+  member.statistics_sha256 = teacher.statistics_sha256();
   member.wall_seconds = teacher.wall_seconds;
   return member;
+}
+
+struct Chosen {
+  std::int64_t number;  ///< in its file
+  storage::Teacher teacher;
+};
+
+/// Those of the names, or all.
+std::vector<Chosen> chosen(const storage::TeacherReader& reader,
+                           const std::vector<std::string>& names) {
+  const std::string file = reader.path().string();
+  std::vector<Chosen> all;
+  std::vector<std::string> networks;
+  for (std::int64_t i = 0; i < reader.count(); ++i) {
+    all.push_back({i, reader.teacher(i)});
+    networks.push_back(all.back().teacher.network);
+  }
+  if (names.empty()) return all;
+  std::vector<std::int64_t> numbers;
+  for (const auto& name : names) numbers.push_back(number_of(name, networks, file));
+  if (std::set<std::int64_t>(numbers.begin(), numbers.end()).size() != numbers.size()) {
+    throw ConfigError(str("teachers of '", file, "': each may be named once, found ", join(names)));
+  }
+  std::vector<Chosen> some;
+  for (const std::int64_t number : numbers) some.push_back(all[std::size_t(number)]);
+  return some;
+}
+
+std::string images_text(const storage::TrainedOn& data) {
+  return str(data.train_images, " training images",
+             data.dataset_note.empty() ? "" : " (" + data.dataset_note + ")");
+}
+
+/// Whose networks are those of the file, on the images that this dataset has.
+std::string teachers_command(const storage::TeacherReader& teachers,
+                             const data::ImageDataset& dataset, double fraction) {
+  std::vector<std::string> networks;
+  for (std::int64_t i = 0; i < teachers.count(); ++i) {
+    networks.push_back(teachers.teacher(i).network);
+  }
+  return str("retort teachers --dataset ", dataset.info().name, " --nets ", join(networks, ","),
+             " --hold-out ", config::number_text(fraction), " --out FILE");
+}
+
+/// @throws ConfigError for teachers that may have seen what the dataset holds out
+void compare_images(const storage::TeacherReader& teachers, const data::ImageDataset& dataset) {
+  const storage::TrainedOn theirs = teachers.data();
+  const auto mine = storage::TrainedOn::of(dataset);
+  if (theirs.dataset_note == mine.dataset_note && theirs.train_images == mine.train_images) return;
+  const std::string found = str("'", teachers.path().string(), "': the teachers were trained on ",
+                                images_text(theirs), ", here are ", images_text(mine));
+  const auto held = data::held_out_of(mine.dataset_note);
+  const auto their_held = data::held_out_of(theirs.dataset_note);
+  if (held && (!their_held || their_held->text != held->text)) {
+    throw ConfigError(
+        str(found,
+            "; they may have seen the images that are held out here. This makes some that "
+            "have not, with the --seed and the options of --dataset that are used here: ",
+            teachers_command(teachers, dataset, held->fraction)));
+  }
+  log::warn(found);
 }
 
 }  // namespace
@@ -58,28 +123,26 @@ std::vector<Member> load_committee(const std::filesystem::path& file,
                                    const data::ImageDataset& dataset) {
   const storage::TeacherReader reader(file);
   storage::expect_fitting(reader, dataset);
-  std::vector<storage::Teacher> teachers;
-  std::vector<std::string> networks;
-  for (std::int64_t i = 0; i < reader.count(); ++i) {
-    teachers.push_back(reader.teacher(i));
-    networks.push_back(teachers.back().network);
-  }
-  std::vector<std::int64_t> numbers;
-  for (const auto& name : names) numbers.push_back(number_of(name, networks, file.string()));
-  if (std::set<std::int64_t>(numbers.begin(), numbers.end()).size() != numbers.size()) {
-    throw ConfigError(
-        str("teachers of '", file.string(), "': each may be named once, found ", join(names)));
-  }
-  if (names.empty()) {
-    for (std::int64_t i = 0; i < reader.count(); ++i) numbers.push_back(i);
-  }
+  compare_images(reader, dataset);
   std::vector<Member> committee;
-  for (const std::int64_t number : numbers) {
-    committee.push_back(with_context("'" + file.string() + "'", [&] {
-      return member_of(teachers[std::size_t(number)], number, dataset);
-    }));
+  for (const Chosen& one : chosen(reader, names)) {
+    committee.push_back(with_context("'" + file.string() + "'",
+                                     [&] { return member_of(one.teacher, one.number, dataset); }));
   }
   return committee;
+}
+
+std::vector<std::shared_ptr<const nn::Network>> load_networks(const std::filesystem::path& file,
+                                                              const std::vector<std::string>& names,
+                                                              const data::ImageDataset& dataset) {
+  const storage::TeacherReader reader(file);
+  storage::expect_fitting(reader, dataset);
+  std::vector<std::shared_ptr<const nn::Network>> networks;
+  for (const Chosen& one : chosen(reader, names)) {
+    networks.push_back(
+        nn::make_network(one.teacher.network, dataset.shape(), dataset.num_classes()));
+  }
+  return networks;
 }
 
 data::Asset asset_of(const std::vector<Member>& committee, const std::filesystem::path& file,

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "lib/core/error.h"
+#include "lib/core/parallel.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
 #include "lib/train/committee.h"
@@ -17,6 +18,8 @@ constexpr std::int64_t kSample = 500;
 /// What decides between reasons takes more: some images per class, up to a limit.
 constexpr std::int64_t kPerClass = 6;
 constexpr std::int64_t kLargestSample = 2000;
+/// Votes go by this many, in percent.
+constexpr std::int64_t kVoteSample = 2000;
 constexpr std::int64_t kImagesAtOnce = 50;
 
 /// Images and their classes.
@@ -51,10 +54,13 @@ Sample draw_sample(const data::ImageDataset& dataset, std::int64_t wanted, const
 template <class Images>
 Tensor answers(const Member& teacher, const Sample& sample, const Images& images) {
   const at::NoGradGuard no_grad;
-  Tensors found;
-  for (const Tensor& rows : sample.indices.split(kImagesAtOnce)) {
-    found.push_back(teacher.network->forward(teacher.state, images(rows)).logits.argmax(1).cpu());
-  }
+  const Tensors rows = sample.indices.split(kImagesAtOnce);
+  Tensors found(rows.size());
+  parallel_tasks(std::int64_t(rows.size()), [&](std::int64_t task) {
+    const auto t = std::size_t(task);
+    const Tensor logits = teacher.network->forward(teacher.state, images(rows[t])).logits;
+    found[t] = logits.argmax(1).cpu();
+  });
   return at::cat(found);
 }
 
@@ -227,6 +233,23 @@ void expect_knowing(const std::vector<Member>& committee, const std::filesystem:
                         " (chance is ", percent(blind), "); the probable reason is ",
                         probable_reason(teacher, dataset, rng.child("reason"))));
   }
+}
+
+Knowledge measured_knowledge(const std::vector<Member>& committee,
+                             const data::ImageDataset& dataset, const StopFlag* stop) {
+  const std::int64_t all = dataset.size(data::Split::Train);
+  const Sample sample = all <= kVoteSample
+                            ? Sample{at::arange(all, at::kLong), dataset.labels(data::Split::Train)}
+                            : draw_sample(dataset, kVoteSample, Rng(0).child("knowledge"));
+  Knowledge knowledge{.percent = {}, .images = sample.classes.numel()};
+  for (const Member& member : committee) {
+    const Tensor given = answers(member, sample, [&](const Tensor& rows) {
+      leave_if_requested(stop, "asking teachers");
+      return dataset.batch(data::Split::Train, rows);
+    });
+    knowledge.percent.push_back(100 * share_right(given, sample.classes));
+  }
+  return knowledge;
 }
 
 }  // namespace retort::train

@@ -1,23 +1,24 @@
 #include "lib/train/relabel.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "lib/augment/mix.h"
 #include "lib/augment/views.h"
 #include "lib/core/error.h"
+#include "lib/core/log.h"
 #include "lib/core/names.h"
 #include "lib/core/parallel.h"
 #include "lib/core/rng.h"
 #include "lib/core/str.h"
-#include "lib/train/voting.h"
 
 namespace retort::train {
 namespace {
 
 using data::ImageSize;
 using data::Mix;
+
+constexpr char kMeasuredOn[] = "priors-measured-on";
 
 /// Where no image depends on another a batch is cut, so that maps stay in the cache and memory does
 /// not grow with it. From the number of images alone: the same cut gives the same bits.
@@ -98,6 +99,12 @@ void expect_one_image_possible(const Member& member, const std::string& advice) 
   }
 }
 
+void expect_one_each(const std::vector<double>& priors, const std::vector<Member>& committee) {
+  if (priors.size() == committee.size()) return;
+  throw ConfigError(
+      str("priors: expected ", committee.size(), ", one per teacher, found ", priors.size()));
+}
+
 }  // namespace
 
 const std::vector<std::string>& RelabelRecipe::names() {
@@ -153,37 +160,35 @@ void RelabelRecipe::describe(config::OptionTable& table) {
   table
       .add("priors", priors,
            "percent, one per teacher: what students reach on images recovered from it alone; none: "
-           "the teachers' accuracies",
+           "percent of training images that each teacher knows",
            in_range(0.0, 100.0))
       .only_with("vote", {"priors"});
   table.add("vote-temperature", vote_temperature, "larger: more alike", positive())
       .only_with("vote", {"priors"});
 }
 
-void RelabelRecipe::settle(const std::vector<Member>& committee) {
+void RelabelRecipe::settle(const std::vector<Member>& committee,
+                           const data::ImageDataset* dataset) {
   if (vote != "priors") return;
-  if (priors.empty()) {
-    for (const Member& member : committee) {
-      if (!std::isfinite(member.accuracy)) {
-        throw ConfigError(
-            str("teacher ", member.name,
-                " was not tested, so its vote is not known; give --priors, in percent,"
-                " or --vote equal"));
-      }
-      priors.push_back(member.accuracy);
-    }
+  if (!priors.empty()) {
+    expect_one_each(priors, committee);
+    return;
   }
-  if (priors.size() != committee.size()) {
-    throw ConfigError(
-        str("priors: expected ", committee.size(), ", one per teacher, found ", priors.size()));
-  }
+  if (dataset == nullptr) return;
+  const Knowledge knowledge = measured_knowledge(committee, *dataset);
+  priors = knowledge.percent;
+  priors_measured_on = knowledge.images;
+  log::info(
+      str("priors measured on ", priors_measured_on, " training images: ", join(priors), " %"));
 }
 
 std::string RelabelRecipe::text() const {
   RelabelRecipe described = *this;
   config::OptionTable table;
   described.describe(table);
-  return str("recipe = ", name, "\n", config::config_text(table));
+  const std::string measured =
+      priors_measured_on > 0 ? str(kMeasuredOn, " = ", priors_measured_on, "\n") : "";
+  return str("recipe = ", name, "\n", config::config_text(table), measured);
 }
 
 RelabelRecipe RelabelRecipe::of_text(const std::string& text) {
@@ -196,17 +201,18 @@ RelabelRecipe RelabelRecipe::of_text(const std::string& text) {
   entries.erase(named);
   config::OptionTable table;
   recipe.describe(table);
+  // No option: it says where numbers are from.
+  table.add(kMeasuredOn, recipe.priors_measured_on, "", config::at_least(std::int64_t{0}));
   config::apply_config(table, entries, source, config::Origin::File);
   return recipe;
 }
 
 Labeler labeler_of(const RelabelRecipe& recipe, std::vector<Member> committee) {
-  RelabelRecipe settled = recipe;
-  settled.settle(committee);
+  const bool by_priors = recipe.vote == "priors";
+  if (by_priors) expect_one_each(recipe.priors, committee);
   std::vector<double> weights =
-      settled.vote == "priors"
-          ? voting_weights(settled.priors, settled.vote_temperature)
-          : std::vector<double>(committee.size(), 1.0 / double(committee.size()));
+      by_priors ? voting_weights(recipe.priors, recipe.vote_temperature)
+                : std::vector<double>(committee.size(), 1.0 / double(committee.size()));
   return {std::move(committee), std::move(weights), norm_of(recipe)};
 }
 

@@ -11,6 +11,7 @@
 #include "lib/core/tensor.h"
 #include "lib/data/recorded_views.h"
 #include "lib/train/committee.h"
+#include "lib/train/voting.h"
 
 namespace retort::train {
 
@@ -30,10 +31,11 @@ struct RelabelRecipe {
   /// those of each half of a batch, as CV-DD's code does, so that groups of the last batch of an
   /// epoch may be smaller.
   std::string batch_norm = "eval";
-  std::int64_t batch_norm_group = 0;  ///< 0: the whole batch
-  std::string vote = "equal";         ///< equal; priors: softmax(priors / vote_temperature)
-  std::vector<double> priors;         ///< percent, one per teacher; none: the teachers' accuracies
-  double vote_temperature = 10;
+  std::int64_t batch_norm_group = 0;    ///< 0: the whole batch
+  std::string vote = "equal";           ///< equal; priors: softmax(priors / vote_temperature)
+  std::vector<double> priors;           ///< percent, one per teacher; none: to be measured
+  std::int64_t priors_measured_on = 0;  ///< training images; 0: the priors were given
+  double vote_temperature = kRelabelTemperature;
   std::int64_t seed = 0;
 
   static const std::vector<std::string>& names();
@@ -43,16 +45,18 @@ struct RelabelRecipe {
   bool is_static() const { return name == "static"; }
   /// The options that this recipe has, its name not among them.
   void describe(config::OptionTable& table);
-  /// Fills in the priors that follow from the teachers, so that a record shows the numbers taken.
+  /// Measures priors that decide and were not given (measured_knowledge), so that a record shows
+  /// the numbers taken and where they are from.
+  /// @param dataset null: nothing is measured, priors may stay open
   /// @throws ConfigError for priors that these teachers cannot have
-  void settle(const std::vector<Member>& committee);
+  void settle(const std::vector<Member>& committee, const data::ImageDataset* dataset);
   /// `key = value` lines with the name, and back: what a record says of itself.
   std::string text() const;
   /// @throws ConfigError for another text
   static RelabelRecipe of_text(const std::string& text);
 };
 
-/// @throws ConfigError as RelabelRecipe::settle
+/// @throws ConfigError as RelabelRecipe::settle, and for priors that are still open
 Labeler labeler_of(const RelabelRecipe& recipe, std::vector<Member> committee);
 
 /// Of the whole record, its `recipe` included.

@@ -31,7 +31,10 @@ bool TeacherParts::merged_into(const std::vector<storage::Teacher>& out) const {
   if (parts.empty() || !folder_.files(kCheckpoint).empty()) return false;
   for (const auto& [number, file] : parts) {
     if (number >= std::int64_t(out.size())) return false;
-    if (finished(number)->sha256() != out[std::size_t(number)].sha256()) return false;
+    const storage::Teacher part = *finished(number);
+    const storage::Teacher& merged = out[std::size_t(number)];
+    if (part.sha256() != merged.sha256()) return false;
+    if (part.statistics_sha256() != merged.statistics_sha256()) return false;
   }
   return true;
 }

@@ -5,6 +5,9 @@
 
 namespace retort::train {
 
+/// Of the code where teachers label, for priors in percent.
+inline constexpr double kRelabelTemperature = 10;
+
 /// softmax(priors / temperature).
 /// @param priors percent; the code's are accuracies of students trained on what is recovered from
 ///        each teacher alone  @throws ConfigError for none, and unless all are finite

@@ -11,9 +11,8 @@
 
 namespace retort::methods::decoupled {
 
-/// Temperatures of the code, for priors in percent.
+/// Of the code where images are recovered, for priors in percent.
 inline constexpr double kRecoverTemperature = 5;
-inline constexpr double kRelabelTemperature = 10;
 
 using train::voting_weights;
 

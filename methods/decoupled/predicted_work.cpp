@@ -17,10 +17,11 @@ double teachers_at_once(const RecoverOptions& options, double teachers) {
   return options.committee == "all" ? teachers : 1;
 }
 
-/// Images that pass through a teacher, all and of one batch.
+/// Images that pass through a teacher, all and of one batch, and batches of all teachers.
 struct Passing {
   double images = 0;
   double batch = 0;
+  double batches = 0;
 };
 
 Passing passing(const RecoverOptions& options, std::int64_t teachers, const RunContext& run) {
@@ -33,7 +34,10 @@ Passing passing(const RecoverOptions& options, std::int64_t teachers, const RunC
   const double largest = within ? places : double(classes);
   const double batch =
       options.compensators ? largest : std::min(double(options.batch_images), largest);
-  return {copies * double(classes) * places, copies * batch};
+  const double batches = options.compensators ? double(teachers) * places
+                         : within             ? double(classes) * std::ceil(places / batch)
+                                              : places * std::ceil(double(classes) / batch);
+  return {copies * double(classes) * places, copies * batch, batches};
 }
 
 double real_crops(const RealCropOptions& options, const data::ImageDataset& dataset) {
@@ -62,15 +66,17 @@ Work predicted_work(const RecoverOptions& options, const Networks& networks,
   const Passing pass = passing(options, teachers, run);
   if (pass.images == 0) return {};  // no room for compensators, which the start refuses
   const double share = teachers_at_once(options, double(teachers)) / double(teachers);
-  const double at_once =
-      pass.batch * std::min(double(thread_count()), std::ceil(pass.images / pass.batch));
+  // A batch is the work of one thread; rates are those of all.
+  const double threads = std::min(double(thread_count()), pass.batches);
+  const double idle = double(thread_count()) / threads;
+  const double at_once = pass.batch * threads;
   // Forward, and back to the images: parameters have no gradient.
   constexpr double kPasses = 2;
   Work work;
   double activations = 0;
   for (const auto& network : networks) {
     work.per_iteration =
-        work.per_iteration + forward_flops(*network, kPasses * share * pass.images);
+        work.per_iteration + forward_flops(*network, idle * kPasses * share * pass.images);
     activations = std::max(activations, activation_bytes(*network, at_once));
   }
   work.memory_bytes = pixel_bytes(run.dataset) + activations;

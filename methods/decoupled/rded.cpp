@@ -18,8 +18,7 @@ std::string advice(const RunContext& run) {
              " --nets ConvNet-3-BN --out teachers.h5`");
 }
 
-/// @throws ConfigError unless options and file agree on one teacher
-train::Member load_observer(const RdedOptions& options, const RunContext& run) {
+void expect_file(const RdedOptions& options, const RunContext& run) {
   if (options.teachers.empty()) {
     throw ConfigError("option 'teachers': which file of teachers shall look at the crops? " +
                       advice(run));
@@ -28,6 +27,11 @@ train::Member load_observer(const RdedOptions& options, const RunContext& run) {
     throw ConfigError(
         str("option 'teachers': there is no file '", options.teachers, "'. ", advice(run)));
   }
+}
+
+/// @throws ConfigError unless options and file agree on one teacher
+train::Member load_observer(const RdedOptions& options, const RunContext& run) {
+  expect_file(options, run);
   auto committee = train::load_committee(options.teachers, options.teacher_names, run.dataset);
   if (committee.size() == 1) return std::move(committee.front());
   std::vector<std::string> found;
@@ -36,11 +40,17 @@ train::Member load_observer(const RdedOptions& options, const RunContext& run) {
                         options.teachers, "' offers ", join(found), "; name one of them"));
 }
 
-/// Null where it is not known yet: a preset has no file, but may name the network.
+/// Null where it is not known yet: a preset has no file, but may name the network. That a file
+/// holds several is for the start to refuse.
 std::shared_ptr<const nn::Network> observing_network(const RdedOptions& options,
                                                      const RunContext& run) {
-  if (!options.teachers.empty()) return load_observer(options, run).network;
-  const auto networks = named_networks(options.teacher_names, run.dataset);
+  Networks networks;
+  if (options.teachers.empty()) {
+    networks = named_networks(options.teacher_names, run.dataset);
+  } else {
+    expect_file(options, run);
+    networks = train::load_networks(options.teachers, options.teacher_names, run.dataset);
+  }
   return networks.size() == 1 ? networks.front() : nullptr;
 }
 

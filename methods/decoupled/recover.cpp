@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "lib/core/error.h"
+#include "lib/core/hash.h"
 #include "lib/core/log.h"
 #include "lib/core/parallel.h"
 #include "lib/core/str.h"
@@ -15,6 +16,12 @@
 
 namespace retort::methods::decoupled {
 namespace {
+
+// What a state holds.
+constexpr char kTeachersSha256[] = "teachers/sha256";
+constexpr char kStatisticsSha256[] = "teachers/statistics-sha256";
+constexpr char kPriors[] = "knowledge/percent";
+constexpr char kPriorImages[] = "knowledge/images";
 
 /// Of all batches, in their order.
 RecoverLoss mean_loss(const std::vector<RecoverGradient>& gradients) {
@@ -53,6 +60,12 @@ std::string text_of(const std::vector<train::Member>& teachers) {
   return join(texts);
 }
 
+std::vector<double> values_of(const Tensor& list) {
+  const Tensor values = list.contiguous();
+  const auto* begin = values.const_data_ptr<double>();
+  return {begin, begin + values.numel()};
+}
+
 }  // namespace
 
 std::int64_t places_beside_compensators(std::int64_t ipc, std::int64_t teachers,
@@ -62,7 +75,7 @@ std::int64_t places_beside_compensators(std::int64_t ipc, std::int64_t teachers,
 
 Recover::Recover(RecoverOptions options) : options_(std::move(options)) {}
 
-std::vector<train::Member> Recover::load_teachers(const RunContext& run) const {
+void Recover::expect_file(const RunContext& run) const {
   const std::string& file = options_.teachers;
   const auto advice = [&](const std::string& out) {
     return str("This makes one, with the options of --dataset that are used here: ",
@@ -77,7 +90,6 @@ std::vector<train::Member> Recover::load_teachers(const RunContext& run) const {
   if (!std::filesystem::exists(file)) {
     throw ConfigError(str("option 'teachers': there is no file '", file, "'. ", advice(file)));
   }
-  return train::load_committee(file, options_.teacher_names, run.dataset);
 }
 
 void Recover::check_data(const RunContext& run) const {
@@ -96,7 +108,8 @@ void Recover::prepare(RunContext& run) {
   dataset_ = &run.dataset;
   stop_ = run.stop;
   rng_ = run.rng;
-  teachers_ = load_teachers(run);
+  expect_file(run);
+  teachers_ = train::load_committee(options_.teachers, options_.teacher_names, run.dataset);
   const std::int64_t classes = run.dataset.num_classes();
   ipc_ = run.ipc;
   if (options_.compensators) {
@@ -122,10 +135,17 @@ void Recover::tell_of_teachers() const {
                 teachers_.size() == 1 ? " teacher" : " teachers", " of '", options_.teachers,
                 "': ", text_of(teachers_)));
   if (voters_->priors().empty()) return;
-  log::info(str(options_.priors.empty() ? "they say as much as their accuracies are worth"
-                                        : "they say as much as the priors are worth",
-                " at temperature ", options_.vote_temperature, ": ", join(voters_->priors()),
-                " %"));
+  log::info(str(
+      "they say as much as the priors",
+      knowledge_.images > 0 ? str(", measured on ", knowledge_.images, " training images,") : "",
+      " are worth at temperature ", options_.vote_temperature, ": ", join(voters_->priors()),
+      " %"));
+}
+
+void Recover::measure_priors(RunContext& run) {
+  if (!voters_->lacks_priors()) return;
+  knowledge_ = train::measured_knowledge(teachers_, run.dataset, run.stop);
+  voters_->set_priors(knowledge_.percent);
 }
 
 const train::Member& Recover::observer() const {
@@ -175,6 +195,7 @@ void Recover::balance_statistics() {
 void Recover::initialize(RunContext& run) {
   prepare(run);
   train::expect_knowing(teachers_, options_.teachers, run.dataset, rng_.child("teachers"));
+  measure_priors(run);
   tell_of_teachers();
   Tensor values;
   if (options_.compensators) {
@@ -275,11 +296,43 @@ data::SyntheticSet Recover::snapshot() const {
 
 std::vector<data::Asset> Recover::assets() const {
   if (teachers_.empty()) return {};
-  return {train::asset_of(teachers_, options_.teachers, "teachers")};
+  data::Asset asset = train::asset_of(teachers_, options_.teachers, "teachers");
+  if (knowledge_.images > 0) {
+    asset.note += str("; priors ", join(knowledge_.percent), " measured on ", knowledge_.images,
+                      " training images");
+  }
+  return {asset};
+}
+
+std::string Recover::statistics_sha256() const {
+  if (options_.r_bn == 0 || options_.statistics != "class") return "";
+  std::string hashes;
+  for (const auto& teacher : teachers_) hashes += teacher.statistics_sha256;
+  return sha256_hex(hashes);
+}
+
+void Recover::expect_as_begun(const storage::StateReader& in) const {
+  const auto compare = [&](const std::string& what, const std::string& name,
+                           const std::string& now) {
+    const std::string before = in.text(name);
+    if (now == before) return;
+    throw ConfigError(str("teachers '", options_.teachers, "': this run began with ", what,
+                          ", SHA-256 ", before, ", these have ", now));
+  };
+  compare("others", kTeachersSha256, assets().front().sha256);
+  const std::string statistics = statistics_sha256();
+  if (statistics.empty()) return;
+  compare("other statistics of classes of the same networks", kStatisticsSha256, statistics);
 }
 
 void Recover::save_state(storage::StateWriter& out) const {
-  out.text("teachers/sha256", assets().front().sha256);
+  out.text(kTeachersSha256, assets().front().sha256);
+  const std::string statistics = statistics_sha256();
+  if (!statistics.empty()) out.text(kStatisticsSha256, statistics);
+  if (knowledge_.images > 0) {
+    out.tensor(kPriors, at::tensor(knowledge_.percent, at::kDouble));
+    out.integer(kPriorImages, knowledge_.images);
+  }
   out.tensor("values", values_);
   out.tensor("moments/first", moments_.first);
   out.tensor("moments/second", moments_.second);
@@ -289,18 +342,15 @@ void Recover::save_state(storage::StateWriter& out) const {
 
 void Recover::load_state(RunContext& run, const storage::StateReader& in) {
   prepare(run);
-  const std::string now = assets().front().sha256;
-  const std::string before = in.text("teachers/sha256");
-  if (now != before) {
-    throw ConfigError(str("teachers '", options_.teachers,
-                          "': this run began with others, SHA-256 ", before, ", these have ", now));
+  expect_as_begun(in);
+  if (voters_->lacks_priors()) {
+    knowledge_ = {values_of(in.tensor(kPriors)), in.integer(kPriorImages)};
+    voters_->set_priors(knowledge_.percent);
   }
   start_from(in.tensor("values"), {in.tensor("moments/first"), in.tensor("moments/second")});
   if (options_.compensators) frozen_ = in.tensor("frozen").to(run.dataset.device());
   if (!in.has("scales")) return;
-  const Tensor scales = in.tensor("scales").contiguous();
-  const auto* begin = scales.const_data_ptr<double>();
-  scales_.assign(begin, begin + scales.numel());
+  scales_ = values_of(in.tensor("scales"));
   voters_->set_scales(scales_);
 }
 
@@ -309,7 +359,8 @@ Work Recover::work(const RunContext& run) const {
   if (options_.teachers.empty()) {
     networks = named_networks(options_.teacher_names, run.dataset);
   } else {
-    for (const auto& teacher : load_teachers(run)) networks.push_back(teacher.network);
+    expect_file(run);
+    networks = train::load_networks(options_.teachers, options_.teacher_names, run.dataset);
   }
   return predicted_work(options_, networks, run);
 }

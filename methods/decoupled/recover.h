@@ -36,10 +36,17 @@ class Recover : public DistillationMethod {
   void load_state(RunContext& run, const storage::StateReader& in) override;
 
  private:
-  std::vector<train::Member> load_teachers(const RunContext& run) const;
+  /// Of the statistics of classes that this run goes by; empty: by none.
+  std::string statistics_sha256() const;
+  /// @throws ConfigError for teachers or statistics that are not those of the state
+  void expect_as_begun(const storage::StateReader& in) const;
+  /// @throws ConfigError unless there is a file of teachers, with the command that makes one
+  void expect_file(const RunContext& run) const;
   void check_data(const RunContext& run) const;
   void prepare(RunContext& run);
   void tell_of_teachers() const;
+  /// Priors that nobody gave: how much of the training images every teacher knows.
+  void measure_priors(RunContext& run);
   /// Who looks for realistic crops: the teacher of the largest prior, or the first.
   const train::Member& observer() const;
   Tensor initial_values(RunContext& run) const;
@@ -65,6 +72,7 @@ class Recover : public DistillationMethod {
   Tensor values_;  ///< [K*ipc,C,H,W] images, or [teachers*ipc,C,H,W] compensators
   Moments moments_;
   std::vector<double> scales_;  ///< of the teachers' statistics; empty: not balanced
+  train::Knowledge knowledge_;  ///< what the priors are; no images: they were given, or none are
 };
 
 /// Places in a class that leave room for the compensators of so many teachers: with each of them

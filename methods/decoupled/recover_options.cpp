@@ -50,7 +50,8 @@ void RecoverOptions::describe_teachers(config::OptionTable& table) {
   table
       .add("priors", priors,
            "of each teacher, percent: the more, the more it says. The paper's are accuracies of "
-           "students on what is recovered from it alone; nothing: the teachers' own accuracies",
+           "students on what is recovered from it alone; nothing: percent of training images that "
+           "it knows, which are measured",
            in_range(0.0, 100.0))
       .not_with("committee", {"single", "round-robin"});
   table

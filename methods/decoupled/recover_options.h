@@ -6,6 +6,7 @@
 
 #include "lib/augment/views.h"
 #include "lib/config/options.h"
+#include "methods/decoupled/committee.h"
 #include "methods/decoupled/curriculum.h"
 #include "methods/decoupled/real_crops.h"
 #include "methods/decoupled/recover_loss.h"
@@ -24,8 +25,8 @@ struct RecoverOptions {
 
   /// Of pixels: who recovers which images. Compensators have one teacher each.
   std::string committee = "single";
-  std::vector<double> priors;  ///< percent, one per teacher; empty: their accuracies
-  double vote_temperature = 5;
+  std::vector<double> priors;  ///< percent, one per teacher; empty: to be measured
+  double vote_temperature = kRecoverTemperature;
   std::vector<std::string> pair;  ///< of `committee = pairs` with one image per class
 
   std::string layout = "across-class";

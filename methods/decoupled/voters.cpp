@@ -1,8 +1,6 @@
 #include "methods/decoupled/voters.h"
 
 #include <algorithm>
-#include <cmath>
-#include <optional>
 
 #include "lib/core/error.h"
 #include "lib/core/str.h"
@@ -64,18 +62,6 @@ void expect_batch_norm(const std::vector<train::Member>& teachers, double r_bn) 
 
 }  // namespace
 
-std::vector<double> accuracies(const std::vector<train::Member>& teachers) {
-  std::vector<double> values;
-  for (const auto& teacher : teachers) {
-    if (!std::isfinite(teacher.accuracy)) {
-      throw ConfigError(str("teacher ", teacher.number, " (", teacher.name,
-                            ") was not tested: give --priors, one number per teacher"));
-    }
-    values.push_back(teacher.accuracy);
-  }
-  return values;
-}
-
 Voters::Voters(const RecoverOptions& options, const std::vector<train::Member>& teachers,
                std::int64_t ipc, const Rng& rng)
     : kind_(options.compensators                 ? Kind::OneEach
@@ -85,27 +71,32 @@ Voters::Voters(const RecoverOptions& options, const std::vector<train::Member>& 
                                                  : Kind::Single),
       teachers_(teachers),
       by_class_(options.r_bn != 0 && options.statistics == "class"),
+      ipc_(ipc),
+      rng_(rng),
       temperature_(options.vote_temperature) {
   expect_batch_norm(teachers, options.r_bn);
   if (kind_ == Kind::Single) expect_single(teachers);
   if (by_class_) expect_class_statistics(teachers);
-  if (kind_ == Kind::Pairs || kind_ == Kind::All) {
-    priors_ = options.priors.empty() ? accuracies(teachers) : options.priors;
-    if (priors_.size() != teachers.size()) {
-      throw ConfigError(str("option 'priors': expected one per teacher, ", teachers.size(),
-                            ", found ", join(priors_)));
+  if (kind_ == Kind::Pairs) {
+    given_pair_ = given_pair(options.pair, teachers);
+    if (given_pair_ && ipc > 1) {
+      throw ConfigError(str("option 'pair' is of one image per class, found ipc ", ipc,
+                            ", where every place has a pair of its own"));
     }
   }
-  if (kind_ == Kind::Pairs) choose_pairs(options, ipc, rng);
+  if (kind_ != Kind::Pairs && kind_ != Kind::All) return;
+  set_priors(options.priors.empty() ? std::vector<double>(teachers.size()) : options.priors);
+  lacks_priors_ = options.priors.empty();
 }
 
-void Voters::choose_pairs(const RecoverOptions& options, std::int64_t ipc, const Rng& rng) {
-  const auto single = given_pair(options.pair, teachers_);
-  if (single && ipc > 1) {
-    throw ConfigError(str("option 'pair' is of one image per class, found ipc ", ipc,
-                          ", where every place has a pair of its own"));
+void Voters::set_priors(std::vector<double> priors) {
+  if (priors.size() != teachers_.size()) {
+    throw ConfigError(str("option 'priors': expected one per teacher, ", teachers_.size(),
+                          ", found ", join(priors)));
   }
-  pairs_ = pairs_for(ipc, priors_, rng, single);
+  priors_ = std::move(priors);
+  lacks_priors_ = false;
+  if (kind_ == Kind::Pairs) pairs_ = pairs_for(ipc_, priors_, rng_, given_pair_);
 }
 
 Voter Voters::voter(std::size_t teacher, double weight, const Batch& batch) const {

@@ -2,6 +2,7 @@
 // Who recovers which batch, and how much each says.
 
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,7 @@ namespace retort::methods::decoupled {
 /// Teachers of one run with their offices. The teachers must outlive it.
 class Voters {
  public:
+  /// Without priors that somebody gave all count alike, until set_priors.
   /// @throws ConfigError for a number of teachers, priors or statistics that the options do not fit
   Voters(const RecoverOptions& options, const std::vector<train::Member>& teachers,
          std::int64_t ipc, const Rng& rng);
@@ -27,11 +29,14 @@ class Voters {
   std::vector<Voter> everyone(const Batch& batch) const;
   /// @param scales of the statistics, one per teacher
   void set_scales(std::vector<double> scales) { scales_ = std::move(scales); }
+  /// Whether priors decide and nobody gave them.
+  bool lacks_priors() const { return lacks_priors_; }
+  /// @param priors percent, one per teacher; decides pairs too
+  void set_priors(std::vector<double> priors);
   /// percent, one per teacher; empty where none says more than another
   const std::vector<double>& priors() const { return priors_; }
 
  private:
-  void choose_pairs(const RecoverOptions& options, std::int64_t ipc, const Rng& rng);
   Voter voter(std::size_t teacher, double weight, const Batch& batch) const;
 
   enum class Kind { Single, Pairs, All, RoundRobin, OneEach };
@@ -39,14 +44,14 @@ class Voters {
   Kind kind_;
   const std::vector<train::Member>& teachers_;
   bool by_class_;
+  std::int64_t ipc_;
+  Rng rng_;
+  bool lacks_priors_ = false;
   std::vector<double> priors_;
   double temperature_;
+  std::optional<Pair> given_pair_;
   std::vector<Pair> pairs_;     ///< per place in a class
   std::vector<double> scales_;  ///< of statistics; empty: 1
 };
-
-/// Priors that nobody gave: the accuracies of the teachers.
-/// @throws ConfigError naming one that was not tested
-std::vector<double> accuracies(const std::vector<train::Member>& teachers);
 
 }  // namespace retort::methods::decoupled

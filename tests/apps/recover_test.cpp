@@ -30,9 +30,10 @@ const Workspace& with_teachers() {
 }
 
 /// A run of three iterations into a folder of the method's name.
-Words recover(const std::string& method, const Words& more) {
+Words recover(const std::string& method, const Words& more,
+              const std::string& teachers = "teachers.h5") {
   return joined({"condense", "--method", method, "--dataset", "shapes", "--ipc", "4", "--teachers",
-                 "teachers.h5", "--iterations", "3", "--threads", "1"},
+                 teachers, "--iterations", "3", "--threads", "1"},
                 more);
 }
 
@@ -81,6 +82,26 @@ TEST_CASE("a dry run predicts what recovering costs, and names what is missing",
   const auto without = workspace.retort({"condense", "--method", "sre2l", "--dataset", "shapes"});
   CHECK(without.exit_code == 2);
   CHECK_THAT(without.err, Contains("retort teachers --nets ConvNet-3-BN --dataset shapes"));
+}
+
+TEST_CASE("images that a run holds out are unknown to its teachers", "[apps][recover]") {
+  const Workspace& workspace = with_teachers();
+  const Words checked =
+      joined(into("checked"), {"--teacher-names", "0", "--eval-every", "3", "--hold-out", "0.2",
+                               "--eval-protocol", tiny_protocol(workspace)});
+  const auto refused = workspace.retort(recover("sre2l", checked));
+  CHECK(refused.exit_code == 2);
+  CHECK_THAT(refused.err, Contains("they may have seen the images that are held out here") &&
+                              Contains("--hold-out 0.2 --out FILE"));
+  workspace.succeed({"teachers", "--dataset", "shapes", "--nets", "ConvNet-2-BN-w8", "--recipe",
+                     "adam", "--lr", "0.01", "--batch-size", "16", "--epochs", "6", "--threads",
+                     "1", "--hold-out", "0.2", "--out", "held.h5"});
+  workspace.succeed(recover("sre2l", checked, "held.h5"));
+  const auto warned = workspace.succeed(
+      recover("sre2l", joined(into("whole"), {"--teacher-names", "0"}), "held.h5"));
+  CHECK_THAT(warned.err, Contains("held.h5': the teachers were trained on ") &&
+                             Contains("20 % held out of the training split") &&
+                             Contains("here are 400 training images"));
 }
 
 TEST_CASE("a set of compensators is shown, described and exported", "[apps][recover]") {

@@ -161,8 +161,9 @@ TEST_CASE("the committee of cv-dd votes by priors, which the record keeps", "[ap
     return storage::read_set(workspace.path("l.h5")).views->info().recipe;
   };
   CHECK_THAT(recipe_of({"--priors", "63,65.5"}), Contains("priors = 63,65.5\n"));
-  // Without them the accuracies that the file says.
-  CHECK_THAT(recipe_of({}), Contains("\nvote = priors\n") && !Contains("priors = \n"));
+  // Without them they are measured; `shapes` has 400 training images.
+  CHECK_THAT(recipe_of({}), Contains("\nvote = priors\n") && !Contains("priors = \n") &&
+                                Contains("\npriors-measured-on = 400\n"));
   CHECK_THAT(recipe_of({"--teacher-names", "ConvNet-1-BN-w16", "--vote", "equal"}),
              Contains("vote = equal\n"));
   const auto wrong =

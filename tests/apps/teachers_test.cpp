@@ -34,6 +34,10 @@ std::string digest(const fs::path& file, std::int64_t index) {
   return TeacherReader(file).teacher(index).sha256();
 }
 
+std::string statistics_digest(const fs::path& file, std::int64_t index) {
+  return TeacherReader(file).teacher(index).statistics_sha256();
+}
+
 }  // namespace
 
 TEST_CASE("teachers are trained into one file, reported and described", "[apps][teachers]") {
@@ -197,12 +201,53 @@ TEST_CASE(
   CHECK(document["teachers"][0]["class_statistics"] == true);
   CHECK(document["teachers"][0]["class_average"] == "ema");
   CHECK(digest(workspace.path("later.h5"), 0) == digest(workspace.path("t.h5"), 0));
+  CHECK(statistics_digest(workspace.path("later.h5"), 0) ==
+        statistics_digest(workspace.path("t.h5"), 0));
+  CHECK(document["teachers"][0]["class_statistics_sha256"] ==
+        statistics_digest(workspace.path("t.h5"), 0));
   CHECK_FALSE(fs::exists(workspace.path("later.h5.parts")));
   workspace.succeed(joined(common, {"mean", "--out", "later.h5"}));
   const auto teacher = TeacherReader(workspace.path("later.h5")).teacher(0);
   CHECK(teacher.class_average == "mean");
   CHECK(teacher.class_statistics[0].value.size(0) == 4);
-  CHECK(digest(workspace.path("later.h5"), 0) != digest(workspace.path("t.h5"), 0));
+  CHECK(statistics_digest(workspace.path("later.h5"), 0) !=
+        statistics_digest(workspace.path("t.h5"), 0));
+  CHECK(digest(workspace.path("later.h5"), 0) == digest(workspace.path("t.h5"), 0));
+}
+
+TEST_CASE("statistics of classes that are interrupted go on with the teachers that lack them",
+          "[apps][teachers][kill]") {
+  const Workspace workspace;
+  const Words common{"teachers", "--dataset", "shapes", "--threads", "1", "--batch-size", "16"};
+  workspace.succeed(joined(common, {"--nets", "ConvNet-1-BN-w8,ConvNet-3-BN-w128", "--epochs", "1",
+                                    "--images-per-class", "100", "--out", "t.h5"}));
+  const Words words = joined(common, {"--images-per-class", "100", "--statistics-only",
+                                      "--class-statistics", "mean", "--out"});
+  fs::copy_file(workspace.path("t.h5"), workspace.path("whole.h5"));
+  workspace.succeed(joined(words, {"whole.h5"}));
+  const std::string before = read_text(workspace.path("t.h5"));
+  const fs::path first = workspace.path("t.h5.parts") / "teacher-0.h5";
+  auto running = workspace.start(joined(words, {"t.h5"}));
+  for (int wait = 0; wait < 30000 && !fs::exists(first); ++wait) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  running.signal(SIGINT);
+  const auto left = running.wait();
+  REQUIRE(left.exit_code == 130);  // it was not finished
+  CHECK_THAT(left.err, Contains("taking statistics of classes") &&
+                           Contains("saved in t.h5.parts, the same command goes on"));
+  CHECK(read_text(workspace.path("t.h5")) == before);
+  const auto other = workspace.retort(joined(words, {"t.h5", "--seed", "1"}));
+  CHECK(other.exit_code == 2);
+
+  const auto again = workspace.succeed(joined(words, {"t.h5"}));
+  CHECK_THAT(again.err, Contains("ConvNet-1-BN-w8 had its statistics before") &&
+                            Contains("ConvNet-3-BN-w128: statistics of 4 classes (mean)"));
+  for (const std::int64_t i : {0, 1}) {
+    CHECK(statistics_digest(workspace.path("t.h5"), i) ==
+          statistics_digest(workspace.path("whole.h5"), i));
+  }
+  CHECK_FALSE(fs::exists(workspace.path("t.h5.parts")));
 }
 
 TEST_CASE("weights from elsewhere become a teacher, tested like a trained one",

@@ -1,6 +1,7 @@
 #include <set>
 
 #include "lib/core/error.h"
+#include "lib/data/held_out.h"
 #include "lib/data/image_dataset.h"
 #include "lib/data/synthetic_set.h"
 #include "tests/support/catch.h"
@@ -106,13 +107,22 @@ TEST_CASE("holding out cuts every class and never touches the real test split", 
     CHECK(value < 10);
   }
   CHECK_THAT(held.info().note, Catch::Matchers::Contains("30 % held out"));
+  const auto noted = data::held_out_of("a file; " + held.info().note + "; more");
+  REQUIRE(noted);
+  CHECK(noted->text == held.info().note);
+  CHECK(noted->fraction == 0.3);
+  CHECK_FALSE(data::held_out_of("20 % of every class set aside"));
+  CHECK(dataset.hold_out(0.3, Rng(5).child("cut")).info().note == held.info().note);
   CHECK(held.info().sha256 == "abc");
   CHECK(values_of(dataset.hold_out(0.3, Rng(5).child("cut")), Split::Test) == cut);
   std::set<std::set<std::int64_t>> cuts;
+  std::set<std::string> notes;
   for (int seed = 0; seed < 8; ++seed) {
+    notes.insert(dataset.hold_out(0.3, Rng(std::uint64_t(seed))).info().note);
     cuts.insert(values_of(dataset.hold_out(0.3, Rng(std::uint64_t(seed))), Split::Test));
   }
   CHECK(cuts.size() > 1);
+  CHECK(notes.size() == cuts.size());
   CHECK(dataset.hold_out(0.01, Rng(0)).size(Split::Test) == 2);
   CHECK(dataset.hold_out(0.99, Rng(0)).size(Split::Train) == 2);
   CHECK_THROWS_WITH_TEXT(dataset.hold_out(1.0, Rng(0)), ConfigError, "between 0 and 1, found 1");

@@ -6,7 +6,10 @@
 #include <memory>
 
 #include "lib/core/error.h"
+#include "lib/core/hash.h"
 #include "lib/core/rng.h"
+#include "lib/core/shape.h"
+#include "lib/core/str.h"
 #include "lib/storage/hdf5.h"
 #include "lib/storage/set_file.h"
 #include "tests/storage/support.h"
@@ -65,6 +68,57 @@ void check_same(const std::vector<storage::NamedTensor>& a,
   }
 }
 
+using Lists = std::vector<std::pair<std::string, std::vector<storage::NamedTensor>>>;
+
+Lists lists_of(const Teacher& teacher) {
+  return {{"parameters", teacher.parameters},
+          {"buffers", teacher.buffers},
+          {"class_statistics", teacher.class_statistics}};
+}
+
+std::string digest_as_1_1(const Teacher& teacher) {
+  Sha256 hash;
+  hash.update(teacher.network);
+  for (const auto& [list, values] : lists_of(teacher)) {
+    for (const auto& [name, value] : values) {
+      hash.update(str("\n", name, " ", shape_text(value), "\n"));
+      hash.update(std::string_view(static_cast<const char*>(value.const_data_ptr()),
+                                   std::size_t(value.nbytes())));
+    }
+  }
+  return hash.hex();
+}
+
+void write_as_1_1(const std::filesystem::path& path, const Teacher& teacher,
+                  const std::string& digest) {
+  storage::H5Writer::create(path, [&](storage::H5Writer& out) {
+    out.attribute("", "schema", storage::kTeacherSchema);
+    out.attribute("", "version_major", std::int64_t{1});
+    out.attribute("", "version_minor", std::int64_t{1});
+    storage::write_trained_on(out, TrainedOn::of(tiny_dataset()));
+    const std::string group = "teacher/0";
+    out.group(group);
+    out.attribute(group, "network", teacher.network);
+    out.attribute(group, "seed", teacher.seed);
+    out.attribute(group, "epochs", teacher.epochs);
+    out.attribute(group, "accuracy", teacher.accuracy);
+    out.attribute(group, "tested_on", teacher.tested_on);
+    out.attribute(group, "wall_seconds", teacher.wall_seconds);
+    out.attribute(group, "program_version", teacher.program_version);
+    out.attribute(group, "processor", teacher.processor);
+    out.attribute(group, "sha256", digest);
+    out.text(group + "/options", teacher.options);
+    for (const auto& [list, values] : lists_of(teacher)) {
+      std::vector<std::string> names;
+      for (const auto& [name, value] : values) {
+        names.push_back(name);
+        out.tensor(str(group, "/", list, "/", name), value);
+      }
+      out.texts(str(group, "/order/", list), names);
+    }
+  });
+}
+
 }  // namespace
 
 TEST_CASE("teachers come back to the bit, in the order of their tensors", "[storage][teachers]") {
@@ -97,6 +151,7 @@ TEST_CASE("teachers come back to the bit, in the order of their tensors", "[stor
     check_same(read.class_statistics, written[i].class_statistics);
     CHECK(read.class_average == written[i].class_average);
     CHECK(read.sha256() == written[i].sha256());
+    CHECK(read.statistics_sha256() == written[i].statistics_sha256());
   }
   CHECK(reader.teacher(0).accuracy == 61.25);
   CHECK(std::isnan(reader.teacher(1).accuracy));
@@ -116,6 +171,35 @@ TEST_CASE("a teacher's digest follows its network, names and values", "[storage]
   CHECK(changed([](Teacher& t) { t.buffers[0].value = t.buffers[0].value + 1; }));
   CHECK(changed([](Teacher& t) { t.parameters[0].value = t.parameters[0].value.flatten(); }));
   CHECK_FALSE(changed([](Teacher& t) { t.options = "lr = 0.2\n"; }));
+}
+
+TEST_CASE("statistics of classes have a digest of their own", "[storage][teachers]") {
+  Teacher teacher = example_teacher("ConvNet-1", 1);
+  const std::string before = teacher.sha256();
+  CHECK(teacher.statistics_sha256().empty());
+  teacher.class_statistics = {{"bn.running_mean", at::zeros({2, 3})},
+                              {"bn.running_var", at::ones({2, 3})}};
+  const std::string statistics = teacher.statistics_sha256();
+  CHECK(teacher.sha256() == before);
+  CHECK(statistics.size() == 64);
+  teacher.class_statistics[0].value = at::ones({2, 3});
+  CHECK(teacher.statistics_sha256() != statistics);
+}
+
+TEST_CASE("teachers of files before 1.2, where both digests were one, are read and checked",
+          "[storage][teachers]") {
+  const TemporaryFolder folder("teachers-old");
+  const auto path = folder / "old.h5";
+  Teacher teacher = example_teacher("ConvNet-1", 1);
+  teacher.class_statistics = {{"bn.running_mean", at::zeros({2, 3})},
+                              {"bn.running_var", at::ones({2, 3})}};
+  write_as_1_1(path, teacher, digest_as_1_1(teacher));
+  const Teacher read = TeacherReader(path).teacher(0);
+  check_same(read.class_statistics, teacher.class_statistics);
+  CHECK(read.sha256() == teacher.sha256());
+  write_as_1_1(path, teacher, teacher.sha256());
+  CHECK_THROWS_WITH_TEXT(TeacherReader(path).teacher(0), StorageError,
+                         "teacher 0: its tensors have SHA-256 " + digest_as_1_1(teacher));
 }
 
 TEST_CASE("teachers of other images, classes or preprocessing are refused by name",

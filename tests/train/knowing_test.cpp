@@ -102,6 +102,37 @@ TEST_CASE("a teacher for blue before red is told as such", "[train][knowing]") {
                          "other preprocessing: with blue before red it is right for ");
 }
 
+TEST_CASE("what members know is measured on training images alone", "[train][knowing]") {
+  const Known known;
+  train::Member teacher = known.teacher;
+  teacher.accuracy = 12;  // of the test split
+  const train::Member fresh = fresh_member(known.dataset, kTeacherNet, 5);
+  const auto knowledge = train::measured_knowledge({teacher, fresh}, known.dataset);
+  CHECK(knowledge.images == 90);
+  const at::NoGradGuard no_grad;
+  const auto right = [&](const train::Member& member) {
+    const Tensor images = known.dataset.batch(data::Split::Train, at::arange(90, at::kLong));
+    const Tensor logits = member.network->forward(member.state, images).logits;
+    return logits.argmax(1).eq(known.dataset.labels(data::Split::Train)).sum().item<double>();
+  };
+  REQUIRE(knowledge.percent.size() == 2);
+  CHECK(knowledge.percent[0] == Approx(100 * right(teacher) / 90));
+  CHECK(knowledge.percent[1] == Approx(100 * right(fresh) / 90));
+  CHECK(knowledge.percent[0] > 90);
+}
+
+TEST_CASE("of many training images as many of every class are asked about, always the same",
+          "[train][knowing]") {
+  const data::ImageDataset many = separable_dataset(1000, 1);
+  const train::Member fresh = fresh_member(many, kTeacherNet, 5);
+  const auto first = train::measured_knowledge({fresh}, many);
+  CHECK(first.images == 1998);  // of 3 classes
+  CHECK(train::measured_knowledge({fresh}, many).percent == first.percent);
+  StopFlag stop;
+  stop.request();
+  CHECK_THROWS_AS(train::measured_knowledge({fresh}, many, &stop), Interrupted);
+}
+
 TEST_CASE("what a sample says of a teacher depends on its seed alone", "[train][knowing]") {
   const Known known;
   const train::Member fresh = fresh_member(known.dataset, kTeacherNet, 5);

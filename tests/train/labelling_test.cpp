@@ -18,10 +18,16 @@ namespace {
 
 constexpr std::int64_t kImages = 21;
 
+RelabelRecipe one_teacher() {
+  RelabelRecipe recipe = RelabelRecipe::defaults("cv-dd");
+  recipe.priors = {97};
+  return recipe;
+}
+
 struct Job {
   TemporaryFolder folder{"retort-labelling"};
   data::ImageDataset dataset = separable_dataset(30, 1);
-  RelabelRecipe recipe = RelabelRecipe::defaults("cv-dd");
+  RelabelRecipe recipe = one_teacher();
   Tensor images = dataset.batch(data::Split::Train, at::arange(kImages, at::kLong));
   fs::path out = folder.path() / "set.h5";
   fs::path parts = folder.path() / "set.h5.parts";

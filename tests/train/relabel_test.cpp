@@ -1,7 +1,6 @@
 #include "lib/train/relabel.h"
 
 #include <cmath>
-#include <limits>
 #include <set>
 
 #include "lib/augment/views.h"
@@ -33,6 +32,7 @@ RelabelRecipe small_recipe(const std::string& name) {
   recipe.epochs = 3;
   recipe.batch_size = std::min<std::int64_t>(recipe.batch_size, 16);
   recipe.smallest_area = 0.4;
+  if (recipe.vote == "priors") recipe.priors = {97, 87};
   return recipe;
 }
 
@@ -91,6 +91,7 @@ TEST_CASE("a recipe comes back from its text", "[train][relabel]") {
   RelabelRecipe recipe = RelabelRecipe::defaults("cv-dd");
   recipe.epochs = 7;
   recipe.priors = {63, 65.25};
+  recipe.priors_measured_on = 2000;
   recipe.mix = "mixup";
   recipe.smallest_area = 0.4;
   recipe.flip = false;
@@ -99,6 +100,8 @@ TEST_CASE("a recipe comes back from its text", "[train][relabel]") {
   CHECK(read.text() == recipe.text());
   CHECK(read.name == "cv-dd");
   CHECK(read.priors == recipe.priors);
+  CHECK(read.priors_measured_on == 2000);
+  CHECK(recipe.text().ends_with("\npriors-measured-on = 2000\n"));
   CHECK(RelabelRecipe::of_text("recipe = static\n").is_static());
   CHECK_THROWS_WITH_TEXT(RelabelRecipe::of_text("epochs = 3\n"), ConfigError,
                          "recipe of recorded labels: expected a line 'recipe = ...'");
@@ -251,7 +254,7 @@ TEST_CASE("teachers are the same after they labelled", "[train][relabel]") {
   }
 }
 
-TEST_CASE("votes follow the priors, and without them the accuracies", "[train][relabel]") {
+TEST_CASE("votes follow the priors", "[train][relabel]") {
   Committee committee;
   RelabelRecipe recipe = small_recipe("cv-dd");
   recipe.batch_norm = "eval";
@@ -263,10 +266,7 @@ TEST_CASE("votes follow the priors, and without them the accuracies", "[train][r
   const auto labels = [&] {
     return train::labels_of_views(recipe, train::labeler_of(recipe, committee.members), x);
   };
-  const double by_accuracy = 1 / (1 + std::exp(-1.0));  // 97 and 87 at temperature 10
-  CHECK_CLOSE(labels(), expected(by_accuracy), 1e-5);
-  recipe.settle(committee.members);
-  CHECK(recipe.priors == std::vector<double>{97, 87});
+  CHECK_CLOSE(labels(), expected(1 / (1 + std::exp(-1.0))), 1e-5);  // 97 and 87 at temperature 10
   recipe.priors = {50, 50};
   CHECK_CLOSE(labels(), expected(0.5), 1e-5);
   recipe.vote = "equal";
@@ -275,22 +275,45 @@ TEST_CASE("votes follow the priors, and without them the accuracies", "[train][r
   recipe.priors = {50};
   CHECK_THROWS_WITH_TEXT(labels(), ConfigError, "priors: expected 2, one per teacher, found 1");
   recipe.priors = {};
-  committee.members[1].accuracy = std::numeric_limits<double>::quiet_NaN();
-  CHECK_THROWS_WITH_TEXT(labels(), ConfigError,
-                         "teacher ConvNet-2-BN-w8 was not tested, so its vote is not known; give "
-                         "--priors");
+  CHECK_THROWS_WITH_TEXT(labels(), ConfigError, "priors: expected 2, one per teacher, found 0");
+}
+
+TEST_CASE("priors that nobody gave are what teachers know of training images", "[train][relabel]") {
+  Committee committee;
+  committee.members[1] = fresh_member(committee.dataset, "ConvNet-2-BN-w8", 2);
+  committee.members[1].accuracy = 99;  // of the test split, which decides nothing
+  RelabelRecipe recipe = small_recipe("cv-dd");
+  recipe.priors = {};
+  recipe.settle(committee.members, nullptr);
+  CHECK(recipe.priors.empty());
+  recipe.settle(committee.members, &committee.dataset);
+  const auto known = train::measured_knowledge(committee.members, committee.dataset);
+  CHECK(recipe.priors == known.percent);
+  CHECK(recipe.priors[0] > recipe.priors[1]);
+  CHECK(recipe.priors_measured_on == 90);
+
+  RelabelRecipe given = small_recipe("cv-dd");
+  given.settle(committee.members, &committee.dataset);
+  CHECK(given.priors == std::vector<double>{97, 87});
+  CHECK(given.priors_measured_on == 0);
+  given.priors = {50};
+  CHECK_THROWS_WITH_TEXT(given.settle(committee.members, nullptr), ConfigError,
+                         "priors: expected 2, one per teacher, found 1");
+  RelabelRecipe equal = small_recipe("fkd");
+  equal.settle(committee.members, &committee.dataset);
+  CHECK(equal.priors.empty());
 }
 
 TEST_CASE("a group of one image is refused where a map has one pixel", "[train][relabel]") {
   const Committee committee;
   RelabelRecipe recipe = small_recipe("cv-dd");
+  recipe.vote = "equal";
   const auto expect = [&](const std::vector<train::Member>& members, std::int64_t images) {
     train::expect_label_groups(recipe, train::labeler_of(recipe, members), images);
   };
   CHECK_NOTHROW(expect(committee.members, 17));
   // The last maps of this one have a pixel each.
   train::Member deep = fresh_member(committee.dataset, "R18m-w16", 3);
-  deep.accuracy = 50;
   CHECK_NOTHROW(expect({deep}, 16));
   CHECK_NOTHROW(expect({deep}, 18));
   for (const std::int64_t images : {1, 9, 17, 25}) {

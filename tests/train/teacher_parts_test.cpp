@@ -63,6 +63,20 @@ TEST_CASE("finished teachers are kept, merged and tidied up, foreign files are l
   CHECK_FALSE(TeacherParts::under_way(f.out));
 }
 
+TEST_CASE("teachers with other statistics of classes are not those that are there",
+          "[train][teachers]") {
+  const Folder f;
+  const TeacherParts parts(f.out);
+  parts.begin("lr = 1\n");
+  Teacher with = f.teacher(1);
+  for (const auto& [name, value] : with.buffers) {
+    with.class_statistics.push_back({name, at::ones({3, value.size(0)})});
+  }
+  parts.keep(0, f.data, with);
+  CHECK(parts.merged_into({with}));
+  CHECK_FALSE(parts.merged_into({f.teacher(1)}));
+}
+
 TEST_CASE("a plan holds once something was made by it, and not before", "[train][teachers]") {
   const Folder f;
   const TeacherParts parts(f.out);

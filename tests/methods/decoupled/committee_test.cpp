@@ -28,7 +28,7 @@ TEST_CASE("votes are those of CV-DD's priors", "[methods][decoupled]") {
   check_weights(voting_weights({46.5, 28.3}, kRecoverTemperature), {0.974, 0.026});
   check_weights(voting_weights({51.6, 59.4}, kRecoverTemperature), {0.174, 0.826});
   check_weights(voting_weights({67.6, 67.4}, kRecoverTemperature), {0.510, 0.490});
-  check_weights(voting_weights({64.0, 60.6, 51.6, 59.4, 56.4}, kRelabelTemperature),
+  check_weights(voting_weights({64.0, 60.6, 51.6, 59.4, 56.4}, train::kRelabelTemperature),
                 {0.323, 0.230, 0.093, 0.204, 0.151});
   check_weights(voting_weights({12, 12, 12, 12}, 5), {0.25, 0.25, 0.25, 0.25});
   check_weights(voting_weights({-1e6}, 5), {1});

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "lib/core/error.h"
+#include "lib/core/str.h"
 #include "lib/data/pixels.h"
 #include "lib/storage/set_file.h"
 #include "lib/storage/teacher_file.h"
@@ -145,6 +146,63 @@ TEST_CASE("every teacher of a committee counts, by its prior", "[methods][decoup
       alone));
 }
 
+TEST_CASE("priors that nobody gave are measured on training images, before the first step",
+          "[methods][decoupled]") {
+  const auto committee = train::load_committee(testing::small_committee(), {}, shapes());
+  const auto known = train::measured_knowledge(committee, shapes());
+  const Settings all = {{"committee", "all"}};
+  Settings given = all;
+  given.emplace_back("priors", join(known.percent, ","));
+  CHECK(at::equal(run_whole("cv-dd", 1, all).images, run_whole("cv-dd", 1, given).images));
+  CHECK_THAT(begun("cv-dd", 1, all)->assets().at(0).note,
+             Catch::Matchers::Contains("; priors " + join(known.percent) + " measured on " +
+                                       std::to_string(known.images) + " training images"));
+  CHECK_THAT(begun("cv-dd", 1, given)->assets().at(0).note, !Catch::Matchers::Contains("measured"));
+}
+
+TEST_CASE("what teachers reach on the test split decides nothing", "[methods][decoupled]") {
+  const testing::TemporaryFolder folder("retort-recover-accuracy");
+  const auto images = [&](const std::vector<double>& accuracies) {
+    const storage::TeacherReader reader(testing::small_committee());
+    std::vector<storage::Teacher> teachers;
+    for (std::int64_t i = 0; i < reader.count(); ++i) {
+      teachers.push_back(reader.teacher(i));
+      teachers.back().accuracy = accuracies[std::size_t(i)];
+    }
+    const auto path = (folder.path() / "t.h5").string();
+    storage::write_teachers(path, storage::TrainedOn::of(shapes()), teachers);
+    return run_whole("cv-dd", 1, {{"teachers", path}}).images;
+  };
+  const Tensor expected = images({90, 50, 10});
+  CHECK(at::equal(images({10, 50, 90}), expected));
+  CHECK(at::equal(images({std::nan(""), 50, 90}), expected));
+}
+
+TEST_CASE("a run goes on with the priors that it measured", "[methods][decoupled][resume]") {
+  const Settings settings = {{"committee", "all"}, {"vote-temperature", "0.5"}};
+  const Tensor expected = run_whole("cv-dd", 1, settings).images;
+  const auto first = begun("cv-dd", 1, settings);
+  first->update(0);
+  storage::StateWriter state;
+  first->save_state(state);
+  const storage::StateReader saved(state);
+  const auto committee = train::load_committee(testing::small_committee(), {}, shapes());
+  const auto known = train::measured_knowledge(committee, shapes());
+  CHECK(at::equal(saved.tensor("knowledge/percent"), at::tensor(known.percent, at::kDouble)));
+
+  const auto second = small_method("cv-dd", "4", settings);
+  RunContext run = context(1);
+  second->load_state(run, saved);
+  for (std::int64_t i = 1; i < 4; ++i) second->update(i);
+  CHECK(at::equal(second->snapshot().images, expected));
+  CHECK(second->assets().at(0).note == first->assets().at(0).note);
+  // The state's, not new ones.
+  state.tensor("knowledge/percent", at::tensor({1.0, 2.0, 3.0}, at::kDouble));
+  const auto third = small_method("cv-dd", "4", settings);
+  third->load_state(run, storage::StateReader(state));
+  CHECK_THAT(third->assets().at(0).note, Catch::Matchers::Contains("; priors 1, 2, 3 measured on"));
+}
+
 TEST_CASE("balanced statistics are as far from every teacher at the start",
           "[methods][decoupled]") {
   const auto batch_norm = [](const std::string& priors, bool balanced) {
@@ -213,10 +271,8 @@ TEST_CASE("teachers need what is asked of them", "[methods][decoupled]") {
   };
   storage::Teacher known = storage::TeacherReader(testing::small_committee()).teacher(0);
   known.class_statistics.clear();
-  known.accuracy = std::nan("");
   const std::string bare = write("bare.h5", known);
   check_refused("lpld", {{"teachers", bare}}, "has none of every class");
-  check_refused("cv-dd", {{"teachers", bare}, {"committee", "all"}}, "was not tested");
 
   const auto network = nn::make_network("ConvNet-2-w4", shapes().shape(), shapes().num_classes());
   const std::string plain =
@@ -235,6 +291,36 @@ TEST_CASE("a run goes on with the teachers that it began with", "[methods][decou
   RunContext run = context(1);
   CHECK_THROWS_WITH_TEXT(other->load_state(run, storage::StateReader(state)), ConfigError,
                          "this run began with others");
+}
+
+TEST_CASE("statistics of classes that were taken again are named where a run goes by them",
+          "[methods][decoupled][resume]") {
+  const testing::TemporaryFolder folder("retort-recover-statistics");
+  const auto path = (folder.path() / "t.h5").string();
+  storage::Teacher teacher = storage::TeacherReader(testing::small_committee()).teacher(0);
+  const auto write = [&] {
+    storage::write_teachers(path, storage::TrainedOn::of(shapes()), {teacher});
+  };
+  const Settings settings = {{"teachers", path}, {"teacher-names", ""}};
+  const auto state_of = [&](const std::string& name) {
+    const auto method = begun(name, 1, settings);
+    storage::StateWriter state;
+    method->save_state(state);
+    return storage::StateReader(state);
+  };
+  const auto resume = [&](const std::string& name, const storage::StateReader& state) {
+    RunContext run = context(1);
+    small_method(name, "4", settings)->load_state(run, state);
+  };
+  write();
+  const auto by_class = state_of("lpld");
+  const auto by_all = state_of("sre2l");
+  CHECK_NOTHROW(resume("lpld", by_class));
+  teacher.class_statistics[0].value = teacher.class_statistics[0].value + 1;
+  write();
+  CHECK_THROWS_WITH_TEXT(resume("lpld", by_class), ConfigError,
+                         "this run began with other statistics of classes of the same networks");
+  CHECK_NOTHROW(resume("sre2l", by_all));
 }
 
 TEST_CASE("a stopped iteration has not happened", "[methods][decoupled][resume]") {
@@ -300,6 +386,7 @@ TEST_CASE("compensators leave their images as they are and are shared by all cla
 
 TEST_CASE("what recovering costs follows teachers, images and copies", "[methods][decoupled]") {
   const auto cost = [](const std::string& name, const Settings& settings, std::int64_t ipc) {
+    const testing::WithThreads with(1);
     const Flops work = small_method(name, "4", settings)->work(context(ipc)).per_iteration;
     return work.fused + work.layered + work.plain;
   };
@@ -315,4 +402,19 @@ TEST_CASE("what recovering costs follows teachers, images and copies", "[methods
   const Settings named = {{"teachers", ""}, {"teacher-names", "ConvNet-2-BN-w8"}};
   CHECK(cost("sre2l", named, 2) == Approx(one));
   CHECK(cost("sre2l", {{"teachers", ""}, {"teacher-names", "0"}}, 2) == 0);
+}
+
+TEST_CASE("threads without a batch make recovering no faster", "[methods][decoupled]") {
+  const auto cost = [](const std::string& name, const Settings& settings, std::int64_t ipc,
+                       int threads) {
+    const testing::WithThreads with(threads);
+    const Flops work = small_method(name, "4", settings)->work(context(ipc)).per_iteration;
+    return work.fused + work.layered + work.plain;
+  };
+  // One batch of all classes, two of two, one per class, and three teachers with two places each.
+  CHECK(cost("sre2l", {}, 1, 4) == Approx(4 * cost("sre2l", {}, 1, 1)));
+  CHECK(cost("sre2l", {{"batch-images", "2"}}, 1, 4) ==
+        Approx(2 * cost("sre2l", {{"batch-images", "2"}}, 1, 1)));
+  CHECK(cost("lpld", {}, 2, 4) == Approx(cost("lpld", {}, 2, 1)));
+  CHECK(cost("infer", {}, 4, 12) == Approx(2 * cost("infer", {}, 4, 1)));
 }
