@@ -73,8 +73,6 @@ struct Protocol {
   train::ViewRecipe view_recipe(bool mirror_changes_class) const;
   /// The protocol with the batch size, and the step size, that networks on `set` are trained with.
   Protocol for_set(const data::SyntheticSet& set) const;
-  /// Optimiser steps for `images` decoded images.
-  std::int64_t sgd_steps(std::int64_t images) const;
   /// Option -> value of all that changes what is done.
   std::map<std::string, std::string> options_in_use() const;
 
