@@ -67,6 +67,17 @@ Words evaluate(const std::string& set, const std::string& protocol, const Words&
                 more);
 }
 
+/// As float32.
+std::uint64_t bytes_of_teachers(const std::string& file) {
+  std::int64_t values = 0;
+  for (const auto& member : train::load_committee(labelled_shapes().path(file), {},
+                                                  datasets::open_dataset("shapes", {}))) {
+    for (const auto& tensor : member.state.parameters) values += tensor.numel();
+    for (const auto& tensor : member.state.buffers) values += tensor.numel();
+  }
+  return std::uint64_t(values) * 4;
+}
+
 const Words kShort{"--protocol-set", "epochs=2,batch-size=4"};
 
 nlohmann::json document(const Words& words) {
@@ -105,10 +116,37 @@ TEST_CASE("teachers are asked while students train, and static labels are mixed"
   const auto asked = document(evaluate("set.h5", "rded", joined(kShort, {"--teachers", "t.h5"})));
   CHECK(asked["protocol_options"]["mix"] == "cutmix");
   CHECK(asked["hard_labels"].size() == 1);
+  // Images have 4 bytes each, what students need beside them is counted with the teachers.
+  CHECK(asked["bytes"]["labels"] == 8 * 4);
+  CHECK(asked["teachers"]["bytes"] == bytes_of_teachers("t.h5"));
   const auto fixed = document(evaluate(
       "static.h5", "infer", joined(kShort, {"--teachers", "t.h5", "--baselines", "random"})));
   CHECK(fixed["protocol_options"]["temperature"] == "30");
   CHECK(fixed["baselines"][0]["accuracy"] == fixed["results"][0]["accuracy"]);
+  CHECK(fixed["bytes"]["labels"] == 8 * 4 + 8 * 4 * 2);
+  CHECK(fixed["baselines"][0]["bytes"]["labels"] == fixed["bytes"]["labels"]);
+}
+
+TEST_CASE("labels of teachers are neither used nor counted where the set's own are asked for",
+          "[apps][evaluate][taught]") {
+  const Workspace& workspace = labelled_shapes();
+  const std::string protocol = tiny_protocol(workspace);
+  const auto judged = [&](const std::string& set) {
+    return workspace.succeed(joined(evaluate(set, protocol), {"--json"}));
+  };
+  const auto taught = judged("static.h5");
+  CHECK_THAT(taught.err, Contains("warning: teachers have labelled the images of the set, which "
+                                  "protocol 'tiny' does not use") &&
+                             Contains("these labels are for infer"));
+  const auto own = judged("set.h5");
+  CHECK_THAT(own.err, !Contains("teachers have labelled"));
+  for (const auto* result : {&taught, &own}) {
+    const auto document = nlohmann::json::parse(result->out);
+    CHECK(document["bytes"]["labels"] == 8 * 4);
+    CHECK(document["results"][0]["confusion"] ==
+          nlohmann::json::parse(own.out)["results"][0]["confusion"]);
+  }
+  CHECK(nlohmann::json::parse(judged("labelled.h5").out)["bytes"]["labels"] == 8 * 4);
 }
 
 TEST_CASE("baselines get static labels by the recipe of the set, its votes included",
