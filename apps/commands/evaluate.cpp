@@ -187,6 +187,18 @@ void warn_of_learned_lr(const data::SyntheticSet& set, const eval::Protocol& pro
                 "the set can do"));
 }
 
+/// Teachers labelled the set for other protocols than this one.
+void warn_of_labels_of_teachers(const data::SyntheticSet& set, const eval::Protocol& protocol) {
+  const auto* soft = std::get_if<data::SoftLabels>(&set.labels);
+  if (protocol.labels != "set" || soft == nullptr || !soft->by_teachers()) return;
+  std::vector<std::string> users;
+  for (const auto& name : experiments::protocol_names()) {
+    if (experiments::load_protocol(name).labels == "static") users.push_back(name);
+  }
+  log::warn(str("teachers have labelled the images of the set, which protocol '", protocol.name,
+                "' does not use: networks train on classes; these labels are for ", join(users)));
+}
+
 /// One command line. Not copyable: the table is bound to its fields.
 struct CommandLine {
   cli::CommonOptions common;
@@ -239,6 +251,7 @@ void check_fit(const EvaluateOptions& options, const eval::EvaluationReport& rep
   }
   for (const auto& baseline : baselines) baseline_title(baseline, set);
   warn_of_learned_lr(set, report.protocol);
+  warn_of_labels_of_teachers(set, report.protocol);
 }
 
 /// The names asked for, else the protocol's. @throws ConfigError for one that does not fit the data
@@ -276,6 +289,7 @@ StudentTeachers open_teachers(const EvaluateOptions& options, eval::EvaluationRe
   StudentTeachers teachers(options.teachers, options.teacher_names, dataset);
   if (report.protocol.labels != "teachers") teachers.expect_labelers_of(set);
   report.teachers = teachers.asset();
+  report.teacher_bytes = teachers.bytes();
   return teachers;
 }
 

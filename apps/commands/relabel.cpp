@@ -74,7 +74,7 @@ double predicted_seconds(const RelabelOptions& options, const std::vector<Member
 storage::ViewsBytes predicted_bytes(const train::RelabelRecipe& recipe, std::int64_t images,
                                     std::int64_t classes) {
   const auto count = std::uint64_t(images * classes);
-  if (recipe.is_static()) return {.values = count * sizeof(float), .meta = 0};
+  if (recipe.is_static()) return {.values = count * sizeof(c10::Half), .meta = 0};
   return storage::views_bytes(views_of(recipe, images),
                               recipe.epochs * train::batches_per_epoch(recipe, images), classes);
 }
@@ -146,8 +146,12 @@ void name_labelers(const RelabelOptions& options, const std::vector<Member>& com
 
 void warn_of_replaced(const SyntheticSet& set, bool is_static) {
   const auto* soft = std::get_if<data::SoftLabels>(&set.labels);
-  if (is_static && soft != nullptr && soft->learned) {
-    log::warn("the labels that the set has learned are replaced");
+  if (soft != nullptr && soft->by_teachers()) {
+    log::info("the labels that teachers gave to the images themselves are replaced");
+  } else if (is_static && soft != nullptr) {
+    log::warn(str("the ",
+                  soft->learned ? "labels that the set has learned" : "soft labels of the set",
+                  " are replaced"));
   }
   if (set.views != nullptr) {
     log::info(str(set.views->views(), " views that the set has labels of are replaced"));
@@ -188,7 +192,10 @@ class ViewLabelling {
     program.terminal.finish();
   }
 
+  /// A set names one committee: what another one said of its images goes.
   void write(SyntheticSet& set) {
+    const auto* soft = std::get_if<data::SoftLabels>(&set.labels);
+    if (soft != nullptr && soft->by_teachers()) set.labels = data::HardLabels{soft->classes};
     set.views = labelling_.record();
     storage::write_set(options_.out.path, set);
     labelling_.tidy_up();
@@ -223,10 +230,8 @@ Outcome label_views(const RelabelOptions& options, Work& work, const train::Labe
 
 Outcome label_images(const RelabelOptions& options, Work& work, const train::Labeler& labeler) {
   const Outcome outcome = announced(options, work, work.images.size(0));
-  work.set.labels = data::SoftLabels{.classes = data::hard_classes(work.set.labels),
-                                     .values = train::static_labels(labeler, work.images),
-                                     .kind = data::SoftLabels::Kind::Logit,
-                                     .learned = false};
+  work.set.labels = train::image_labels(options.recipe, labeler, work.images,
+                                        data::hard_classes(work.set.labels));
   work.set.views = nullptr;
   storage::write_set(options.out.path, work.set);
   return outcome;

@@ -8,6 +8,7 @@
 #include "lib/core/parallel.h"
 #include "lib/core/str.h"
 #include "lib/synth/parametrization.h"
+#include "lib/train/labelling.h"
 #include "lib/train/relabel.h"
 
 namespace retort::commands {
@@ -36,6 +37,18 @@ train::RelabelRecipe recipe_of(const data::SyntheticSet& set, const eval::Protoc
     recipe.epochs = std::min(recipe.epochs, protocol.epochs);
   }
   return recipe;
+}
+
+/// How the images of `set` were labelled as they are.
+train::RelabelRecipe static_recipe_of(const data::SyntheticSet& set) {
+  const auto* soft = std::get_if<data::SoftLabels>(&set.labels);
+  if (soft == nullptr) throw ConfigError("the set has no labels of images as they are");
+  if (!soft->by_teachers()) {
+    throw ConfigError(
+        "the set does not say how its images were labelled, so no baseline can be labelled in the "
+        "same way; leave --baselines away");
+  }
+  return train::RelabelRecipe::of_text(soft->recipe);
 }
 
 /// Batch after batch, some at a time, each on one thread.
@@ -79,6 +92,16 @@ StudentTeachers::StudentTeachers(const std::filesystem::path& file,
 
 data::Asset StudentTeachers::asset() const { return train::asset_of(members_, file_, kRole); }
 
+std::uint64_t StudentTeachers::bytes() const {
+  std::uint64_t values = 0;
+  for (const train::Member& member : members_) {
+    for (const Tensors* part : {&member.state.parameters, &member.state.buffers}) {
+      for (const Tensor& tensor : *part) values += std::uint64_t(tensor.numel());
+    }
+  }
+  return values * sizeof(float);
+}
+
 void StudentTeachers::expect_labelers_of(const data::SyntheticSet& set) const {
   const data::Asset* recorded = labelers_of(set);
   if (recorded == nullptr) {
@@ -102,10 +125,9 @@ void StudentTeachers::label(data::SyntheticSet& baseline, const data::SyntheticS
   const data::LabelledImages decoded = synth::decode(baseline);
   const Tensor images = decoded.images.to(dataset.device());
   if (protocol.labels == "static") {
-    const auto labeler = train::labeler_of(train::RelabelRecipe::defaults("static"), members_);
-    baseline.labels =
-        data::SoftLabels{data::hard_classes(decoded.labels), train::static_labels(labeler, images),
-                         data::SoftLabels::Kind::Logit};
+    const train::RelabelRecipe recipe = static_recipe_of(set);
+    baseline.labels = train::image_labels(recipe, train::labeler_of(recipe, members_), images,
+                                          data::hard_classes(decoded.labels));
     return;
   }
   const train::RelabelRecipe recipe = recipe_of(set, protocol);

@@ -2,6 +2,7 @@
 // Teachers of an evaluation: who is asked while students train, and who labels baselines as they
 // labelled the set.
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -27,6 +28,8 @@ class StudentTeachers {
   bool empty() const { return members_.empty(); }
   /// As an asset with the role "labelers".
   data::Asset asset() const;
+  /// Of their parameters and buffers as float32.
+  std::uint64_t bytes() const;
 
   /// That they are those that labelled the set, as far as it says.
   /// @throws ConfigError naming both

@@ -16,31 +16,30 @@
 namespace retort::commands {
 namespace {
 
-/// Labels of a set: as stored, or as they would be.
-storage::LabelBytes label_parts(const data::SyntheticSet& set, const std::string& path) {
-  if (!path.empty()) return storage::label_bytes(path);
-  storage::LabelBytes bytes;
-  bytes.hard = std::uint64_t(data::hard_classes(set.labels).numel()) * sizeof(std::int32_t);
-  if (const auto* soft = std::get_if<data::SoftLabels>(&set.labels)) {
-    bytes.soft = std::uint64_t(soft->values.nbytes());
-  }
-  if (set.views != nullptr) {
-    const storage::ViewsBytes views = storage::views_bytes(*set.views);
-    bytes.views_values = views.values;
-    bytes.views_meta = views.meta;
-  }
-  return bytes;
+/// Of the labels that are stored, or would be, those that networks are trained on.
+storage::LabelBytes labels_used(const Subject& subject, const eval::Protocol& protocol) {
+  const data::SyntheticSet& set = subject.set;
+  storage::LabelBytes used =
+      subject.path.empty() ? storage::label_bytes(set) : storage::label_bytes(subject.path);
+  const auto* soft = std::get_if<data::SoftLabels>(&set.labels);
+  const bool own = soft != nullptr && !soft->by_teachers();
+  const bool views = protocol.labels == "views" && !subject.hard_labels;
+  const bool of_images = protocol.labels == "static" || (protocol.labels == "set" && own);
+  if (!of_images || subject.hard_labels) used.soft = 0;
+  if (!views) used.views_values = used.views_meta = 0;
+  return used;
 }
 
-eval::SubjectResult measured(const Subject& subject, const eval::Material& material) {
+eval::SubjectResult measured(const Subject& subject, const eval::Material& material,
+                             const eval::Protocol& protocol) {
   const auto stored = subject.path.empty() ? storage::stored_bytes(subject.set)
                                            : storage::stored_bytes(subject.path);
-  const storage::LabelBytes labels = label_parts(subject.set, subject.path);
+  const storage::LabelBytes labels = labels_used(subject, protocol);
   eval::SubjectResult result;
   result.name = subject.name;
   result.image_bytes = stored.images;
-  result.label_bytes = subject.hard_labels ? labels.hard : stored.labels;
-  result.view_bytes = subject.hard_labels ? 0 : labels.views_meta;
+  result.label_bytes = labels.hard + labels.soft + labels.views_values + labels.views_meta;
+  result.view_bytes = labels.views_meta;
   result.decoded_images = material.training.images.size(0);
   return result;
 }
@@ -56,10 +55,12 @@ double predicted_seconds(const nn::Network& network, double passes, std::int64_t
 }  // namespace
 
 eval::SubjectResult SubjectEvaluation::operator()(const Subject& subject) const {
-  const eval::Protocol protocol = report_.protocol.for_set(subject.set);
+  eval::Protocol protocol = report_.protocol.for_set(subject.set);
+  // Of the set also for a baseline that stores more images than it.
+  protocol.batch_size = report_.protocol.batch_size;
   eval::Material material = teachers_.material(subject.set, protocol);
   material.hard_labels = subject.hard_labels;
-  eval::SubjectResult result = measured(subject, material);
+  eval::SubjectResult result = measured(subject, material, protocol);
   result.lr = protocol.lr;
   result.sgd_steps = eval::sgd_steps(protocol, material, dataset_);
   cli::expect_polling();

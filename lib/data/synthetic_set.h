@@ -25,6 +25,11 @@ struct SoftLabels {
   enum class Kind { Logit, Probability };
   Kind kind = Kind::Logit;
   bool learned = false;
+  /// How teachers gave them to finished images, `key = value` lines (train::RelabelRecipe); empty:
+  /// the set had them from the beginning. Those of teachers are numbers of float16.
+  std::string recipe = {};
+
+  bool by_teachers() const { return !recipe.empty(); }
 };
 
 using Labels = std::variant<HardLabels, SoftLabels>;

@@ -28,6 +28,14 @@ class SetLessons final : public train::Lessons {
   train::ImageLessons lessons_;
 };
 
+/// For protocols of the set's own labels: what teachers said of it later is no part of them.
+data::LabelledImages own_training(const data::LabelledImages& training, at::Device device) {
+  data::LabelledImages own{training.images.to(device), training.labels};
+  const auto* soft = std::get_if<data::SoftLabels>(&training.labels);
+  if (soft != nullptr && soft->by_teachers()) own.labels = data::HardLabels{soft->classes};
+  return own;
+}
+
 [[noreturn]] void refuse(const Protocol& protocol, const std::string& lacking) {
   throw ConfigError(str("protocol '", protocol.name, "' trains on labels of teachers, ", lacking));
 }
@@ -107,9 +115,8 @@ std::unique_ptr<const train::Lessons> make_lessons(const Protocol& protocol,
   const auto options = train_options(protocol, material, dataset.info().mirror_changes_class);
   const at::Device device = dataset.device();
   if (protocol.labels == "set") {
-    return std::make_unique<SetLessons>(
-        data::LabelledImages{material.training.images.to(device), material.training.labels},
-        dataset.num_classes(), options);
+    return std::make_unique<SetLessons>(own_training(material.training, device),
+                                        dataset.num_classes(), options);
   }
   auto views = student_views(protocol, material, dataset);  // first: it knows whether there are any
   train::TaughtLessons::What what{.classes = data::hard_classes(material.training.labels),

@@ -289,10 +289,6 @@ Protocol Protocol::for_set(const data::SyntheticSet& set) const {
   return protocol;
 }
 
-std::int64_t Protocol::sgd_steps(std::int64_t images) const {
-  return train_options(false).epochs * ((images + batch_size - 1) / batch_size);
-}
-
 std::map<std::string, std::string> Protocol::options_in_use() const {
   Protocol copy = *this;  // describing binds to fields that may be set
   config::OptionTable table;

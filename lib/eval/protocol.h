@@ -35,9 +35,10 @@ struct Protocol {
   std::int64_t batch_size = 256;
   std::vector<std::string> batch_size_by_ipc;  ///< "10:50": 50 from 10 images per class on
   std::int64_t batch_norm_group = 0;           ///< train::TrainOptions
-  /// What students learn: "set": the labels of the set; "views": those that teachers gave to views
-  /// of its images, replayed; "teachers": those that they give to views drawn anew; "static": those
-  /// that they gave to its images as they are.
+  /// What students learn: "set": the labels of the set, but for those that teachers gave to it when
+  /// it was finished; "views": those that teachers gave to views of its images, replayed;
+  /// "teachers": those that they give to views drawn anew; "static": those that they gave to its
+  /// images as they are.
   std::string labels = "set";
   std::string loss = "cross-entropy";       ///< cross-entropy | kl | mse-ce, see train::StudentLoss
   double temperature = 1;                   ///< kl
@@ -73,8 +74,6 @@ struct Protocol {
   train::ViewRecipe view_recipe(bool mirror_changes_class) const;
   /// The protocol with the batch size, and the step size, that networks on `set` are trained with.
   Protocol for_set(const data::SyntheticSet& set) const;
-  /// Optimiser steps for `images` decoded images.
-  std::int64_t sgd_steps(std::int64_t images) const;
   /// Option -> value of all that changes what is done.
   std::map<std::string, std::string> options_in_use() const;
 

@@ -81,7 +81,8 @@ json teachers_json(const EvaluationReport& report) {
   if (!report.teachers) return nullptr;
   return {{"file", report.teachers->file},
           {"sha256", report.teachers->sha256},
-          {"networks", report.teachers->note}};
+          {"networks", report.teachers->note},
+          {"bytes", report.teacher_bytes}};
 }
 
 json hard_labels_json(const EvaluationReport& report) {
@@ -251,7 +252,10 @@ std::string to_table(const EvaluationReport& report) {
                " training images per class, not from the whole dataset\n");
   }
   if (report.teachers) {
-    out += str("teachers ", report.teachers->note, " of ", report.teachers->file, "\n");
+    out +=
+        str("teachers ", report.teachers->note, " of ", report.teachers->file, ", ",
+            bytes_text(double(report.teacher_bytes)),
+            report.protocol.labels == "teachers" ? " that students need beside the set\n" : "\n");
   }
   if (report.hard_labels_left_out) {
     out += "no networks were trained on hard labels beside (--no-hard)\n";

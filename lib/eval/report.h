@@ -16,8 +16,8 @@ struct SubjectResult {
   std::string name;  ///< set path, or baseline "random", "random packed 2x2"
   std::vector<NetworkResult> networks;
   std::uint64_t image_bytes = 0;
-  std::uint64_t label_bytes = 0;
-  std::uint64_t view_bytes = 0;  ///< of label_bytes, what makes views again: all but labels
+  std::uint64_t label_bytes = 0;  ///< of the labels that the protocol trains on
+  std::uint64_t view_bytes = 0;   ///< of label_bytes, what makes views again: all but labels
   std::int64_t decoded_images = 0;
   std::int64_t sgd_steps = 0;
   double lr = 0;  ///< what its networks were trained with at the start
@@ -38,6 +38,7 @@ struct EvaluationReport {
   std::vector<Attack> attacks;  ///< what every network was tested under besides
   /// Who was asked while students trained, or labelled the baselines.
   std::optional<data::Asset> teachers;
+  std::uint64_t teacher_bytes = 0;  ///< of their parameters and buffers as float32
   SubjectResult subject;
   /// Under labels of teachers: the same images, views and protocol, but the classes alone.
   std::optional<SubjectResult> hard_labels;

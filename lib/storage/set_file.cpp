@@ -28,6 +28,8 @@ constexpr char kParams[] = "params/";
 constexpr char kCanvas[] = "params/canvas";
 constexpr char kSoftGroup[] = "labels/soft";
 constexpr char kSoftValues[] = "labels/soft/values";
+constexpr char kFull[] = "f32";
+constexpr char kHalf[] = "f16";
 
 // Where the stored images of a set lie: on the canvas of a decoder that turns nothing else into
 // images.
@@ -84,6 +86,9 @@ void check_views(const data::SyntheticSet& set, const std::string& source) {
               info.source.height, " x ", info.source.width));
 }
 
+// Labels of teachers take two bytes each.
+Tensor half_of(const data::SoftLabels& soft) { return soft.values.to(at::kHalf); }
+
 // What must hold on both sides of a file.
 void check_set(const data::SyntheticSet& set, const std::string& source) {
   check_tensor(set.images, at::kFloat, 4, source, "images");
@@ -95,6 +100,8 @@ void check_set(const data::SyntheticSet& set, const std::string& source) {
     require(soft->values.size(0) == classes.numel(), source,
             str("expected one soft label per hard label, found ", soft->values.size(0), " and ",
                 classes.numel()));
+    require(!soft->by_teachers() || half_of(*soft).to(at::kFloat).equal(soft->values), source,
+            "soft labels of teachers: expected values that float16 has, found others");
   }
   const std::int64_t num_classes = label_classes(set);
   check_classes(classes, num_classes, source, "hard labels");
@@ -162,6 +169,16 @@ void write_views(H5Writer& out, const data::RecordedViews& views, const std::str
   writer.finish();
 }
 
+void write_soft_labels(H5Writer& out, const data::SoftLabels& soft) {
+  out.tensor(kSoftValues, soft.by_teachers() ? half_of(soft) : soft.values);
+  out.attribute(kSoftGroup, "encoding", soft.by_teachers() ? kHalf : kFull);
+  out.attribute(kSoftGroup, "value_kind",
+                soft.kind == data::SoftLabels::Kind::Logit ? "logit" : "prob");
+  out.attribute(kSoftGroup, "tau0", 1.0);
+  out.attribute(kSoftGroup, "learned", std::int64_t(soft.learned));
+  out.attribute(kSoftGroup, "recipe", soft.recipe);
+}
+
 void write_labels(H5Writer& out, const data::SyntheticSet& set, const std::string& source) {
   const Tensor& classes = data::hard_classes(set.labels);
   const auto* soft = std::get_if<data::SoftLabels>(&set.labels);
@@ -185,13 +202,7 @@ void write_labels(H5Writer& out, const data::SyntheticSet& set, const std::strin
     out.attribute("labels", "norm_std", set.preprocessing.std());
   }
   if (set.views != nullptr) write_views(out, *set.views, source);
-  if (soft == nullptr) return;
-  out.tensor(kSoftValues, soft->values);
-  out.attribute("labels/soft", "encoding", "f32");
-  out.attribute("labels/soft", "value_kind",
-                soft->kind == data::SoftLabels::Kind::Logit ? "logit" : "prob");
-  out.attribute("labels/soft", "tau0", 1.0);
-  out.attribute("labels/soft", "learned", std::int64_t(soft->learned));
+  if (soft != nullptr) write_soft_labels(out, *soft);
 }
 
 void write_provenance(H5Writer& out, const data::Provenance& p) {
@@ -296,6 +307,26 @@ data::Decoder read_decoder(const H5Reader& in, const std::string& path, const st
   return decoder;
 }
 
+data::SoftLabels read_soft_labels(const H5Reader& in, const Tensor& hard,
+                                  const std::string& source) {
+  const std::string encoding = in.text_attribute(kSoftGroup, "encoding");
+  require(encoding == kFull || encoding == kHalf, source,
+          str("/labels/soft: encoding '", encoding, "' needs a newer program; known: f32, f16"));
+  const std::string kind = in.text_attribute(kSoftGroup, "value_kind");
+  require(kind == "logit" || kind == "prob", source,
+          str("/labels/soft: value_kind must be logit or prob, is '", kind, "'"));
+  const Tensor stored = in.tensor(kSoftValues);
+  const at::ScalarType type = encoding == kHalf ? at::kHalf : at::kFloat;
+  check_tensor(stored, type, 2, source, "soft labels");
+  return data::SoftLabels{
+      .classes = hard,
+      .values = stored.to(at::kFloat),
+      .kind = kind == "logit" ? data::SoftLabels::Kind::Logit : data::SoftLabels::Kind::Probability,
+      .learned = in.int_attribute(kSoftGroup, "learned") != 0,
+      .recipe =
+          in.has_attribute(kSoftGroup, "recipe") ? in.text_attribute(kSoftGroup, "recipe") : ""};
+}
+
 data::Labels read_labels(const H5Reader& in, const std::string& source) {
   const std::int64_t major = in.int_attribute("labels", "layout_major");
   require(major == kLabelsMajor, source,
@@ -312,17 +343,7 @@ data::Labels read_labels(const H5Reader& in, const std::string& source) {
   // Beside views lie soft labels or none but the hard ones.
   const bool soft = chosen == "soft" || (chosen == "views" && in.has(kSoftGroup));
   if (!soft) return data::HardLabels{hard};
-  const std::string encoding = in.text_attribute("labels/soft", "encoding");
-  require(encoding == "f32", source,
-          str("/labels/soft: encoding '", encoding, "' needs a newer program; known: f32"));
-  const std::string kind = in.text_attribute("labels/soft", "value_kind");
-  require(kind == "logit" || kind == "prob", source,
-          str("/labels/soft: value_kind must be logit or prob, is '", kind, "'"));
-  return data::SoftLabels{
-      .classes = hard,
-      .values = in.tensor(kSoftValues),
-      .kind = kind == "logit" ? data::SoftLabels::Kind::Logit : data::SoftLabels::Kind::Probability,
-      .learned = in.int_attribute("labels/soft", "learned") != 0};
+  return read_soft_labels(in, hard, source);
 }
 
 data::SyntheticSet read_parts(const H5Reader& in, const std::string& source) {
@@ -520,18 +541,27 @@ LabelBytes label_bytes(const std::filesystem::path& path) {
   return bytes;
 }
 
+LabelBytes label_bytes(const data::SyntheticSet& set) {
+  LabelBytes bytes;
+  bytes.hard = std::uint64_t(data::hard_classes(set.labels).numel()) * sizeof(std::int32_t);
+  if (const auto* soft = std::get_if<data::SoftLabels>(&set.labels)) {
+    const std::size_t each = soft->by_teachers() ? sizeof(c10::Half) : sizeof(float);
+    bytes.soft = std::uint64_t(soft->values.numel()) * each;
+  }
+  if (set.views != nullptr) {
+    const ViewsBytes views = views_bytes(*set.views);
+    bytes.views_values = views.values;
+    bytes.views_meta = views.meta;
+  }
+  return bytes;
+}
+
 StoredBytes stored_bytes(const data::SyntheticSet& set) {
   StoredBytes bytes;
   bytes.images = std::uint64_t(set.images.numel()) * (set.from_bytes ? 1 : sizeof(float));
   for (const auto& [name, value] : set.parameters) bytes.images += value.nbytes();
-  bytes.labels = std::uint64_t(data::hard_classes(set.labels).numel()) * sizeof(std::int32_t);
-  if (const auto* soft = std::get_if<data::SoftLabels>(&set.labels)) {
-    bytes.labels += std::uint64_t(soft->values.numel()) * sizeof(float);
-  }
-  if (set.views != nullptr) {
-    const ViewsBytes views = views_bytes(*set.views);
-    bytes.labels += views.values + views.meta;
-  }
+  const LabelBytes labels = label_bytes(set);
+  bytes.labels = labels.hard + labels.soft + labels.views_values + labels.views_meta;
   bytes.other = std::uint64_t(set.class_index.numel()) * sizeof(std::int32_t);
   if (set.preprocessing.kind() == data::Preprocessing::Kind::MeanStd) {
     bytes.other += 2 * set.preprocessing.mean().size() * sizeof(double);

@@ -45,6 +45,9 @@ struct LabelBytes {
 };
 LabelBytes label_bytes(const std::filesystem::path& path);
 
+/// What `write_set` would store.
+LabelBytes label_bytes(const data::SyntheticSet& set);
+
 /// Compares a file of any schema with its manifest (SHA-256 per dataset, shapes, attributes); of a
 /// set also reports pixels that are not finite and what `read_set` objects to, of experts what
 /// `damaged_snapshots` finds. One line per finding; empty: all well. @throws StorageError if it is

@@ -37,6 +37,15 @@ std::int64_t first_view(const data::ViewsInfo& info, std::int64_t batch) {
 
 }  // namespace
 
+data::SoftLabels image_labels(const RelabelRecipe& recipe, const Labeler& labeler,
+                              const Tensor& images, const Tensor& classes) {
+  return {.classes = classes,
+          .values = data::half_logits(static_labels(labeler, images)).to(at::kFloat),
+          .kind = data::SoftLabels::Kind::Logit,
+          .learned = false,
+          .recipe = recipe.text()};
+}
+
 /// Labels of consecutive batches.
 struct Labelling::Part {
   std::int64_t number = 0;

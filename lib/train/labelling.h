@@ -14,6 +14,12 @@
 
 namespace retort::train {
 
+/// One label per image as it is, by a recipe that is static: the logits of the committee in half
+/// precision, as they are stored.
+/// @param images [N,C,H,W] preprocessed, as stored  @param classes int64 [N]
+data::SoftLabels image_labels(const RelabelRecipe& recipe, const Labeler& labeler,
+                              const Tensor& images, const Tensor& classes);
+
 /// Labels batch by batch, on all threads, and keeps what is done in OUT.parts/ beside the file OUT
 /// that the record is to go to. Views are drawn again when they are asked for, so the parts hold
 /// labels alone; no more than one of them, 32 MB or one batch, is in memory. A killed process costs

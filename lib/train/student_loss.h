@@ -6,11 +6,13 @@
 
 namespace retort::train {
 
-/// What a student descends, mean over the images of a mini-batch.
+/// What a student descends, mean over the images of a mini-batch. Divergence from a teacher, both
+/// at one temperature tau (FKD: Shen and Xing 2022; SRe2L: Yin et al. 2023):
+///   sum_k p log(p / q),  p = softmax(teacher / tau),  q = softmax(student / tau)
 struct StudentLoss {
   enum class Kind {
     CrossEntropy,  ///< of probabilities
-    Divergence,    ///< distillation_loss, of the logits of teachers
+    Divergence,    ///< Kullback-Leibler, below
     SquaredError   ///< of these, mean over classes, and cross-entropy with classes (G-VBSM)
   } kind = Kind::CrossEntropy;
   double temperature = 1;            ///< Divergence

@@ -99,6 +99,11 @@ TEST_CASE("a set is not evaluated on a dataset that does not fit", "[apps][evalu
       {"evaluate", "set.h5", "--baselines", "dm", "--protocol", tiny_protocol(workspace)});
   CHECK(no_baseline.exit_code == 2);
   CHECK_THAT(no_baseline.err, Contains("'dm' is no baseline") && !Contains("training ConvNet"));
+  const auto needs_file = workspace.retort({"evaluate", "missing.h5", "--baselines", "rded"});
+  CHECK(needs_file.exit_code == 2);
+  CHECK_THAT(needs_file.err, Contains("'rded' is no baseline: expected a method that selects real "
+                                      "images and needs no file, one of random, herding, k-center, "
+                                      "k-means"));
 }
 
 TEST_CASE("a set whose dataset changed since is refused until named", "[apps][evaluate]") {

@@ -127,7 +127,13 @@ TEST_CASE("a set of compensators is shown, described and exported", "[apps][reco
   CHECK(at::equal(stored.at("images"), set.images));
   CHECK(at::equal(stored.at("compensators"), set.parameters.at("compensators")));
 
-  const auto judged = workspace.succeed(
-      {"evaluate", "infer.h5", "--protocol", tiny_protocol(workspace), "--runs", "1", "--json"});
-  CHECK(nlohmann::json::parse(judged.out)["decoded_images"] == 24);
+  const auto judged = nlohmann::json::parse(
+      workspace
+          .succeed({"evaluate", "infer.h5", "--protocol", tiny_protocol(workspace), "--runs", "1",
+                    "--baselines", "random", "--json"})
+          .out);
+  CHECK(judged["decoded_images"] == 24);
+  // Compensators are of the budget that a baseline has.
+  CHECK(judged["baselines"][0]["method"] == "random (4 per class)");
+  CHECK(judged["baselines"][0]["decoded_images"] == 16);
 }

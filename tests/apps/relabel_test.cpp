@@ -148,9 +148,43 @@ TEST_CASE("a recipe of static labels leaves one per image", "[apps][relabel]") {
   CHECK_FALSE(soft.learned);
   CHECK(set.views == nullptr);
   CHECK_THAT(set.assets.at(0).note, Contains("; one label per image, vote equal"));
+  CHECK_THAT(soft.recipe, Contains("recipe = static\nvote = equal\n"));
+  CHECK(storage::label_bytes(workspace.path("l.h5")).soft == 20 * 4 * 2);
+  const auto predicted = workspace.succeed(
+      {"relabel", "set.h5", "--teachers", "t.h5", "--recipe", "static", "--dry-run", "--json"});
+  CHECK(json::parse(predicted.out)["bytes"]["label_values"] == 20 * 4 * 2);
   const auto wrong = workspace.retort(
       {"relabel", "set.h5", "--teachers", "t.h5", "--recipe", "static", "--epochs", "3"});
   CHECK(wrong.exit_code == 2);
+}
+
+TEST_CASE("labels that other teachers gave to images go when views are labelled",
+          "[apps][relabel]") {
+  Workspace own;
+  const Workspace& workspace = with_teachers(own);
+  const auto by = [&](const std::string& set, const std::string& teacher, const Words& more) {
+    return workspace.succeed(
+        joined({"relabel", set, "--teachers", "t.h5", "--teacher-names", teacher}, more));
+  };
+  by("set.h5", "0", {"--recipe", "static", "--out", "static.h5"});
+  const auto views = by("static.h5", "1", {"--epochs", "2", "--out", "views.h5"});
+  CHECK_THAT(views.err,
+             Contains("labels that teachers gave to the images themselves are replaced"));
+  const auto set = storage::read_set(workspace.path("views.h5"));
+  CHECK(std::holds_alternative<data::HardLabels>(set.labels));
+  CHECK(set.views != nullptr);
+  by("set.h5", "1", {"--epochs", "2", "--out", "plain.h5"});
+  CHECK(digest(workspace.path("views.h5")) == digest(workspace.path("plain.h5")));
+
+  // What a method has found is the set's own.
+  auto learned = storage::read_set(workspace.path("static.h5"));
+  auto& soft = std::get<data::SoftLabels>(learned.labels);
+  soft.learned = true;
+  soft.recipe.clear();
+  storage::write_set(workspace.path("learned.h5"), learned);
+  by("learned.h5", "1", {"--epochs", "2", "--out", "both.h5"});
+  const auto both = storage::read_set(workspace.path("both.h5")).labels;
+  CHECK(at::equal(std::get<data::SoftLabels>(both).values, soft.values));
 }
 
 TEST_CASE("the committee of cv-dd votes by priors, which the record keeps", "[apps][relabel]") {

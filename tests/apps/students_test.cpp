@@ -5,10 +5,14 @@
 
 #include <nlohmann/json.hpp>
 
+#include "apps/cli/terminal.h"
+#include "apps/commands/student_teachers.h"
 #include "datasets/dataset.h"
+#include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/storage/set_file.h"
 #include "lib/train/committee.h"
+#include "lib/train/labelling.h"
 #include "lib/train/relabel.h"
 #include "tests/apps/program.h"
 #include "tests/support/catch.h"
@@ -41,9 +45,8 @@ const Workspace& labelled_shapes() {
     data::SyntheticSet set = storage::read_set(workspace.path("set.h5"));
     set.assets.push_back(train::asset_of(members, workspace.path("t.h5"), "labelers"));
     const data::Labels hard = set.labels;
-    set.labels =
-        data::SoftLabels{data::hard_classes(hard), train::static_labels(labeler, set.images),
-                         data::SoftLabels::Kind::Logit};
+    set.labels = train::image_labels(train::RelabelRecipe::defaults("static"), labeler, set.images,
+                                     data::hard_classes(hard));
     storage::write_set(workspace.path("static.h5"), set);
     set.labels = hard;
     auto views = std::make_shared<data::ViewList>(train::views_info(recipe, 8, 4, {16, 16}));
@@ -62,6 +65,17 @@ Words evaluate(const std::string& set, const std::string& protocol, const Words&
   return joined({"evaluate", set, "--protocol", protocol, "--nets", "ConvNet-2-w8", "--runs", "1",
                  "--threads", "1"},
                 more);
+}
+
+/// As float32.
+std::uint64_t bytes_of_teachers(const std::string& file) {
+  std::int64_t values = 0;
+  for (const auto& member : train::load_committee(labelled_shapes().path(file), {},
+                                                  datasets::open_dataset("shapes", {}))) {
+    for (const auto& tensor : member.state.parameters) values += tensor.numel();
+    for (const auto& tensor : member.state.buffers) values += tensor.numel();
+  }
+  return std::uint64_t(values) * 4;
 }
 
 const Words kShort{"--protocol-set", "epochs=2,batch-size=4"};
@@ -102,10 +116,71 @@ TEST_CASE("teachers are asked while students train, and static labels are mixed"
   const auto asked = document(evaluate("set.h5", "rded", joined(kShort, {"--teachers", "t.h5"})));
   CHECK(asked["protocol_options"]["mix"] == "cutmix");
   CHECK(asked["hard_labels"].size() == 1);
+  // Images have 4 bytes each, what students need beside them is counted with the teachers.
+  CHECK(asked["bytes"]["labels"] == 8 * 4);
+  CHECK(asked["teachers"]["bytes"] == bytes_of_teachers("t.h5"));
   const auto fixed = document(evaluate(
       "static.h5", "infer", joined(kShort, {"--teachers", "t.h5", "--baselines", "random"})));
   CHECK(fixed["protocol_options"]["temperature"] == "30");
   CHECK(fixed["baselines"][0]["accuracy"] == fixed["results"][0]["accuracy"]);
+  CHECK(fixed["bytes"]["labels"] == 8 * 4 + 8 * 4 * 2);
+  CHECK(fixed["baselines"][0]["bytes"]["labels"] == fixed["bytes"]["labels"]);
+}
+
+TEST_CASE("labels of teachers are neither used nor counted where the set's own are asked for",
+          "[apps][evaluate][taught]") {
+  const Workspace& workspace = labelled_shapes();
+  const std::string protocol = tiny_protocol(workspace);
+  const auto judged = [&](const std::string& set) {
+    return workspace.succeed(joined(evaluate(set, protocol), {"--json"}));
+  };
+  const auto taught = judged("static.h5");
+  CHECK_THAT(taught.err, Contains("warning: teachers have labelled the images of the set, which "
+                                  "protocol 'tiny' does not use") &&
+                             Contains("these labels are for infer"));
+  const auto own = judged("set.h5");
+  CHECK_THAT(own.err, !Contains("teachers have labelled"));
+  for (const auto* result : {&taught, &own}) {
+    const auto document = nlohmann::json::parse(result->out);
+    CHECK(document["bytes"]["labels"] == 8 * 4);
+    CHECK(document["results"][0]["confusion"] ==
+          nlohmann::json::parse(own.out)["results"][0]["confusion"]);
+  }
+  CHECK(nlohmann::json::parse(judged("labelled.h5").out)["bytes"]["labels"] == 8 * 4);
+}
+
+TEST_CASE("baselines get static labels by the recipe of the set, its votes included",
+          "[apps][evaluate][taught]") {
+  const Workspace& workspace = labelled_shapes();
+  workspace.succeed({"teachers", "--dataset", "shapes", "--nets", "ConvNet-2-BN-w8,ConvNet-1-BN-w8",
+                     "--recipe", "adam", "--lr", "0.01", "--epochs", "6", "--batch-size", "16",
+                     "--threads", "1", "--out", "two.h5"});
+  const auto dataset = datasets::open_dataset("shapes", {});
+  const commands::StudentTeachers teachers(workspace.path("two.h5"), {}, dataset);
+  eval::Protocol protocol;
+  protocol.labels = "static";
+  cli::Terminal terminal(stderr, false);
+  const StopFlag stop;
+  cli::Program program{terminal, stop};
+  const auto labels_by = [&](const Words& vote) {
+    workspace.succeed(joined({"relabel", "set.h5", "--teachers", "two.h5", "--recipe", "static",
+                              "--out", "voted.h5", "--force"},
+                             vote));
+    const auto set = storage::read_set(workspace.path("voted.h5"));
+    auto baseline = storage::read_set(workspace.path("set.h5"));
+    teachers.label(baseline, set, protocol, dataset, program);
+    const Tensor values = std::get<data::SoftLabels>(set.labels).values;
+    CHECK(at::equal(std::get<data::SoftLabels>(baseline.labels).values, values));
+    return values;
+  };
+  const Tensor voted = labels_by({"--vote", "priors", "--priors", "80,60"});
+  CHECK_FALSE(at::equal(voted, labels_by({})));
+
+  auto silent = storage::read_set(workspace.path("voted.h5"));
+  std::get<data::SoftLabels>(silent.labels).recipe.clear();
+  auto baseline = storage::read_set(workspace.path("set.h5"));
+  CHECK_THROWS_WITH_TEXT(teachers.label(baseline, silent, protocol, dataset, program), ConfigError,
+                         "the set does not say how its images were labelled");
 }
 
 TEST_CASE("what a protocol of teachers lacks is said before anything trains",

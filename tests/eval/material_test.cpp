@@ -110,6 +110,21 @@ TEST_CASE("hard labels take the same views and the cross-entropy with classes", 
   CHECK_NOTHROW(eval::make_lessons(taught_protocol("teachers"), hard, lecture().dataset));
 }
 
+TEST_CASE("what teachers said of a finished set is none of its own labels", "[eval][taught]") {
+  eval::Protocol protocol = taught_protocol("set");
+  protocol.loss = "cross-entropy";
+  protocol.mix = "none";
+  protocol.crop_area = 1;
+  Material material = lecture().material;
+  const auto largest = [&] {
+    const auto lessons = eval::make_lessons(protocol, material, lecture().dataset);
+    return std::get<0>(lessons->epoch(0, Rng(1))(0).targets.values.max(1));
+  };
+  CHECK(largest().min().item<double>() < 1);
+  std::get<data::SoftLabels>(material.training.labels).recipe = "recipe = static\n";
+  CHECK(at::equal(largest(), at::ones({16})));
+}
+
 TEST_CASE("a protocol that lacks its labels says where they come from", "[eval][taught][error]") {
   const auto refused = [](const eval::Protocol& protocol, const Material& material,
                           const std::string& text) {

@@ -54,23 +54,22 @@ TEST_CASE("every protocol trains as long, in such batches and as many networks a
     std::int64_t epochs;     // really run
     std::int64_t last_full;  // the last epoch, from 0, before the step size drops
     std::int64_t batch;
-    std::int64_t steps;  // for 100 images
     std::int64_t networks;
     std::size_t operations;  // of the augmentation
     std::string net;         // for 32x32 images
   };
   const std::vector<Row> rows{
-      {"dc", 301, 151, 256, 301, 20, 0, "ConvNet-3"},
-      {"dsa", 1001, 501, 256, 1001, 20, 6, "ConvNet-3"},
-      {"dm", 1001, 501, 256, 1001, 5, 6, "ConvNet-3"},
-      {"fyi", 1001, 501, 256, 1001, 5, 6, "ConvNet-3"},
-      {"datadam", 1801, 901, 64, 3602, 10, 6, "ConvNet-3-BN"},
-      {"idc", 1000, 665, 64, 2000, 3, 5, "ConvNet-3"},
-      {"mtt", 1001, 501, 256, 1001, 5, 6, "ConvNet-3"},
-      {"datm", 1001, 501, 128, 1001, 5, 6, "ConvNet-3"},
-      {"ast", 1001, 501, 256, 1001, 5, 6, "ConvNet-3"},
-      {"dsa-300", 301, 151, 256, 301, 5, 6, "ConvNet-3"},
-      {"quick", 101, 51, 256, 101, 1, 6, "ConvNet-3"},
+      {"dc", 301, 151, 256, 20, 0, "ConvNet-3"},
+      {"dsa", 1001, 501, 256, 20, 6, "ConvNet-3"},
+      {"dm", 1001, 501, 256, 5, 6, "ConvNet-3"},
+      {"fyi", 1001, 501, 256, 5, 6, "ConvNet-3"},
+      {"datadam", 1801, 901, 64, 10, 6, "ConvNet-3-BN"},
+      {"idc", 1000, 665, 64, 3, 5, "ConvNet-3"},
+      {"mtt", 1001, 501, 256, 5, 6, "ConvNet-3"},
+      {"datm", 1001, 501, 128, 5, 6, "ConvNet-3"},
+      {"ast", 1001, 501, 256, 5, 6, "ConvNet-3"},
+      {"dsa-300", 301, 151, 256, 5, 6, "ConvNet-3"},
+      {"quick", 101, 51, 256, 1, 6, "ConvNet-3"},
   };
   std::size_t of_sets = 0;  // the others train on labels of teachers
   for (const auto& name : experiments::protocol_names()) {
@@ -80,7 +79,6 @@ TEST_CASE("every protocol trains as long, in such batches and as many networks a
   for (const Row& row : rows) {
     INFO(row.name);
     const auto protocol = load_protocol(row.name);
-    CHECK(protocol.sgd_steps(100) == row.steps);
     CHECK(protocol.networks == row.networks);
     CHECK(protocol.network_for({3, 32, 32}) == row.net);
     const auto options = protocol.train_options(false);
@@ -112,16 +110,13 @@ TEST_CASE("the protocols hold the papers' numbers", "[experiments][protocol]") {
   CHECK(options.drops.size() == 1);
   CHECK(options.drops[0].after_epoch == 501);
   CHECK(options.drops[0].reset_optimizer);
-  CHECK(dsa.sgd_steps(100) == 1001);
-  CHECK(dsa.sgd_steps(257) == 2002);
 
   CHECK(load_protocol("dc").train_options(false).augmentation.operations.empty());
-  CHECK(load_protocol("dsa-300").sgd_steps(400) == 602);
-  CHECK(load_protocol("quick").sgd_steps(10) == 101);
   CHECK(load_protocol("quick").networks == 1);
 
   const auto datadam = load_protocol("datadam");
-  CHECK(datadam.sgd_steps(65) == 2 * 1801);
+  CHECK(datadam.train_options(false).epochs == 1801);
+  CHECK(datadam.batch_size == 64);
   CHECK(datadam.network_for({3, 32, 32}) == "ConvNet-3-BN");
 
   const auto fyi = load_protocol("fyi").train_options(false);
@@ -303,7 +298,8 @@ TEST_CASE("a protocol can be a file of one's own", "[experiments][protocol]") {
   const TemporaryFile file("retort-own-protocol.cfg", "epochs = 7\nbatch-size = 3\n");
   const auto protocol = load_protocol(file.path());
   CHECK(protocol.name == "retort-own-protocol");
-  CHECK(protocol.sgd_steps(4) == 16);
+  CHECK(protocol.train_options(false).epochs == 8);
+  CHECK(protocol.batch_size == 3);
   config::OptionTable table;
   auto copy = protocol;
   copy.describe(table);
@@ -326,7 +322,7 @@ TEST_CASE("a protocol's file name is fit for tables, and never passes for a prot
       std::find_if(files.begin(), files.end(), [](const auto& file) { return file.name == "dsa"; });
   REQUIRE(dsa != files.end());
   const TemporaryFile copy("dsa.cfg", "# the same recipe\n" + dsa->text);
-  CHECK(load_protocol(copy.path()).sgd_steps(100) == load_protocol("dsa").sgd_steps(100));
+  CHECK(load_protocol(copy.path()).options_in_use() == load_protocol("dsa").options_in_use());
 }
 
 TEST_CASE("a wrong protocol is refused with the reason", "[experiments][protocol][error]") {

@@ -83,6 +83,15 @@ SyntheticSet compensator_set() {
   return set;
 }
 
+/// The same images, each labelled as it is by teachers.
+SyntheticSet taught_set() {
+  SyntheticSet set = pixels_set();
+  set.labels = data::SoftLabels{.classes = set.class_index,
+                                .values = numbers({6, 3}).to(at::kHalf).to(at::kFloat),
+                                .recipe = "recipe = static\nvote = equal\n"};
+  return set;
+}
+
 bool same_bits(const Tensor& a, const Tensor& b) {
   return a.sizes() == b.sizes() && a.scalar_type() == b.scalar_type() &&
          std::memcmp(a.const_data_ptr(), b.const_data_ptr(), a.nbytes()) == 0;
@@ -111,6 +120,7 @@ void check_same(const SyntheticSet& actual, const SyntheticSet& expected) {
     CHECK(same_bits(found.values, soft->values));
     CHECK(found.kind == soft->kind);
     CHECK(found.learned == soft->learned);
+    CHECK(found.recipe == soft->recipe);
   }
   CHECK(actual.decoder.id == expected.decoder.id);
   CHECK(actual.decoder.version == expected.decoder.version);
@@ -186,6 +196,29 @@ TEST_CASE("a set comes back to the bit, whatever its labels, decoder and preproc
   set.provenance.class_names.clear();
   write_set(folder / "set.h5", set);
   check_same(read_set(folder / "set.h5"), set);
+}
+
+TEST_CASE("labels of teachers take two bytes each and say how they were made", "[storage][set]") {
+  const TemporaryFolder folder("set-taught");
+  const auto path = folder / "set.h5";
+  write_set(path, taught_set());
+  check_same(read_set(path), taught_set());
+  CHECK(storage::label_bytes(path).soft == 6 * 3 * 2);
+  CHECK(storage::verify_file(path).empty());
+  CHECK(H5Reader(path).text_attribute("labels/soft", "encoding") == "f16");
+  SyntheticSet finer = taught_set();
+  std::get<data::SoftLabels>(finer.labels).values.add_(1e-5);
+  CHECK_THROWS_WITH_TEXT(write_set(path, finer), StorageError, "values that float16 has");
+  // Files from before recipes were kept.
+  write_parts(path, [](H5Writer& file) {
+    file.attribute("labels", "default", "soft");
+    file.tensor("labels/soft/values", numbers({2, 2}));
+    file.attribute("labels/soft", "encoding", "f32");
+    file.attribute("labels/soft", "value_kind", "logit");
+    file.attribute("labels/soft", "learned", std::int64_t{0});
+  });
+  const auto labels = read_set(path).labels;
+  CHECK_FALSE(std::get<data::SoftLabels>(labels).by_teachers());
 }
 
 TEST_CASE("stored canvases are kept apart from images", "[storage][set]") {
@@ -280,13 +313,15 @@ TEST_CASE("bytes are counted as stored, and in memory the same", "[storage][set]
   CHECK(counted.labels == 1200 * 4 + 1200 * 3 * 4);
   CHECK(counted.images == 300 * 20 * 4);
 
-  for (const SyntheticSet& each : {pixels_set(), decoded_set(), compensator_set(), set}) {
+  for (const SyntheticSet& each :
+       {pixels_set(), decoded_set(), compensator_set(), taught_set(), set}) {
     write_set(path, each);
     const storage::StoredBytes on_disk = storage::stored_bytes(path);
     const storage::StoredBytes in_memory = storage::stored_bytes(each);
     CHECK(in_memory.images == on_disk.images);
     CHECK(in_memory.labels == on_disk.labels);
     CHECK(in_memory.other == on_disk.other);
+    CHECK(storage::label_bytes(each).soft == storage::label_bytes(path).soft);
   }
 }
 

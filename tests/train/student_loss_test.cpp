@@ -6,7 +6,6 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "lib/core/error.h"
-#include "lib/train/distillation_loss.h"
 #include "lib/train/supervised.h"
 #include "tests/support/catch.h"
 #include "tests/train/separable.h"
@@ -44,14 +43,14 @@ std::vector<Case> cases(std::int64_t rows = kImages) {
 
 /// The same written with the operations of LibTorch, summed over images.
 Tensor by_definition(const Case& c, const Tensor& student) {
-  const auto rows = double(student.size(0));
   const Tensor log_q = student.log_softmax(1);
   switch (c.loss.kind) {
     case Kind::CrossEntropy:
       return -(c.targets.values * log_q).sum();
     case Kind::Divergence: {
       const double tau = c.loss.temperature;
-      return train::distillation_loss(student, c.targets.values, tau) * rows *
+      return at::kl_div((student / tau).log_softmax(1), (c.targets.values / tau).log_softmax(1),
+                        at::Reduction::Sum, /*log_target=*/true) *
              (c.loss.temperature_squared ? tau * tau : 1.0);
     }
     case Kind::SquaredError:
@@ -90,6 +89,16 @@ TEST_CASE("losses of students and their gradients are those of their definitions
     const Tensor value = by_definition(c, x);
     CHECK(found.loss == Approx(value.item<double>()).epsilon(1e-12));
     CHECK_CLOSE(found.gradient, torch::autograd::grad({value}, {x})[0], 1e-12);
+  }
+}
+
+TEST_CASE("no student diverges from a teacher that predicts the same", "[train][student]") {
+  const Tensor teacher = numbers(8);
+  for (const double tau : {1.0, 4.0, 20.0}) {
+    const StudentLoss loss{.kind = Kind::Divergence, .temperature = tau};
+    // A constant added to all logits of an image predicts the same.
+    CHECK(std::abs(train::student_loss(loss, teacher + 2, {teacher, {}}).loss) < 1e-12);
+    CHECK(train::student_loss(loss, numbers(9), {teacher, {}}).loss > 0);
   }
 }
 
