@@ -1,6 +1,7 @@
 #include <cctype>
 #include <filesystem>
 #include <set>
+#include <variant>
 
 #include <nlohmann/json.hpp>
 
@@ -22,6 +23,7 @@
 #include "lib/core/hash.h"
 #include "lib/core/log.h"
 #include "lib/core/str.h"
+#include "lib/data/recorded_views.h"
 #include "lib/eval/evaluator.h"
 #include "lib/eval/report.h"
 #include "lib/nn/network.h"
@@ -264,9 +266,17 @@ std::vector<std::string> networks_for(const EvaluateOptions& options,
   return nets;
 }
 
+/// Empty where students learn no label that a teacher left in the set.
+std::string recipe_of_labels(const data::SyntheticSet& set, const eval::Protocol& protocol) {
+  if (protocol.labels == "views" && set.views != nullptr) return set.views->info().recipe;
+  const auto* soft = std::get_if<data::SoftLabels>(&set.labels);
+  return protocol.labels == "static" && soft != nullptr ? soft->recipe : "";
+}
+
 /// What is trained on and tested on.
 void describe_data(eval::EvaluationReport& report, const data::SyntheticSet& set,
                    const data::ImageDataset& dataset) {
+  report.label_recipe = recipe_of_labels(set, report.protocol);
   report.set_sha256 = sha256_file(report.set);
   report.dataset = dataset.info().name;
   report.dataset_sha256 = dataset.info().sha256;

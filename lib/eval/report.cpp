@@ -170,16 +170,39 @@ std::string labels_text(const Protocol& protocol) {
   return text;
 }
 
+/// ", patches shuffled 2x2, crops from 0.5, mirrored, cutmix": what is drawn beside augmentation.
+std::string drawn_views_text(const Protocol& protocol) {
+  if (protocol.labels != "teachers" && protocol.labels != "static") return "";
+  std::string text;
+  if (protocol.patch_shuffle > 1) {
+    text += str(", patches shuffled ", protocol.patch_shuffle, "x", protocol.patch_shuffle);
+  }
+  if (protocol.crop_area < 1) text += str(", crops from ", protocol.crop_area);
+  if (protocol.flip) text += ", mirrored";
+  if (protocol.mix != "none") text += ", " + protocol.mix;
+  return text;
+}
+
+/// "fkd, epochs = 200, ..." of its lines.
+std::string recipe_text(const std::string& lines) {
+  std::string text = lines.substr(0, lines.find_last_not_of('\n') + 1);
+  for (std::size_t at = 0; (at = text.find('\n', at)) != std::string::npos;) {
+    text.replace(at, 1, ", ");
+  }
+  return text;
+}
+
 std::string protocol_line(const Protocol& protocol, bool mirror_changes_class) {
   const auto options = protocol.train_options(mirror_changes_class);
   const bool augmented = !options.augmentation.operations.empty();
   std::string line = str("protocol ", protocol.name, ": ", options.epochs, " epochs, batch ",
                          options.batch_size, labels_text(protocol));
   if (protocol.labels != "views") {
-    line += augmented ? ", augmentation " + options.augmentation.text() : ", no augmentation";
+    const std::string views = drawn_views_text(protocol);
+    if (augmented) line += ", augmentation " + options.augmentation.text();
+    if (!augmented && views.empty()) line += ", no augmentation";
+    line += views;
   }
-  const bool drawn = protocol.labels == "teachers" || protocol.labels == "static";
-  if (drawn && protocol.mix != "none") line += ", " + protocol.mix;
   if (options.cutmix_probability > 0) line += str(", CutMix p ", options.cutmix_probability);
   return line;
 }
@@ -210,6 +233,7 @@ json to_json(const EvaluationReport& report) {
               {"results", json::array()},
               {"baselines", json::array()},
               {"teachers", teachers_json(report)},
+              {"label_recipe", report.label_recipe.empty() ? json() : json(report.label_recipe)},
               {"hard_labels", hard_labels_json(report)},
               {"bytes", bytes_json(report.subject)},
               {"decoded_images", report.subject.decoded_images},
@@ -256,6 +280,9 @@ std::string to_table(const EvaluationReport& report) {
         str("teachers ", report.teachers->note, " of ", report.teachers->file, ", ",
             bytes_text(double(report.teacher_bytes)),
             report.protocol.labels == "teachers" ? " that students need beside the set\n" : "\n");
+  }
+  if (!report.label_recipe.empty()) {
+    out += str("labels by ", recipe_text(report.label_recipe), "\n");
   }
   if (report.hard_labels_left_out) {
     out += "no networks were trained on hard labels beside (--no-hard)\n";

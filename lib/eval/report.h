@@ -39,6 +39,9 @@ struct EvaluationReport {
   /// Who was asked while students trained, or labelled the baselines.
   std::optional<data::Asset> teachers;
   std::uint64_t teacher_bytes = 0;  ///< of their parameters and buffers as float32
+  /// How the labels that students learn were made, `key = value` lines (train::RelabelRecipe); empty:
+  /// those of the set, or asked for while students train.
+  std::string label_recipe;
   SubjectResult subject;
   /// Under labels of teachers: the same images, views and protocol, but the classes alone.
   std::optional<SubjectResult> hard_labels;

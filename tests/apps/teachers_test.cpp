@@ -242,7 +242,7 @@ TEST_CASE("statistics of classes that are interrupted go on with the teachers th
 
   const auto again = workspace.succeed(joined(words, {"t.h5"}));
   CHECK_THAT(again.err, Contains("ConvNet-1-BN-w8 had its statistics before") &&
-                            Contains("ConvNet-3-BN-w128: statistics of 4 classes (mean)"));
+                            Contains("ConvNet-3-BN: statistics of 4 classes (mean)"));
   for (const std::int64_t i : {0, 1}) {
     CHECK(statistics_digest(workspace.path("t.h5"), i) ==
           statistics_digest(workspace.path("whole.h5"), i));

@@ -131,6 +131,7 @@ TEST_CASE("hard labels, teachers and bytes of views stand beside labels of teach
   teachers.note = "MLP";
   report.teachers = teachers;
   report.teacher_bytes = 2000000;
+  report.label_recipe = "recipe = fkd\nepochs = 200\n";
   const auto json = eval::to_json(report);
   CHECK(json["bytes"]["label_values"] == 700);
   CHECK(json["bytes"]["label_views"] == 300);
@@ -139,10 +140,12 @@ TEST_CASE("hard labels, teachers and bytes of views stand beside labels of teach
   CHECK(json["hard_labels"][0]["bytes"]["labels"] == 400);
   CHECK(json["teachers"]["file"] == "t.h5");
   CHECK(json["teachers"]["bytes"] == 2000000);
+  CHECK(json["label_recipe"] == "recipe = fkd\nepochs = 200\n");
   CHECK(json["protocol_options"]["temperature"] == "20");
   const auto table = eval::to_table(report);
   CHECK_THAT(table, Catch::Matchers::Contains("recorded labels of views, KL at temperature 20") &&
                         Catch::Matchers::Contains("teachers MLP of t.h5, 2.0 MB\n") &&
+                        Catch::Matchers::Contains("labels by recipe = fkd, epochs = 200\n") &&
                         Catch::Matchers::Contains("of them views") &&
                         Catch::Matchers::Contains("hard labels") &&
                         !Catch::Matchers::Contains("augmentation"));
@@ -150,6 +153,12 @@ TEST_CASE("hard labels, teachers and bytes of views stand beside labels of teach
   report.protocol.labels = "teachers";
   CHECK_THAT(eval::to_table(report),
              Catch::Matchers::Contains("of t.h5, 2.0 MB that students need beside the set\n"));
+  report.protocol.augmentation = "none";
+  CHECK_THAT(eval::to_table(report), Catch::Matchers::Contains(", no augmentation"));
+  report.protocol.flip = true;
+  report.protocol.mix = "cutmix";
+  CHECK_THAT(eval::to_table(report), Catch::Matchers::Contains(", mirrored, cutmix") &&
+                                         !Catch::Matchers::Contains("no augmentation"));
   report.hard_labels.reset();
   report.hard_labels_left_out = true;
   CHECK_THAT(eval::to_table(report), Catch::Matchers::Contains("(--no-hard)"));
