@@ -40,14 +40,6 @@ Passing passing(const RecoverOptions& options, std::int64_t teachers, const RunC
   return {copies * double(classes) * places, copies * batch, batches};
 }
 
-double real_crops(const RealCropOptions& options, const data::ImageDataset& dataset) {
-  double images = 0;
-  for (std::int64_t c = 0; c < dataset.num_classes(); ++c) {
-    images += double(std::min(options.images_per_class, dataset.class_indices(c).numel()));
-  }
-  return images * double(options.crops);
-}
-
 }  // namespace
 
 Networks named_networks(const std::vector<std::string>& names, const data::ImageDataset& dataset) {
@@ -81,7 +73,7 @@ Work predicted_work(const RecoverOptions& options, const Networks& networks,
   }
   work.memory_bytes = pixel_bytes(run.dataset) + activations;
   if (!options.compensators && options.init == "mosaic") {
-    work.setup = forward_flops(*networks.front(), real_crops(options.crops, run.dataset));
+    work.setup = forward_flops(*networks.front(), options.crops.looked_at(run.dataset));
   }
   return work;
 }

@@ -1,6 +1,5 @@
 #include "methods/decoupled/rded.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <utility>
 
@@ -72,12 +71,8 @@ Work Rded::work(const RunContext& run) const {
   const auto observer = observing_network(options_, run);
   if (!observer) return {};
   const RealCropOptions& crops = options_.crops;
-  double images = 0;
-  for (std::int64_t c = 0; c < run.dataset.num_classes(); ++c) {
-    images += double(std::min(crops.images_per_class, run.dataset.class_indices(c).numel()));
-  }
   Work work;
-  work.per_iteration = forward_flops(*observer, images * double(crops.crops));
+  work.per_iteration = forward_flops(*observer, crops.looked_at(run.dataset));
   const double at_once = double(crops_at_once(crops, run.dataset.shape()) * thread_count());
   const double made = double(run.dataset.num_classes() * run.ipc * run.dataset.shape().numel());
   work.memory_bytes = pixel_bytes(run.dataset) + activation_bytes(*observer, at_once) +

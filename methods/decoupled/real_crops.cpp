@@ -128,6 +128,14 @@ std::int64_t RealCropOptions::factor_for(data::ImageShape image) const {
   return image.height >= kMosaicsFrom ? 2 : 1;
 }
 
+double RealCropOptions::looked_at(const data::ImageDataset& dataset) const {
+  double images = 0;
+  for (std::int64_t c = 0; c < dataset.num_classes(); ++c) {
+    images += double(std::min(images_per_class, dataset.class_indices(c).numel()));
+  }
+  return images * double(crops);
+}
+
 void expect_possible(const data::ImageDataset& dataset, const RealCropOptions& options,
                      std::int64_t ipc) {
   const data::ImageShape shape = dataset.shape();

@@ -24,6 +24,8 @@ struct RealCropOptions {
 
   void describe(config::OptionTable& table);
   std::int64_t factor_for(data::ImageShape image) const;
+  /// Crops that the network sees, of all classes.
+  double looked_at(const data::ImageDataset& dataset) const;
 };
 
 /// Square crops, each brought to side x side pixels: bilinear between centres of pixels, and
