@@ -54,6 +54,10 @@ void DatasetOptions::describe(config::OptionTable& table) {
             config::at_least(0));
   table.add("image-size", image_size, "folders: resize and crop to this side; 0: as stored",
             config::in_range(std::int64_t(0), 4096));
+  table.add("image-memory", image_memory,
+            "folders: MiB of decoded images that are kept in memory; those of a larger split are "
+            "decoded whenever they are looked at, to the same pixels",
+            config::at_least(0));
   table.add("test-fraction", test_fraction,
             "part of the training images that becomes the test split where a source has none",
             config::in_range(0.01, 0.9));
@@ -131,6 +135,7 @@ data::ImageDataset DatasetOptions::open(std::uint64_t seed, Statistics statistic
                                       .image_size = image_size,
                                       .test_fraction = test_fraction,
                                       .split_seed = 0,
+                                      .memory_limit_bytes = image_memory << 20,
                                       .mirror_changes_class = mirror_choice(),
                                       .zca = zca,
                                       .fit = statistics == Statistics::Fit,

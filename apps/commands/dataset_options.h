@@ -21,6 +21,7 @@ struct DatasetOptions {
   std::string data;
   std::int64_t images_per_class = 0;
   std::int64_t image_size = 0;
+  std::int64_t image_memory = 2048;  ///< MiB
   double test_fraction = 0.2;
   bool zca = false;
   std::string mirror_changes_class = "auto";  ///< yes | no | auto: what the source knows

@@ -114,7 +114,6 @@ data::ImageDataset open(const DatasetEntry& entry, const OpenOptions& options) {
   if (ignored > 0) {
     raw.notes.push_back(str(ignored, " file(s) that are not JPEG, PNG, BMP or WebP passed over"));
   }
-  if (!splits.note.empty()) raw.notes.push_back(splits.note);
   return assemble(entry.name, std::move(raw), options);
 }
 

@@ -6,6 +6,7 @@
 
 #include "datasets/assemble.h"
 #include "lib/core/error.h"
+#include "lib/core/log.h"
 #include "lib/core/names.h"
 #include "lib/core/parallel.h"
 #include "lib/core/str.h"
@@ -187,9 +188,8 @@ ImageSplits load_splits(const ImageFiles& train, const ImageFiles& test, const D
   ImageSplits splits;
   const bool lazy = bytes > double(memory_limit_bytes);
   if (lazy) {
-    splits.note =
-        str("images are decoded from disk whenever they are needed (", bytes / 1e9,
-            " GB decoded, kept in memory up to ", double(memory_limit_bytes) / 1e9, " GB)");
+    log::info(str("images are decoded from disk whenever they are needed (", bytes / 1e9,
+                  " GB decoded, kept in memory up to ", double(memory_limit_bytes) / 1e9, " GB)"));
   }
   const auto& load = lazy ? on_disk : in_memory;
   splits.train = load(train, rules, expected);

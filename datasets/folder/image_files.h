@@ -52,12 +52,11 @@ class FileStore : public data::ImageStore {
   std::filesystem::path reference_;
 };
 
-/// Splits of image files; in memory unless together they exceed the limit when decoded, which
-/// `note` then says.
+/// Splits of image files; in memory unless together they exceed the limit when decoded, which is
+/// logged then. It is no property of the dataset: pixels are the same.
 struct ImageSplits {
   data::DataSplit train;
   data::DataSplit test;  ///< without images if there were no test files
-  std::string note;
 };
 /// @throws DataError as load_image, and for images that differ in size or channels
 ImageSplits load_splits(const ImageFiles& train, const ImageFiles& test, const DecodeRules& rules,

@@ -107,7 +107,6 @@ data::ImageDataset open(const DatasetEntry& entry, const OpenOptions& options) {
       .test = std::move(splits.test),
       .notes = {"the published validation split is the test split"},
       .preprocessing = data::Preprocessing::mean_std({0.485, 0.456, 0.406}, {0.229, 0.224, 0.225})};
-  if (!splits.note.empty()) raw.notes.push_back(splits.note);
   return assemble(entry.name, std::move(raw), options);
 }
 
