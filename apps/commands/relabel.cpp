@@ -292,7 +292,8 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   if (options.dry_run) return report_cost(options, path, work);
 
   expect_writable(options.out.path);
-  const train::Labeler labeler = train::labeler_of(options.recipe, work.committee);
+  const train::Labeler labeler =
+      train::labeler_of(options.recipe, work.committee, work.images.size(0));
   train::expect_label_groups(options.recipe, labeler, work.images.size(0));
   warn_of_replaced(work.set, options.recipe.is_static());
   name_labelers(options, work.committee, work.set);

@@ -126,13 +126,14 @@ void StudentTeachers::label(data::SyntheticSet& baseline, const data::SyntheticS
   const Tensor images = decoded.images.to(dataset.device());
   if (protocol.labels == "static") {
     const train::RelabelRecipe recipe = static_recipe_of(set);
-    baseline.labels = train::image_labels(recipe, train::labeler_of(recipe, members_), images,
-                                          data::hard_classes(decoded.labels));
+    baseline.labels =
+        train::image_labels(recipe, train::labeler_of(recipe, members_, images.size(0)), images,
+                            data::hard_classes(decoded.labels));
     return;
   }
   const train::RelabelRecipe recipe = recipe_of(set, protocol);
-  baseline.views = labelled_views(recipe, train::labeler_of(recipe, members_), images,
-                                  set.views->info(), program);
+  baseline.views = labelled_views(recipe, train::labeler_of(recipe, members_, images.size(0)),
+                                  images, set.views->info(), program);
 }
 
 eval::Material StudentTeachers::material(const data::SyntheticSet& set,

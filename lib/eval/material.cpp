@@ -6,6 +6,7 @@
 #include "lib/core/shape.h"
 #include "lib/core/str.h"
 #include "lib/train/image_lessons.h"
+#include "lib/train/norm_groups.h"
 #include "lib/train/supervised.h"
 #include "lib/train/taught_lessons.h"
 
@@ -105,6 +106,8 @@ train::TrainOptions train_options(const Protocol& protocol, const Material& mate
                                   bool mirror_changes_class) {
   train::TrainOptions options = protocol.train_options(mirror_changes_class);
   if (material.hard_labels) options.loss = {};
+  options.batch_norm_group = train::norm_group(options.batch_norm_group, options.batch_size,
+                                               material.training.images.size(0));
   return options;
 }
 

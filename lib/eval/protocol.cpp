@@ -102,7 +102,8 @@ void Protocol::describe_steps(config::OptionTable& table) {
             "class or more, 50 from 10 on",
             any_text());
   table.add("batch-norm-group", batch_norm_group,
-            "BatchNorm sees so many images of a step at a time; 0: all",
+            "BatchNorm sees so many images of a step at a time, or as large a part of fewer images "
+            "than batch-size; 0: all",
             in_range(std::int64_t{0}, std::int64_t{100000}));
 }
 

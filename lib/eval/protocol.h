@@ -34,7 +34,7 @@ struct Protocol {
   std::string decays = "all";  ///< all | weights
   std::int64_t batch_size = 256;
   std::vector<std::string> batch_size_by_ipc;  ///< "10:50": 50 from 10 images per class on
-  std::int64_t batch_norm_group = 0;           ///< train::TrainOptions
+  std::int64_t batch_norm_group = 0;           ///< of a full batch, see train::norm_group
   /// What students learn: "set": the labels of the set, but for those that teachers gave to it when
   /// it was finished; "views": those that teachers gave to views of its images, replayed;
   /// "teachers": those that they give to views drawn anew; "static": those that they gave to its

@@ -41,8 +41,8 @@ const Workspace& labelled_shapes() {
     recipe.epochs = 2;
     recipe.batch_size = 4;
     recipe.smallest_area = 0.5;
-    const train::Labeler labeler = train::labeler_of(recipe, members);
     data::SyntheticSet set = storage::read_set(workspace.path("set.h5"));
+    const train::Labeler labeler = train::labeler_of(recipe, members, set.images.size(0));
     set.assets.push_back(train::asset_of(members, workspace.path("t.h5"), "labelers"));
     const data::Labels hard = set.labels;
     set.labels = train::image_labels(train::RelabelRecipe::defaults("static"), labeler, set.images,

@@ -56,7 +56,7 @@ struct Lecture {
     constexpr std::int64_t kImages = 30;
     const Tensor rows = at::arange(kImages, at::kLong);
     const Tensor images = dataset.batch(data::Split::Train, rows);
-    auto labeler = std::make_shared<train::Labeler>(train::labeler_of(recipe, members));
+    auto labeler = std::make_shared<train::Labeler>(train::labeler_of(recipe, members, kImages));
     auto views = std::make_shared<data::ViewList>(train::views_info(recipe, kImages, 3, {8, 8}));
     for (std::int64_t i = 0; i < kEpochs * 2; ++i) {
       views->append(train::labelled_batch(recipe, *labeler, images, i));
@@ -90,6 +90,21 @@ TEST_CASE("networks learn from recorded views, teachers and static labels to the
     CHECK(eval::sgd_steps(evaluator.protocol(), lecture().material, lecture().dataset) ==
           kEpochs * 2);
   }
+}
+
+TEST_CASE("BatchNorm of students sees as large a part of few images as of a full batch",
+          "[eval][taught]") {
+  eval::Protocol protocol = taught_protocol("views");
+  protocol.batch_norm_group = 8;
+  Material material = lecture().material;
+  const auto group = [&] {
+    return eval::train_options(protocol, material, false).batch_norm_group;
+  };
+  CHECK(group() == 8);
+  material.training.images = material.training.images.narrow(0, 0, 10);
+  CHECK(group() == 5);
+  protocol.batch_norm_group = 0;
+  CHECK(group() == 0);
 }
 
 TEST_CASE("hard labels take the same views and the cross-entropy with classes", "[eval][taught]") {

@@ -31,8 +31,8 @@ struct Job {
   Tensor images = dataset.batch(data::Split::Train, at::arange(kImages, at::kLong));
   fs::path out = folder.path() / "set.h5";
   fs::path parts = folder.path() / "set.h5.parts";
-  train::Labeler labeler =
-      train::labeler_of(recipe, {trained_member(dataset, "ConvNet-1-BN-w8", 1, 97)});
+  train::Labeler labeler = train::labeler_of(
+      recipe, {trained_member(dataset, "ConvNet-1-BN-w8", 1, 97)}, images.size(0));
 
   Job() { recipe.epochs = 40; }
   Labelling labelling(const std::string& plan = "a = 1\n") const {
