@@ -6,11 +6,11 @@
 #include "apps/cli/signals.h"
 #include "apps/commands/commands.h"
 #include "apps/commands/document.h"
+#include "apps/commands/labelling_plan.h"
 #include "apps/commands/relabel_options.h"
 #include "lib/core/clock.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
-#include "lib/core/hash.h"
 #include "lib/core/log.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
@@ -110,24 +110,6 @@ int report_cost(const RelabelOptions& options, const std::string& path, const Wo
   return 0;
 }
 
-std::string images_sha256(const Work& work) {
-  Sha256 hash;
-  for (const Tensor& part : {work.images, data::hard_classes(work.set.labels)}) {
-    const Tensor values = part.cpu().contiguous();
-    hash.update({static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes()});
-  }
-  return hash.hex();
-}
-
-/// All that decides what becomes of the labels.
-std::string plan_text(const RelabelOptions& options, const Work& work) {
-  const data::Asset labelers = train::asset_of(work.committee, options.teachers, kLabelers);
-  return str(options.recipe.text(), "images-sha256 = ", images_sha256(work),
-             "\nlabelers = ", labelers.sha256, "\ndevice = ", options.device.device,
-             "\nkernels = ", options.kernels.kernels, "\nprecision = ", options.kernels.precision,
-             "\nprogram = ", cli::program_version(), "\n");
-}
-
 /// Says by whom the set is labelled now, and no longer by whom it was.
 void name_labelers(const RelabelOptions& options, const std::vector<Member>& committee,
                    SyntheticSet& set) {
@@ -164,7 +146,8 @@ class ViewLabelling {
   ViewLabelling(const RelabelOptions& options, const Work& work, const train::Labeler& labeler)
       : options_(options),
         labelling_(options.recipe, labeler, work.images, options.out.path,
-                   plan_text(options, work)) {}
+                   labelling_plan(options.recipe, work.images, data::hard_classes(work.set.labels),
+                                  train::asset_of(work.committee, options.teachers, kLabelers))) {}
 
   std::int64_t views_missing() const { return labelling_.views() - labelling_.views_done(); }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "apps/commands/labelling_plan.h"
 #include "lib/core/error.h"
 #include "lib/core/log.h"
 #include "lib/core/parallel.h"
@@ -118,22 +119,35 @@ void StudentTeachers::expect_labelers_of(const data::SyntheticSet& set) const {
                         "; a baseline with labels of others is no comparison"));
 }
 
-void StudentTeachers::label(data::SyntheticSet& baseline, const data::SyntheticSet& set,
+void StudentTeachers::label(const Unlabelled& baseline, const data::SyntheticSet& set,
                             const eval::Protocol& protocol, const data::ImageDataset& dataset,
-                            cli::Program& program) const {
+                            cli::Program& program) {
   if (protocol.labels != "views" && protocol.labels != "static") return;
-  const data::LabelledImages decoded = synth::decode(baseline);
+  const data::LabelledImages decoded = synth::decode(baseline.set);
   const Tensor images = decoded.images.to(dataset.device());
-  if (protocol.labels == "static") {
-    const train::RelabelRecipe recipe = static_recipe_of(set);
-    baseline.labels =
-        train::image_labels(recipe, train::labeler_of(recipe, members_, images.size(0)), images,
-                            data::hard_classes(decoded.labels));
-    return;
+  const Tensor& classes = data::hard_classes(decoded.labels);
+  const bool fixed = protocol.labels == "static";
+  const train::RelabelRecipe recipe = fixed ? static_recipe_of(set) : recipe_of(set, protocol);
+  const train::Labeler labeler = train::labeler_of(recipe, members_, images.size(0));
+  if (fixed) {
+    baseline.set.labels = train::image_labels(recipe, labeler, images, classes);
+  } else if (baseline.kept.empty()) {
+    baseline.set.views = labelled_views(recipe, labeler, images, set.views->info(), program);
+  } else {
+    kept_.push_back(std::make_shared<KeptViews>(
+        KeptViews::What{.name = baseline.name,
+                        .recipe = recipe,
+                        .labeler = labeler,
+                        .images = images,
+                        .sampling = set.views->info().sampling,
+                        .plan = labelling_plan(recipe, images, classes, asset())},
+        baseline.kept, program));
+    baseline.set.views = kept_.back();
   }
-  const train::RelabelRecipe recipe = recipe_of(set, protocol);
-  baseline.views = labelled_views(recipe, train::labeler_of(recipe, members_, images.size(0)),
-                                  images, set.views->info(), program);
+}
+
+void StudentTeachers::remove_kept() const {
+  for (const auto& views : kept_) views->remove();
 }
 
 eval::Material StudentTeachers::material(const data::SyntheticSet& set,

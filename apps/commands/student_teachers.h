@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "apps/cli/command.h"
+#include "apps/commands/kept_views.h"
 #include "lib/data/image_dataset.h"
 #include "lib/data/synthetic_set.h"
 #include "lib/eval/material.h"
@@ -34,11 +35,19 @@ class StudentTeachers {
   /// That they are those that labelled the set, as far as it says.
   /// @throws ConfigError naming both
   void expect_labelers_of(const data::SyntheticSet& set) const;
+  /// A baseline that is to be labelled.
+  struct Unlabelled {
+    std::string name;
+    data::SyntheticSet& set;
+    std::filesystem::path kept;  ///< labels of its views go to KEPT.parts/; empty: to memory
+  };
   /// Gives a baseline the labels that `protocol` trains on, made as those of `set`.
   /// @throws ConfigError if the set does not say how; Interrupted
-  void label(data::SyntheticSet& baseline, const data::SyntheticSet& set,
+  void label(const Unlabelled& baseline, const data::SyntheticSet& set,
              const eval::Protocol& protocol, const data::ImageDataset& dataset,
-             cli::Program& program) const;
+             cli::Program& program);
+  /// The evaluation is whole: removes what lies in KEPT.parts/.
+  void remove_kept() const;
   /// What networks on `set` are trained on.
   eval::Material material(const data::SyntheticSet& set, const eval::Protocol& protocol) const;
 
@@ -46,6 +55,7 @@ class StudentTeachers {
   std::vector<train::Member> members_;
   std::filesystem::path file_;
   std::shared_ptr<const train::Labeler> online_;  ///< equal weights, statistics of training
+  std::vector<std::shared_ptr<const KeptViews>> kept_;
 };
 
 /// What can be said before anything is read. @throws ConfigError for a protocol that needs teachers

@@ -107,6 +107,7 @@ TEST_CASE("a set is judged by labels of views beside hard labels and labelled ba
   CHECK(judged["baselines"][0]["accuracy"] == judged["results"][0]["accuracy"]);
   CHECK(judged["baselines"][0]["confusion"] == judged["results"][0]["confusion"]);
   CHECK(judged["baselines"][0]["bytes"]["label_values"] > 0);
+  CHECK_FALSE(fs::exists(workspace.path("views.json.random.parts")));
   const auto table = workspace.succeed(joined(words, {"--no-hard"})).out;
   CHECK_THAT(table, Contains("(--no-hard)") && !Contains("\nhard labels"));
 }
@@ -156,7 +157,7 @@ TEST_CASE("baselines get static labels by the recipe of the set, its votes inclu
                      "--recipe", "adam", "--lr", "0.01", "--epochs", "6", "--batch-size", "16",
                      "--threads", "1", "--out", "two.h5"});
   const auto dataset = datasets::open_dataset("shapes", {});
-  const commands::StudentTeachers teachers(workspace.path("two.h5"), {}, dataset);
+  commands::StudentTeachers teachers(workspace.path("two.h5"), {}, dataset);
   eval::Protocol protocol;
   protocol.labels = "static";
   cli::Terminal terminal(stderr, false);
@@ -168,7 +169,7 @@ TEST_CASE("baselines get static labels by the recipe of the set, its votes inclu
                              vote));
     const auto set = storage::read_set(workspace.path("voted.h5"));
     auto baseline = storage::read_set(workspace.path("set.h5"));
-    teachers.label(baseline, set, protocol, dataset, program);
+    teachers.label({"random", baseline, {}}, set, protocol, dataset, program);
     const Tensor values = std::get<data::SoftLabels>(set.labels).values;
     CHECK(at::equal(std::get<data::SoftLabels>(baseline.labels).values, values));
     return values;
@@ -179,8 +180,82 @@ TEST_CASE("baselines get static labels by the recipe of the set, its votes inclu
   auto silent = storage::read_set(workspace.path("voted.h5"));
   std::get<data::SoftLabels>(silent.labels).recipe.clear();
   auto baseline = storage::read_set(workspace.path("set.h5"));
-  CHECK_THROWS_WITH_TEXT(teachers.label(baseline, silent, protocol, dataset, program), ConfigError,
-                         "the set does not say how its images were labelled");
+  CHECK_THROWS_WITH_TEXT(
+      teachers.label({"random", baseline, {}}, silent, protocol, dataset, program), ConfigError,
+      "the set does not say how its images were labelled");
+}
+
+namespace {
+
+/// Requests a stop once so many views are done, and notes how many were when it heard first.
+class StoppingTerminal : public cli::Terminal {
+ public:
+  StoppingTerminal(StopFlag& stop, std::int64_t enough)
+      : cli::Terminal(stderr, false), stop_(stop), enough_(enough) {
+    set_quiet(true);
+  }
+  void update(const Progress& progress) override {
+    if (first == 0) first = progress.done;
+    if (progress.done >= enough_) stop_.request();
+  }
+  std::int64_t first = 0;
+
+ private:
+  StopFlag& stop_;
+  std::int64_t enough_;
+};
+
+}  // namespace
+
+TEST_CASE("labels of a baseline's views are kept for an evaluation that is interrupted",
+          "[apps][evaluate][taught]") {
+  const Workspace& workspace = labelled_shapes();
+  const auto dataset = datasets::open_dataset("shapes", {});
+  auto recipe = train::RelabelRecipe::defaults("fkd");
+  recipe.batch_size = 4;
+  eval::Protocol protocol;
+  protocol.labels = "views";
+  data::SyntheticSet set = storage::read_set(workspace.path("labelled.h5"));
+  const fs::path kept = workspace.path("kept.json.random");
+  const fs::path parts = workspace.path("kept.json.random.parts");
+  // By teachers of its own, as a process has them.
+  const auto labelled = [&](const fs::path& path, std::int64_t enough, bool remove) {
+    StopFlag stop;
+    StoppingTerminal terminal(stop, enough);
+    cli::Program program{terminal, stop};
+    commands::StudentTeachers teachers(workspace.path("t.h5"), {}, dataset);
+    data::SyntheticSet baseline = storage::read_set(workspace.path("set.h5"));
+    teachers.label({"random", baseline, path}, set, protocol, dataset, program);
+    std::vector<data::ViewBatch> batches;
+    for (std::int64_t i = 0; i < baseline.views->batches(); ++i) {
+      batches.push_back(baseline.views->batch(i));
+    }
+    if (remove) teachers.remove_kept();
+    return std::pair(std::move(batches), terminal.first);
+  };
+  constexpr std::int64_t kAll = 1'000'000;
+  for (const std::int64_t seed : {0, 1}) {
+    recipe.epochs = protocol.epochs = 100;
+    recipe.seed = seed;
+    set.views = std::make_shared<data::ViewList>(train::views_info(recipe, 8, 4, {16, 16}));
+    CHECK_THROWS_WITH_TEXT(labelled(kept, 50, false), Interrupted,
+                           "what is done is saved in " + parts.string());
+    CHECK(fs::exists(parts / "plan.cfg"));
+    const auto [rest, first] = labelled(kept, kAll, false);
+    CHECK(first > 50);
+    const auto again = labelled(kept, kAll, seed == 1);
+    CHECK(again.second == 0);
+    const auto whole = labelled({}, kAll, false).first;
+    REQUIRE(rest.size() == 200);
+    REQUIRE(whole.size() == rest.size());
+    for (std::size_t i = 0; i < whole.size(); ++i) {
+      CHECK(rest[i].images == whole[i].images);
+      CHECK(rest[i].values.equal(whole[i].values));
+      CHECK(again.first[i].values.equal(whole[i].values));
+    }
+    // Those of another seed are begun anew, and nothing is left in the end.
+    CHECK(fs::exists(parts) == (seed == 0));
+  }
 }
 
 TEST_CASE("what a protocol of teachers lacks is said before anything trains",

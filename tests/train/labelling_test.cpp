@@ -103,6 +103,12 @@ TEST_CASE("labels of another plan are not taken up, nor what killed writes have 
   CHECK_THROWS_WITH_TEXT(job.labelling("a = 2\n"), ConfigError,
                          "holds unfinished labels of other settings (theirs / asked for): a: 1 / "
                          "2; go on with theirs, or remove the folder");
+  const auto replacing = [&](const std::string& plan) {
+    return Labelling(job.recipe, job.labeler, job.images, job.out, plan,
+                     train::PartsFolder::OtherPlan::Replaced)
+        .views_done();
+  };
+  CHECK(replacing("a = 1\n") == 40 * kImages);
   write_text(job.out.string() + ".tmp.1", "half a set");
   write_text(job.parts / "labels-0.h5.tmp.1", "half a part");
   write_text(job.folder.path() / "other.h5.tmp.1", "of somebody else");
@@ -110,4 +116,6 @@ TEST_CASE("labels of another plan are not taken up, nor what killed writes have 
   CHECK_FALSE(fs::exists(job.out.string() + ".tmp.1"));
   CHECK_FALSE(fs::exists(job.parts / "labels-0.h5.tmp.1"));
   CHECK(fs::exists(job.folder.path() / "other.h5.tmp.1"));
+  CHECK(replacing("a = 2\n") == 0);
+  CHECK_FALSE(fs::exists(job.parts / "labels-0.h5"));
 }
