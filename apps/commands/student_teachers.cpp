@@ -87,8 +87,14 @@ StudentTeachers::StudentTeachers(const std::filesystem::path& file,
                                  const data::ImageDataset& dataset)
     : members_(train::load_committee(file, names, dataset)), file_(file) {
   train::expect_knowing(members_, file, dataset, Rng(0).child("knowing"));
-  const std::vector<double> weights(members_.size(), 1.0 / double(members_.size()));
-  online_ = std::make_shared<train::Labeler>(members_, weights, train::LabelNorm{});
+}
+
+std::shared_ptr<const train::Labeler> StudentTeachers::asked(const eval::Protocol& protocol,
+                                                             std::int64_t images) const {
+  if (members_.empty() || protocol.labels != "teachers") return nullptr;
+  std::vector<double> weights(members_.size(), 1.0 / double(members_.size()));
+  return std::make_shared<train::Labeler>(members_, std::move(weights),
+                                          eval::label_norm(protocol, images));
 }
 
 data::Asset StudentTeachers::asset() const { return train::asset_of(members_, file_, kRole); }
@@ -152,9 +158,11 @@ void StudentTeachers::remove_kept() const {
 
 eval::Material StudentTeachers::material(const data::SyntheticSet& set,
                                          const eval::Protocol& protocol) const {
-  return {.training = synth::decode(set),
+  data::LabelledImages training = synth::decode(set);
+  const std::int64_t images = training.images.size(0);
+  return {.training = std::move(training),
           .views = protocol.labels == "views" ? set.views : nullptr,
-          .labeler = protocol.labels == "teachers" ? online_ : nullptr};
+          .labeler = asked(protocol, images)};
 }
 
 void expect_teachers_for(const eval::Protocol& protocol, bool given, bool baselines) {

@@ -52,9 +52,12 @@ class StudentTeachers {
   eval::Material material(const data::SyntheticSet& set, const eval::Protocol& protocol) const;
 
  private:
+  /// Who is asked while students train on so many images: all, with equal votes. Null: nobody.
+  std::shared_ptr<const train::Labeler> asked(const eval::Protocol& protocol,
+                                              std::int64_t images) const;
+
   std::vector<train::Member> members_;
   std::filesystem::path file_;
-  std::shared_ptr<const train::Labeler> online_;  ///< equal weights, statistics of training
   std::vector<std::shared_ptr<const KeptViews>> kept_;
 };
 

@@ -102,6 +102,13 @@ void check_fit(const Material& material, const data::ImageDataset& dataset) {
 
 }  // namespace
 
+train::LabelNorm label_norm(const Protocol& protocol, std::int64_t images) {
+  if (protocol.teacher_batch_norm == "eval") return {0};
+  const std::int64_t group =
+      train::norm_group(protocol.batch_norm_group, protocol.batch_size, images);
+  return {group > 0 ? group : protocol.batch_size};
+}
+
 train::TrainOptions train_options(const Protocol& protocol, const Material& material,
                                   bool mirror_changes_class) {
   train::TrainOptions options = protocol.train_options(mirror_changes_class);

@@ -114,6 +114,12 @@ void Protocol::describe_labels(config::OptionTable& table) {
             "by view; static: recorded ones of images as they are",
             one_of({"set", "views", "teachers", "static"}));
   table
+      .add("teacher-batch-norm", teacher_batch_norm,
+           "of teachers who are asked: the statistics of training (eval), or those of the "
+           "mini-batch, by batch-norm-group as for the student (batch)",
+           one_of({"eval", "batch"}))
+      .only_with("labels", {"teachers"});
+  table
       .add("loss", loss, "of what teachers say; mse-ce: squared error of logits, and cross-entropy",
            one_of({"cross-entropy", "kl", "mse-ce"}))
       .not_with("labels", {"set"});

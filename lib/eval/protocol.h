@@ -40,6 +40,9 @@ struct Protocol {
   /// "teachers": those that they give to views drawn anew; "static": those that they gave to its
   /// images as they are.
   std::string labels = "set";
+  /// How the BatchNorm of teachers who are asked normalises: "eval", on the statistics of training;
+  /// "batch", on those of a mini-batch, in the groups that the student sees.
+  std::string teacher_batch_norm = "eval";
   std::string loss = "cross-entropy";       ///< cross-entropy | kl | mse-ce, see train::StudentLoss
   double temperature = 1;                   ///< kl
   std::string temperature_factor = "none";  ///< kl: none | square

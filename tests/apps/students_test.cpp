@@ -120,6 +120,10 @@ TEST_CASE("teachers are asked while students train, and static labels are mixed"
   // Images have 4 bytes each, what students need beside them is counted with the teachers.
   CHECK(asked["bytes"]["labels"] == 8 * 4);
   CHECK(asked["teachers"]["bytes"] == bytes_of_teachers("t.h5"));
+  const auto by_batch = labelled_shapes().succeed(evaluate(
+      "set.h5", "rded",
+      {"--protocol-set", "epochs=2,batch-size=4,teacher-batch-norm=batch", "--teachers", "t.h5"}));
+  CHECK_THAT(by_batch.out, Contains("asked view by view on the statistics of mini-batches"));
   const auto fixed = document(evaluate(
       "static.h5", "infer", joined(kShort, {"--teachers", "t.h5", "--baselines", "random"})));
   CHECK(fixed["protocol_options"]["temperature"] == "30");

@@ -107,6 +107,33 @@ TEST_CASE("BatchNorm of students sees as large a part of few images as of a full
   CHECK(group() == 0);
 }
 
+TEST_CASE("teachers who are asked normalise by training, or by what the student's BatchNorm sees",
+          "[eval][taught]") {
+  eval::Protocol protocol = taught_protocol("teachers");
+  Material material = lecture().material;
+  const train::Member& member = lecture().members.front();
+  const auto check = [&](const nn::ForwardOptions& expected) {
+    const std::int64_t images = material.training.images.size(0);
+    material.labeler = std::make_shared<train::Labeler>(lecture().members, std::vector{1.0},
+                                                        eval::label_norm(protocol, images));
+    const auto lessons = eval::make_lessons(protocol, material, lecture().dataset);
+    const auto lesson = lessons->epoch(0, Rng(1))(0);
+    const at::NoGradGuard no_grad;
+    CHECK_CLOSE(lesson.targets.values,
+                member.network->forward(member.state, lesson.images, expected).logits, 1e-6);
+  };
+  check({.mode = nn::Mode::Eval});
+  protocol.teacher_batch_norm = "batch";
+  check({.mode = nn::Mode::Batch});
+  protocol.batch_norm_group = 8;
+  check({.mode = nn::Mode::Batch, .batch_norm_group = 8});
+  material = lecture().material;
+  material.training.images = material.training.images.narrow(0, 0, 10);
+  auto& soft = std::get<data::SoftLabels>(material.training.labels);
+  soft = {soft.classes.narrow(0, 0, 10), soft.values.narrow(0, 0, 10)};
+  check({.mode = nn::Mode::Batch, .batch_norm_group = 5});
+}
+
 TEST_CASE("hard labels take the same views and the cross-entropy with classes", "[eval][taught]") {
   Material hard = lecture().material;
   hard.hard_labels = true;
