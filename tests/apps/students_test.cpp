@@ -262,6 +262,20 @@ TEST_CASE("labels of a baseline's views are kept for an evaluation that is inter
   }
 }
 
+TEST_CASE("an export says which labels stay behind", "[apps][exchange][taught]") {
+  const auto said = [](const std::string& set, const Words& more) {
+    return labelled_shapes().succeed(joined({"export", set, "--force"}, more)).err;
+  };
+  CHECK_THAT(
+      said("labelled.h5", {"--out", "l.npz"}),
+      Contains("the labels of 16 views stay in the set file; images and classes are exported "
+               "in full"));
+  CHECK(said("static.h5", {"--out", "l.npz"}).empty());
+  CHECK_THAT(said("static.h5", {"--out", "l.npz", "--stored"}),
+             Contains("the soft labels stay in the set file"));
+  CHECK(said("set.h5", {"--out", "l.npz"}).empty());
+}
+
 TEST_CASE("what a protocol of teachers lacks is said before anything trains",
           "[apps][evaluate][taught][error]") {
   const auto refused = [](const Words& words, const std::string& text) {
