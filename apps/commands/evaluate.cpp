@@ -297,7 +297,9 @@ StudentTeachers open_teachers(const EvaluateOptions& options, eval::EvaluationRe
                               const data::SyntheticSet& set, const data::ImageDataset& dataset) {
   if (options.teachers.empty()) return {};
   StudentTeachers teachers(options.teachers, options.teacher_names, dataset);
-  if (report.protocol.labels != "teachers") teachers.expect_labelers_of(set);
+  if (report.protocol.labels != "teachers") {
+    teachers.expect_labelers_of(set, report.protocol);
+  }
   report.teachers = teachers.asset();
   report.teacher_bytes = teachers.bytes();
   return teachers;

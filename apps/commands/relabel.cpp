@@ -46,7 +46,8 @@ Work open_work(RelabelOptions& options, const std::string& path, at::Device devi
   options.settle_flip(dataset);
   options.recipe.settle(work.committee, options.dry_run ? nullptr : &dataset);
   if (options.dry_run) return work;
-  log::info(str("asking ", work.committee.size(), " teachers of ", options.teachers,
+  const std::size_t count = work.committee.size();
+  log::info(str("asking ", count, count == 1 ? " teacher of " : " teachers of ", options.teachers,
                 " about training images of ", dataset.info().name));
   train::expect_knowing(work.committee, options.teachers, dataset, Rng(0).child("knowing"));
   work.images = synth::decode(work.set).images.to(device);

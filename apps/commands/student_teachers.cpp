@@ -109,7 +109,8 @@ std::uint64_t StudentTeachers::bytes() const {
   return values * sizeof(float);
 }
 
-void StudentTeachers::expect_labelers_of(const data::SyntheticSet& set) const {
+void StudentTeachers::expect_labelers_of(const data::SyntheticSet& set,
+                                         const eval::Protocol& protocol) const {
   const data::Asset* recorded = labelers_of(set);
   if (recorded == nullptr) {
     log::warn(
@@ -119,10 +120,13 @@ void StudentTeachers::expect_labelers_of(const data::SyntheticSet& set) const {
   }
   const data::Asset mine = asset();
   if (mine.sha256 == recorded->sha256) return;
-  throw ConfigError(str("'", file_.string(), "' (", mine.note,
-                        "): these are not the teachers that labelled the set, which are ",
-                        recorded->note, " of ", recorded->file,
-                        "; a baseline with labels of others is no comparison"));
+  throw ConfigError(
+      str("protocol '", protocol.name, "' trains on labels that the set holds, given by ",
+          recorded->note, " of ", recorded->file,
+          ". --teachers labels baselines in the same way and must be the same, found ", mine.note,
+          " of '", file_.string(),
+          "'; name all of those and no others (--teacher-names), or leave --teachers "
+          "and --baselines away"));
 }
 
 void StudentTeachers::label(const Unlabelled& baseline, const data::SyntheticSet& set,

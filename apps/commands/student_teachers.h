@@ -32,9 +32,10 @@ class StudentTeachers {
   /// Of their parameters and buffers as float32.
   std::uint64_t bytes() const;
 
-  /// That they are those that labelled the set, as far as it says.
-  /// @throws ConfigError naming both
-  void expect_labelers_of(const data::SyntheticSet& set) const;
+  /// For a protocol of labels that the set holds: that they are those that gave them, as far as it
+  /// says.
+  /// @throws ConfigError naming both, and what to do
+  void expect_labelers_of(const data::SyntheticSet& set, const eval::Protocol& protocol) const;
   /// A baseline that is to be labelled.
   struct Unlabelled {
     std::string name;

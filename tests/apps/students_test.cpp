@@ -291,9 +291,12 @@ TEST_CASE("what a protocol of teachers lacks is said before anything trains",
           "last for 2 epochs, the training has 300");
   refused(evaluate("labelled.h5", "fkd-300", joined(kShort, {"--baselines", "random"})),
           "baselines are labelled by the teachers that labelled the set: --teachers FILE");
-  refused(evaluate("labelled.h5", "fkd-300",
-                   joined(kShort, {"--baselines", "random", "--teachers", "other.h5"})),
-          "these are not the teachers that labelled the set, which are ConvNet-2-BN-w8 of t.h5");
+  refused(
+      evaluate("labelled.h5", "fkd-300",
+               joined(kShort, {"--baselines", "random", "--teachers", "other.h5"})),
+      "trains on labels that the set holds, given by ConvNet-2-BN-w8 of t.h5. --teachers labels "
+      "baselines in the same way and must be the same, found ConvNet-2-BN-w8 of 'other.h5'; "
+      "name all of those");
   refused(evaluate("set.h5", "dsa-300", {"--teachers", "t.h5"}),
           "option 'teachers' changes nothing");
   refused(evaluate("set.h5", "dsa-300", {"--no-hard"}), "option 'no-hard' changes nothing");
