@@ -365,8 +365,6 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   check_fit(options, report, set, baselines);
   const data::ImageDataset dataset = open_for_set(line.dataset, line.table, set).on(device);
   const std::vector<std::string> nets = networks_for(options, report.protocol, dataset);
-  measure_speed(nets, dataset);
-  line.kernels.apply();  // their counters begin here
   describe_data(report, set, dataset);
   report.protocol.batch_size = report.protocol.for_set(set).batch_size;
   StudentTeachers teachers = open_teachers(options, report, set, dataset);

@@ -152,6 +152,23 @@ TEST_CASE("hard labels take the same views and the cross-entropy with classes", 
   CHECK_NOTHROW(eval::make_lessons(taught_protocol("teachers"), hard, lecture().dataset));
 }
 
+TEST_CASE("what an evaluation will take grows with its epochs", "[eval][taught]") {
+  const auto network = nn::make_network(kNet, {1, 8, 8}, 3);
+  const auto predicted = [&](const char* labels, std::int64_t epochs, std::int64_t runs) {
+    eval::Protocol protocol = taught_protocol(labels);
+    protocol.epochs = epochs;
+    return eval::Evaluator(lecture().dataset, protocol)
+        .predicted_seconds(lecture().material, *network, runs);
+  };
+  for (const char* labels : {"views", "teachers", "static"}) {
+    INFO(labels);
+    const double once = predicted(labels, 1, 1);
+    CHECK(once > 0);
+    CHECK(predicted(labels, 12, 1) > once);
+    CHECK(predicted(labels, 12, 4) > once);
+  }
+}
+
 TEST_CASE("what teachers said of a finished set is none of its own labels", "[eval][taught]") {
   eval::Protocol protocol = taught_protocol("set");
   protocol.loss = "cross-entropy";
