@@ -31,8 +31,6 @@ using nlohmann::json;
 using train::Labelling;
 using train::Member;
 
-constexpr char kLabelers[] = "labelers";
-
 /// What one command works with.
 struct Work {
   SyntheticSet set;
@@ -130,8 +128,8 @@ int report_cost(const RelabelOptions& options, const std::string& path, const Wo
 /// Says by whom the set is labelled now, and no longer by whom it was.
 void name_labelers(const RelabelOptions& options, const std::vector<Member>& committee,
                    SyntheticSet& set) {
-  std::erase_if(set.assets, [](const data::Asset& asset) { return asset.role == kLabelers; });
-  data::Asset labelers = train::asset_of(committee, options.teachers, kLabelers);
+  std::erase_if(set.assets, [](const data::Asset& asset) { return asset.role == data::kLabelers; });
+  data::Asset labelers = train::asset_of(committee, options.teachers, data::kLabelers);
   if (options.recipe.is_static()) {
     // Views say it themselves.
     labelers.note += str("; one label per image, vote ", options.recipe.vote);
@@ -162,9 +160,10 @@ class ViewLabelling {
  public:
   ViewLabelling(const RelabelOptions& options, const Work& work, const train::Labeler& labeler)
       : options_(options),
-        labelling_(options.recipe, labeler, work.images, options.out.path,
-                   labelling_plan(options.recipe, work.images, data::hard_classes(work.set.labels),
-                                  train::asset_of(work.committee, options.teachers, kLabelers))) {}
+        labelling_(
+            options.recipe, labeler, work.images, options.out.path,
+            labelling_plan(options.recipe, work.images, data::hard_classes(work.set.labels),
+                           train::asset_of(work.committee, options.teachers, data::kLabelers))) {}
 
   std::int64_t views_missing() const { return labelling_.views() - labelling_.views_done(); }
 
@@ -263,7 +262,7 @@ void report(const RelabelOptions& options, const std::string& path, const Work& 
          {"kernels", kernel_counts()}});
     return;
   }
-  const auto labelers = train::asset_of(work.committee, options.teachers, kLabelers);
+  const auto labelers = train::asset_of(work.committee, options.teachers, data::kLabelers);
   std::vector<std::vector<std::string>> rows = {
       {"set", out},
       {"teachers", labelers.note},

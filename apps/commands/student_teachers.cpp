@@ -15,12 +15,12 @@
 namespace retort::commands {
 namespace {
 
-constexpr const char* kRole = "labelers";
 constexpr std::int64_t kBatchesAtOnce = 32;
 
 const data::Asset* labelers_of(const data::SyntheticSet& set) {
-  const auto found = std::find_if(set.assets.begin(), set.assets.end(),
-                                  [](const data::Asset& asset) { return asset.role == kRole; });
+  const auto found =
+      std::find_if(set.assets.begin(), set.assets.end(),
+                   [](const data::Asset& asset) { return asset.role == data::kLabelers; });
   return found == set.assets.end() ? nullptr : &*found;
 }
 
@@ -97,7 +97,9 @@ std::shared_ptr<const train::Labeler> StudentTeachers::asked(const eval::Protoco
                                           eval::label_norm(protocol, images));
 }
 
-data::Asset StudentTeachers::asset() const { return train::asset_of(members_, file_, kRole); }
+data::Asset StudentTeachers::asset() const {
+  return train::asset_of(members_, file_, data::kLabelers);
+}
 
 std::uint64_t StudentTeachers::bytes() const {
   std::uint64_t values = 0;

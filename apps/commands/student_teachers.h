@@ -27,7 +27,7 @@ class StudentTeachers {
                   const data::ImageDataset& dataset);
 
   bool empty() const { return members_.empty(); }
-  /// As an asset with the role "labelers".
+  /// As an asset with the role data::kLabelers.
   data::Asset asset() const;
   /// Of their parameters and buffers as float32.
   std::uint64_t bytes() const;
