@@ -23,7 +23,8 @@ void RealImages::initialize(RunContext& run) {
 UpdateReport RealImages::update(std::int64_t) {
   const std::int64_t per_class = run_->ipc * decoder_->images_per_packed();
   const Tensor chosen = select(*run_, per_class);
-  stored_ = synth::pack_real(run_->dataset, chosen, per_class, *decoder_).to(at::kCPU);
+  // Not on a device, whose roundings are others: unchanged pixels are stored as bytes.
+  stored_ = synth::pack_real(run_->dataset.on(at::kCPU), chosen, per_class, *decoder_);
   return {};
 }
 
@@ -33,6 +34,8 @@ data::SyntheticSet RealImages::snapshot() const {
       synth::make_decoder(decoder_->spec(), run_->dataset.preprocessing(), run_->dataset.shape()));
   data::SyntheticSet set;
   set.images = stored_.clone();
+  set.from_bytes =
+      factor_ == 1 && run_->dataset.preprocessing().kind() == data::Preprocessing::Kind::MeanStd;
   set.class_index = at::arange(run_->dataset.num_classes(), at::kLong).repeat_interleave(run_->ipc);
   set.labels = data::HardLabels{all.labels()};
   set.decoder = decoder_->spec();

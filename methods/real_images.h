@@ -17,6 +17,7 @@ struct RealImagesOptions {
 };
 
 /// A set of real training images chosen by a rule, unchanged, or packed by a decoder: the coresets.
+/// Unchanged ones are stored as the 8-bit pixels that they are, unless they are whitened.
 /// Base of the families that select instead of optimising.
 class RealImages : public DistillationMethod {
  public:

@@ -297,7 +297,9 @@ StudentTeachers open_teachers(const EvaluateOptions& options, eval::EvaluationRe
                               const data::SyntheticSet& set, const data::ImageDataset& dataset) {
   if (options.teachers.empty()) return {};
   StudentTeachers teachers(options.teachers, options.teacher_names, dataset);
-  if (report.protocol.labels != "teachers") teachers.expect_labelers_of(set);
+  if (report.protocol.labels != "teachers") {
+    teachers.expect_labelers_of(set, report.protocol);
+  }
   report.teachers = teachers.asset();
   report.teacher_bytes = teachers.bytes();
   return teachers;
@@ -319,6 +321,18 @@ std::vector<data::SyntheticSet> make_baselines(const std::vector<Baseline>& base
     sets.push_back(make_baseline(baseline, set, dataset, seed, stop));
   }
   return sets;
+}
+
+/// As the set was labelled, with what is kept until the evaluation is whole beside its result.
+/// @param names of the baselines  @param others their sets  @param out of the result, or empty
+void label_baselines(StudentTeachers& teachers, const std::vector<std::string>& names,
+                     std::vector<data::SyntheticSet>& others, const data::SyntheticSet& set,
+                     const eval::Protocol& protocol, const fs::path& out,
+                     const data::ImageDataset& dataset, cli::Program& program) {
+  for (std::size_t i = 0; i < others.size(); ++i) {
+    const fs::path kept = out.empty() ? fs::path() : fs::path(str(out.string(), ".", names[i]));
+    teachers.label({names[i], others[i], kept}, set, protocol, dataset, program);
+  }
 }
 
 /// Trains on the set, on its classes alone beside labels of teachers, and on every baseline.
@@ -351,11 +365,9 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   check_fit(options, report, set, baselines);
   const data::ImageDataset dataset = open_for_set(line.dataset, line.table, set).on(device);
   const std::vector<std::string> nets = networks_for(options, report.protocol, dataset);
-  measure_speed(nets, dataset);
-  line.kernels.apply();  // their counters begin here
   describe_data(report, set, dataset);
   report.protocol.batch_size = report.protocol.for_set(set).batch_size;
-  const StudentTeachers teachers = open_teachers(options, report, set, dataset);
+  StudentTeachers teachers = open_teachers(options, report, set, dataset);
   // Whether the set has the labels that the protocol trains on, before anything is made.
   eval::make_lessons(report.protocol, teachers.material(set, report.protocol), dataset);
   const fs::path out = report_path(report, nets, options);
@@ -363,11 +375,12 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   announce_finished(finished);
   auto others =
       make_baselines(baselines, set, dataset, std::uint64_t(options.baseline_seed), program.stop);
-  for (auto& other : others) teachers.label(other, set, report.protocol, dataset, program);
+  label_baselines(teachers, options.baselines, others, set, report.protocol, out, dataset, program);
   const SubjectEvaluation evaluation(dataset, report, nets, teachers, finished, program);
   judge(report, evaluation, set, baselines, others);
   write_report(report, out, line.device.device, line.common.json);
   finished.remove();
+  teachers.remove_kept();
   return 0;
 }
 

@@ -10,7 +10,9 @@
 #include "apps/commands/document.h"
 #include "apps/commands/output_file.h"
 #include "lib/core/error.h"
+#include "lib/core/log.h"
 #include "lib/core/str.h"
+#include "lib/data/recorded_views.h"
 #include "lib/storage/exchange.h"
 #include "lib/storage/set_file.h"
 #include "lib/synth/parametrization.h"
@@ -112,6 +114,22 @@ void write_pictures(const fs::path& folder, const data::SyntheticSet& set,
   }
 }
 
+/// Other programs have no place for labels of views, and pictures for none but classes.
+void warn_of_what_stays(const data::SyntheticSet& set, const Exported& exported,
+                        const std::string& format) {
+  const bool with_soft = exported.soft.defined() && format != "png";
+  std::vector<std::string> staying;
+  if (set.views != nullptr) {
+    staying.push_back(str("the labels of ", set.views->views(), " views"));
+  }
+  if (std::holds_alternative<data::SoftLabels>(set.labels) && !with_soft) {
+    staying.emplace_back("the soft labels");
+  }
+  if (staying.empty()) return;
+  log::warn(str(join(staying, " and "), " stay in the set file; images and ",
+                with_soft ? "their own labels" : "classes", " are exported in full"));
+}
+
 int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
   std::string format = "auto";
   OutputFile out;
@@ -135,6 +153,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
 
   const data::SyntheticSet set = storage::read_set(*file);
   const Exported exported = choose_images(set, stored);
+  warn_of_what_stays(set, exported, format);
   if (format == "png") {
     write_pictures(out.path, set, exported);
   } else if (format == "pt") {

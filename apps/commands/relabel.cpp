@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <variant>
 
@@ -6,19 +7,21 @@
 #include "apps/cli/signals.h"
 #include "apps/commands/commands.h"
 #include "apps/commands/document.h"
+#include "apps/commands/labelling_plan.h"
 #include "apps/commands/relabel_options.h"
 #include "lib/core/clock.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
-#include "lib/core/hash.h"
 #include "lib/core/log.h"
+#include "lib/core/parallel.h"
+#include "lib/core/speed.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
+#include "lib/kernels/uncounted.h"
 #include "lib/storage/set_file.h"
 #include "lib/storage/views_file.h"
 #include "lib/synth/parametrization.h"
 #include "lib/train/labelling.h"
-#include "methods/prediction.h"
 
 namespace retort::commands {
 namespace {
@@ -27,8 +30,6 @@ using data::SyntheticSet;
 using nlohmann::json;
 using train::Labelling;
 using train::Member;
-
-constexpr char kLabelers[] = "labelers";
 
 /// What one command works with.
 struct Work {
@@ -45,11 +46,12 @@ Work open_work(RelabelOptions& options, const std::string& path, at::Device devi
   work.committee = train::load_committee(options.teachers, options.teacher_names, dataset);
   options.settle_flip(dataset);
   options.recipe.settle(work.committee, options.dry_run ? nullptr : &dataset);
+  work.images = synth::decode(work.set).images.to(device);
   if (options.dry_run) return work;
-  log::info(str("asking ", work.committee.size(), " teachers of ", options.teachers,
+  const std::size_t count = work.committee.size();
+  log::info(str("asking ", count, count == 1 ? " teacher of " : " teachers of ", options.teachers,
                 " about training images of ", dataset.info().name));
   train::expect_knowing(work.committee, options.teachers, dataset, Rng(0).child("knowing"));
-  work.images = synth::decode(work.set).images.to(device);
   return work;
 }
 
@@ -58,16 +60,29 @@ std::int64_t views_of(const train::RelabelRecipe& recipe, std::int64_t images) {
   return recipe.is_static() ? images : images * recipe.epochs;
 }
 
-double predicted_seconds(const RelabelOptions& options, const std::vector<Member>& committee,
-                         std::int64_t views) {
-  // The kernels for whole networks know BatchNorm on its running statistics alone.
-  const bool eval = options.recipe.batch_norm == "eval";
-  methods::Flops work;
-  for (const Member& member : committee) {
-    work = work + methods::forward_flops(*member.network, double(views),
-                                         eval ? methods::Pass::Fused : methods::Pass::Layered);
-  }
-  return methods::predicted_seconds(work);
+/// Of so many views or images, as some of them take here, and not counted.
+double predicted_seconds(const RelabelOptions& options, const Work& work, std::int64_t views) {
+  if (views == 0) return 0;
+  const kernels::Uncounted uncounted;
+  train::RelabelRecipe recipe = options.recipe;
+  if (recipe.priors.empty()) recipe.vote = "equal";  // still to be measured
+  const std::int64_t images = work.images.size(0);
+  const train::Labeler labeler = train::labeler_of(recipe, work.committee, images);
+  const std::int64_t tasks = work.images.is_cpu() ? thread_count() : 1;
+  const auto label = [&](std::int64_t count) {
+    recipe.batch_size = count;
+    parallel_tasks(tasks, [&](std::int64_t i) {
+      if (recipe.is_static()) {
+        labeler(work.images.narrow(0, 0, count));
+      } else {
+        train::labelled_batch(recipe, labeler, work.images, i);
+      }
+    });
+  };
+  const std::int64_t batch = std::min(recipe.batch_size, images);
+  const bool groups = recipe.batch_norm == "batch" && recipe.batch_norm_group > 0;
+  const std::int64_t unit = groups ? std::min(labeler.norm().group, batch) : 1;
+  return double(views) * seconds_per_item(batch, unit, label) / double(tasks);
 }
 
 /// Bytes of labels, and of what makes their views again.
@@ -91,7 +106,7 @@ json teachers_json(const std::vector<Member>& committee) {
 int report_cost(const RelabelOptions& options, const std::string& path, const Work& work) {
   const std::int64_t images = data::hard_classes(work.set.labels).numel();
   const std::int64_t views = views_of(options.recipe, images);
-  const double seconds = predicted_seconds(options, work.committee, views);
+  const double seconds = predicted_seconds(options, work, views);
   const auto bytes = predicted_bytes(options.recipe, images, work.set.num_classes());
   if (options.common.json) {
     print_document({{"schema", "retort.relabel-prediction/1"},
@@ -110,29 +125,11 @@ int report_cost(const RelabelOptions& options, const std::string& path, const Wo
   return 0;
 }
 
-std::string images_sha256(const Work& work) {
-  Sha256 hash;
-  for (const Tensor& part : {work.images, data::hard_classes(work.set.labels)}) {
-    const Tensor values = part.cpu().contiguous();
-    hash.update({static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes()});
-  }
-  return hash.hex();
-}
-
-/// All that decides what becomes of the labels.
-std::string plan_text(const RelabelOptions& options, const Work& work) {
-  const data::Asset labelers = train::asset_of(work.committee, options.teachers, kLabelers);
-  return str(options.recipe.text(), "images-sha256 = ", images_sha256(work),
-             "\nlabelers = ", labelers.sha256, "\ndevice = ", options.device.device,
-             "\nkernels = ", options.kernels.kernels, "\nprecision = ", options.kernels.precision,
-             "\nprogram = ", cli::program_version(), "\n");
-}
-
 /// Says by whom the set is labelled now, and no longer by whom it was.
 void name_labelers(const RelabelOptions& options, const std::vector<Member>& committee,
                    SyntheticSet& set) {
-  std::erase_if(set.assets, [](const data::Asset& asset) { return asset.role == kLabelers; });
-  data::Asset labelers = train::asset_of(committee, options.teachers, kLabelers);
+  std::erase_if(set.assets, [](const data::Asset& asset) { return asset.role == data::kLabelers; });
+  data::Asset labelers = train::asset_of(committee, options.teachers, data::kLabelers);
   if (options.recipe.is_static()) {
     // Views say it themselves.
     labelers.note += str("; one label per image, vote ", options.recipe.vote);
@@ -163,8 +160,10 @@ class ViewLabelling {
  public:
   ViewLabelling(const RelabelOptions& options, const Work& work, const train::Labeler& labeler)
       : options_(options),
-        labelling_(options.recipe, labeler, work.images, options.out.path,
-                   plan_text(options, work)) {}
+        labelling_(
+            options.recipe, labeler, work.images, options.out.path,
+            labelling_plan(options.recipe, work.images, data::hard_classes(work.set.labels),
+                           train::asset_of(work.committee, options.teachers, data::kLabelers))) {}
 
   std::int64_t views_missing() const { return labelling_.views() - labelling_.views_done(); }
 
@@ -212,7 +211,7 @@ struct Outcome {
 };
 
 Outcome announced(const RelabelOptions& options, const Work& work, std::int64_t views) {
-  const Outcome outcome{predicted_seconds(options, work.committee, views), views};
+  const Outcome outcome{predicted_seconds(options, work, views), views};
   log::info(str("labelling ", views, options.recipe.is_static() ? " images" : " views",
                 " by recipe ", options.recipe.name, ", about ",
                 duration_text(outcome.predicted_seconds)));
@@ -263,7 +262,7 @@ void report(const RelabelOptions& options, const std::string& path, const Work& 
          {"kernels", kernel_counts()}});
     return;
   }
-  const auto labelers = train::asset_of(work.committee, options.teachers, kLabelers);
+  const auto labelers = train::asset_of(work.committee, options.teachers, data::kLabelers);
   std::vector<std::vector<std::string>> rows = {
       {"set", out},
       {"teachers", labelers.note},
@@ -292,7 +291,8 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   if (options.dry_run) return report_cost(options, path, work);
 
   expect_writable(options.out.path);
-  const train::Labeler labeler = train::labeler_of(options.recipe, work.committee);
+  const train::Labeler labeler =
+      train::labeler_of(options.recipe, work.committee, work.images.size(0));
   train::expect_label_groups(options.recipe, labeler, work.images.size(0));
   warn_of_replaced(work.set, options.recipe.is_static());
   name_labelers(options, work.committee, work.set);

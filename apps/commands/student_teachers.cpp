@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "apps/commands/labelling_plan.h"
 #include "lib/core/error.h"
 #include "lib/core/log.h"
 #include "lib/core/parallel.h"
@@ -14,12 +15,12 @@
 namespace retort::commands {
 namespace {
 
-constexpr const char* kRole = "labelers";
 constexpr std::int64_t kBatchesAtOnce = 32;
 
 const data::Asset* labelers_of(const data::SyntheticSet& set) {
-  const auto found = std::find_if(set.assets.begin(), set.assets.end(),
-                                  [](const data::Asset& asset) { return asset.role == kRole; });
+  const auto found =
+      std::find_if(set.assets.begin(), set.assets.end(),
+                   [](const data::Asset& asset) { return asset.role == data::kLabelers; });
   return found == set.assets.end() ? nullptr : &*found;
 }
 
@@ -86,11 +87,19 @@ StudentTeachers::StudentTeachers(const std::filesystem::path& file,
                                  const data::ImageDataset& dataset)
     : members_(train::load_committee(file, names, dataset)), file_(file) {
   train::expect_knowing(members_, file, dataset, Rng(0).child("knowing"));
-  const std::vector<double> weights(members_.size(), 1.0 / double(members_.size()));
-  online_ = std::make_shared<train::Labeler>(members_, weights, train::LabelNorm{});
 }
 
-data::Asset StudentTeachers::asset() const { return train::asset_of(members_, file_, kRole); }
+std::shared_ptr<const train::Labeler> StudentTeachers::asked(const eval::Protocol& protocol,
+                                                             std::int64_t images) const {
+  if (members_.empty() || protocol.labels != "teachers") return nullptr;
+  std::vector<double> weights(members_.size(), 1.0 / double(members_.size()));
+  return std::make_shared<train::Labeler>(members_, std::move(weights),
+                                          eval::label_norm(protocol, images));
+}
+
+data::Asset StudentTeachers::asset() const {
+  return train::asset_of(members_, file_, data::kLabelers);
+}
 
 std::uint64_t StudentTeachers::bytes() const {
   std::uint64_t values = 0;
@@ -102,7 +111,8 @@ std::uint64_t StudentTeachers::bytes() const {
   return values * sizeof(float);
 }
 
-void StudentTeachers::expect_labelers_of(const data::SyntheticSet& set) const {
+void StudentTeachers::expect_labelers_of(const data::SyntheticSet& set,
+                                         const eval::Protocol& protocol) const {
   const data::Asset* recorded = labelers_of(set);
   if (recorded == nullptr) {
     log::warn(
@@ -112,34 +122,53 @@ void StudentTeachers::expect_labelers_of(const data::SyntheticSet& set) const {
   }
   const data::Asset mine = asset();
   if (mine.sha256 == recorded->sha256) return;
-  throw ConfigError(str("'", file_.string(), "' (", mine.note,
-                        "): these are not the teachers that labelled the set, which are ",
-                        recorded->note, " of ", recorded->file,
-                        "; a baseline with labels of others is no comparison"));
+  throw ConfigError(
+      str("protocol '", protocol.name, "' trains on labels that the set holds, given by ",
+          recorded->note, " of ", recorded->file,
+          ". --teachers labels baselines in the same way and must be the same, found ", mine.note,
+          " of '", file_.string(),
+          "'; name all of those and no others (--teacher-names), or leave --teachers "
+          "and --baselines away"));
 }
 
-void StudentTeachers::label(data::SyntheticSet& baseline, const data::SyntheticSet& set,
+void StudentTeachers::label(const Unlabelled& baseline, const data::SyntheticSet& set,
                             const eval::Protocol& protocol, const data::ImageDataset& dataset,
-                            cli::Program& program) const {
+                            cli::Program& program) {
   if (protocol.labels != "views" && protocol.labels != "static") return;
-  const data::LabelledImages decoded = synth::decode(baseline);
+  const data::LabelledImages decoded = synth::decode(baseline.set);
   const Tensor images = decoded.images.to(dataset.device());
-  if (protocol.labels == "static") {
-    const train::RelabelRecipe recipe = static_recipe_of(set);
-    baseline.labels = train::image_labels(recipe, train::labeler_of(recipe, members_), images,
-                                          data::hard_classes(decoded.labels));
-    return;
+  const Tensor& classes = data::hard_classes(decoded.labels);
+  const bool fixed = protocol.labels == "static";
+  const train::RelabelRecipe recipe = fixed ? static_recipe_of(set) : recipe_of(set, protocol);
+  const train::Labeler labeler = train::labeler_of(recipe, members_, images.size(0));
+  if (fixed) {
+    baseline.set.labels = train::image_labels(recipe, labeler, images, classes);
+  } else if (baseline.kept.empty()) {
+    baseline.set.views = labelled_views(recipe, labeler, images, set.views->info(), program);
+  } else {
+    kept_.push_back(std::make_shared<KeptViews>(
+        KeptViews::What{.name = baseline.name,
+                        .recipe = recipe,
+                        .labeler = labeler,
+                        .images = images,
+                        .sampling = set.views->info().sampling,
+                        .plan = labelling_plan(recipe, images, classes, asset())},
+        baseline.kept, program));
+    baseline.set.views = kept_.back();
   }
-  const train::RelabelRecipe recipe = recipe_of(set, protocol);
-  baseline.views = labelled_views(recipe, train::labeler_of(recipe, members_), images,
-                                  set.views->info(), program);
+}
+
+void StudentTeachers::remove_kept() const {
+  for (const auto& views : kept_) views->remove();
 }
 
 eval::Material StudentTeachers::material(const data::SyntheticSet& set,
                                          const eval::Protocol& protocol) const {
-  return {.training = synth::decode(set),
+  data::LabelledImages training = synth::decode(set);
+  const std::int64_t images = training.images.size(0);
+  return {.training = std::move(training),
           .views = protocol.labels == "views" ? set.views : nullptr,
-          .labeler = protocol.labels == "teachers" ? online_ : nullptr};
+          .labeler = asked(protocol, images)};
 }
 
 void expect_teachers_for(const eval::Protocol& protocol, bool given, bool baselines) {

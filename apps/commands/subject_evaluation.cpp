@@ -5,13 +5,12 @@
 #include "apps/cli/signals.h"
 #include "lib/core/error.h"
 #include "lib/core/log.h"
-#include "lib/core/parallel.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
+#include "lib/kernels/uncounted.h"
 #include "lib/nn/network.h"
 #include "lib/storage/set_file.h"
 #include "lib/storage/views_file.h"
-#include "methods/prediction.h"
 
 namespace retort::commands {
 namespace {
@@ -44,14 +43,6 @@ eval::SubjectResult measured(const Subject& subject, const eval::Material& mater
   return result;
 }
 
-double predicted_seconds(const nn::Network& network, double passes, std::int64_t runs) {
-  const double seconds =
-      methods::predicted_seconds(methods::forward_flops(network, passes * double(runs)));
-  // With BatchNorm each keeps to one thread, and leaves the others idle.
-  const bool idle = !network.per_sample(nn::Mode::Train) && runs < thread_count();
-  return idle ? seconds * double(thread_count()) / double(runs) : seconds;
-}
-
 }  // namespace
 
 eval::SubjectResult SubjectEvaluation::operator()(const Subject& subject) const {
@@ -81,8 +72,8 @@ void SubjectEvaluation::announce(const std::string& name, const eval::Evaluator&
   std::string line = str("training ", network->name(), " on ", name, ", ", missing,
                          missing == 1 ? " network" : " networks");
   if (dataset_.device().is_cpu()) {
-    const double passes = evaluator.work(material, *network).total();
-    line += ": about " + duration_text(predicted_seconds(*network, passes, missing));
+    const kernels::Uncounted uncounted;
+    line += ": about " + duration_text(evaluator.predicted_seconds(material, *network, missing));
   }
   log::info(line);
 }
@@ -106,14 +97,6 @@ eval::NetworkResult SubjectEvaluation::train_and_test(const std::string& name,
     }
     throw Interrupted(str(e.what(), "; ", finished_.count(), " finished networks are kept in ",
                           finished_.path().string(), ", the same command goes on from there"));
-  }
-}
-
-void measure_speed(const std::vector<std::string>& nets, const data::ImageDataset& dataset) {
-  if (!dataset.device().is_cpu()) return;
-  for (const auto& net : nets) {
-    const auto network = nn::make_network(net, dataset.shape(), dataset.num_classes());
-    methods::predicted_seconds(methods::forward_flops(*network, 1));
   }
 }
 

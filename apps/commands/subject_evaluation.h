@@ -53,8 +53,4 @@ class SubjectEvaluation {
   cli::Program& program_;
 };
 
-/// What forward passes of these networks reach on this machine is measured and remembered: the
-/// predictions that are logged need it.
-void measure_speed(const std::vector<std::string>& nets, const data::ImageDataset& dataset);
-
 }  // namespace retort::commands

@@ -8,6 +8,7 @@
 #include "apps/cli/command.h"
 #include "apps/cli/help.h"
 #include "apps/commands/document.h"
+#include "lib/config/options.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
 
@@ -43,11 +44,24 @@ Rows description(const TeacherReader& file) {
   return rows;
 }
 
+/// "sgd", "sgd, curvature full": the recipe and GUARD's penalty, which is not seen otherwise.
+std::string recipe_of(const Teacher& teacher) {
+  if (teacher.options.empty()) return "imported";
+  std::string name;
+  std::string curvature;
+  for (const auto& entry : config::parse_config(teacher.options, "options of a teacher")) {
+    if (entry.key == "recipe") name = entry.value;
+    if (entry.key == "curvature" && entry.value != "none") curvature = ", curvature " + entry.value;
+  }
+  return name + curvature;
+}
+
 Rows lines(const std::vector<Teacher>& teachers) {
-  Rows rows = {{"teacher", "parameters", "epochs", "accuracy", "tested on", "training", "SHA-256"}};
+  Rows rows = {{"teacher", "parameters", "recipe", "epochs", "accuracy", "tested on", "training",
+                "SHA-256"}};
   for (const Teacher& teacher : teachers) {
-    rows.push_back({teacher.network, str(parameters_of(teacher)), str(teacher.epochs),
-                    tested(teacher) ? fixed(teacher.accuracy, 2) + " %" : "-",
+    rows.push_back({teacher.network, str(parameters_of(teacher)), recipe_of(teacher),
+                    str(teacher.epochs), tested(teacher) ? fixed(teacher.accuracy, 2) + " %" : "-",
                     teacher.tested_on.empty() ? "-" : teacher.tested_on,
                     duration_text(teacher.wall_seconds), teacher.sha256().substr(0, 16) + "..."});
   }

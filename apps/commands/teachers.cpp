@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 
 #include <nlohmann/json.hpp>
@@ -12,11 +13,12 @@
 #include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/core/log.h"
+#include "lib/core/speed.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
 #include "lib/nn/network.h"
+#include "lib/train/supervised.h"
 #include "lib/train/teacher_parts.h"
-#include "methods/prediction.h"
 
 namespace retort::commands {
 namespace {
@@ -142,13 +144,24 @@ void report(const TeachersOptions& options, const std::vector<Teacher>& teachers
                  duration_text(seconds), "\n"));
 }
 
-/// Forward and backward of every image and epoch; GUARD's penalty looks more often.
+/// Of all steps, as some of them take here: what comes beside the operations of a small network
+/// costs more than these. At no step size to speak of, so that no loss runs away.
 double predicted_seconds(const TeachersOptions& options, const nn::Network& network,
                          const data::ImageDataset& dataset) {
-  const std::string& curvature = options.recipe.curvature;
-  const double passes = curvature == "none" ? 3 : curvature == "full" ? 16 : 12;
-  const auto images = double(dataset.size(data::Split::Train) * options.recipe.epochs);
-  return methods::predicted_seconds(methods::forward_flops(network, passes * images));
+  train::TrainOptions training = options.recipe.train_options(dataset.info().mirror_changes_class);
+  training.lr = 1e-9;
+  const std::int64_t images = dataset.size(data::Split::Train);
+  nn::NetworkState state = network.initialize(Rng(0));
+  const auto step = [&](std::int64_t count) {
+    const Tensor rows = at::arange(count, at::kLong);
+    const train::TensorData few(
+        {dataset.batch(data::Split::Train, rows),
+         data::HardLabels{dataset.labels(data::Split::Train).index_select(0, rows)}});
+    training.batch_size = count;
+    train::Training(network, few, training, Rng(0)).epoch(state);
+  };
+  const std::int64_t batch = std::min(options.recipe.batch_size, images);
+  return double(images * options.recipe.epochs) * seconds_per_item(batch, 1, step);
 }
 
 int report_cost(const TeachersOptions& options, const Networks& networks,

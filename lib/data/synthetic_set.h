@@ -69,7 +69,7 @@ struct Provenance {
 
 /// Networks that a set was made with, kept in a file of their own.
 struct Asset {
-  std::string role;         ///< "experts", "teachers", "labelers"
+  std::string role;         ///< "experts", "teachers", kLabelers
   std::string file;         ///< its name, without folders
   std::string sha256;       ///< of those that were used
   std::string id;           ///< of experts what they have in common, see storage::expert_id
@@ -78,6 +78,9 @@ struct Asset {
   std::string note;         ///< what they are, in words
   bool operator==(const Asset&) const = default;
 };
+
+/// The role of teachers that labelled the images of a finished set.
+inline constexpr char kLabelers[] = "labelers";
 
 class RecordedViews;  // lib/data/recorded_views.h
 

@@ -267,14 +267,6 @@ double labelling_work(const Material& material, const nn::Network& network) {
   return macs / double(network.macs());
 }
 
-/// A network that cannot be cut into chunks keeps to one thread even when it runs alone: its bits
-/// would otherwise depend on the company it has.
-/// @param batch images of a mini-batch
-std::int64_t runs_side_by_side(std::int64_t runs, const nn::Network& network, std::int64_t batch) {
-  if (!network.per_sample(nn::Mode::Train)) return runs;
-  return runs_at_once(runs, thread_count(), train::gradient_chunks(batch));
-}
-
 /// Trains and tests the network of every seed without an outcome, the first `at_once` of them one
 /// per thread. Where a stop was requested the outcome stays empty.
 void make_missing(std::vector<std::optional<FinishedRun>>& outcomes,
@@ -337,10 +329,18 @@ TestResult test(const nn::Network& network, const nn::NetworkState& state,
 
 std::int64_t runs_at_once(std::int64_t runs, std::int64_t threads, std::int64_t chunks) {
   const std::int64_t rest = runs % threads;
-  // Cut into chunks a network gains less than the number of threads: chunks wait for each other at
-  // every step, and what happens between steps runs on one thread.
-  const double gain = 0.85 * double(std::min(threads, chunks));
-  return double(rest) / gain < 1 ? runs - rest : runs;
+  return double(rest) / chunk_gain(threads, chunks) < 1 ? runs - rest : runs;
+}
+
+double chunk_gain(std::int64_t threads, std::int64_t chunks) {
+  // Less than the number of threads: chunks wait for each other at every step, and what happens
+  // between steps runs on one thread.
+  return 0.85 * double(std::min(threads, chunks));
+}
+
+std::int64_t runs_side_by_side(std::int64_t runs, const nn::Network& network, std::int64_t batch) {
+  if (!network.per_sample(nn::Mode::Train)) return runs;
+  return runs_at_once(runs, thread_count(), train::gradient_chunks(batch));
 }
 
 Evaluator::Evaluator(const data::ImageDataset& dataset, Protocol protocol,

@@ -77,6 +77,12 @@ class RunKeeper {
 /// How many of `runs` networks train one per thread; the others follow one by one, each with its
 /// mini-batches cut into `chunks` over all threads. Whichever is expected to end sooner.
 std::int64_t runs_at_once(std::int64_t runs, std::int64_t threads, std::int64_t chunks);
+/// As many times as fast as on one thread is a network whose mini-batches are cut into chunks.
+double chunk_gain(std::int64_t threads, std::int64_t chunks);
+/// runs_at_once with all threads, but that a network that cannot be cut into chunks keeps to one
+/// thread even when it runs alone: its bits would otherwise depend on the company it has.
+/// @param batch images of a mini-batch
+std::int64_t runs_side_by_side(std::int64_t runs, const nn::Network& network, std::int64_t batch);
 
 /// Trains fresh networks on images and tests them. Each network sees LibTorch single-threaded,
 /// whether it has one thread or spreads its mini-batches over all of them (train::batch_gradient),
@@ -114,6 +120,11 @@ class Evaluator {
     double total() const { return double(epochs) * epoch + test; }
   };
   Work work(const Material& material, const nn::Network& network) const;
+  /// Wall seconds that so many runs will take on this machine: measured, in some tenths of a second
+  /// for networks that train a hundred images in that time, by some steps and tests on all cores
+  /// that the runs will have.
+  double predicted_seconds(const Material& material, const nn::Network& network,
+                           std::int64_t runs) const;
 
   const Protocol& protocol() const { return protocol_; }
 

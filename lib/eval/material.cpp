@@ -6,6 +6,7 @@
 #include "lib/core/shape.h"
 #include "lib/core/str.h"
 #include "lib/train/image_lessons.h"
+#include "lib/train/norm_groups.h"
 #include "lib/train/supervised.h"
 #include "lib/train/taught_lessons.h"
 
@@ -101,10 +102,19 @@ void check_fit(const Material& material, const data::ImageDataset& dataset) {
 
 }  // namespace
 
+train::LabelNorm label_norm(const Protocol& protocol, std::int64_t images) {
+  if (protocol.teacher_batch_norm == "eval") return {0};
+  const std::int64_t group =
+      train::norm_group(protocol.batch_norm_group, protocol.batch_size, images);
+  return {group > 0 ? group : protocol.batch_size};
+}
+
 train::TrainOptions train_options(const Protocol& protocol, const Material& material,
                                   bool mirror_changes_class) {
   train::TrainOptions options = protocol.train_options(mirror_changes_class);
   if (material.hard_labels) options.loss = {};
+  options.batch_norm_group = train::norm_group(options.batch_norm_group, options.batch_size,
+                                               material.training.images.size(0));
   return options;
 }
 

@@ -24,6 +24,9 @@ struct Material {
   bool hard_labels = false;
 };
 
+/// How teachers normalise who are asked while students train on so many images.
+train::LabelNorm label_norm(const Protocol& protocol, std::int64_t images);
+
 /// The options that `material` is trained with.
 train::TrainOptions train_options(const Protocol& protocol, const Material& material,
                                   bool mirror_changes_class);

@@ -102,7 +102,8 @@ void Protocol::describe_steps(config::OptionTable& table) {
             "class or more, 50 from 10 on",
             any_text());
   table.add("batch-norm-group", batch_norm_group,
-            "BatchNorm sees so many images of a step at a time; 0: all",
+            "BatchNorm sees so many images of a step at a time, or as large a part of fewer images "
+            "than batch-size; 0: all",
             in_range(std::int64_t{0}, std::int64_t{100000}));
 }
 
@@ -112,6 +113,12 @@ void Protocol::describe_labels(config::OptionTable& table) {
             "set: those of the set; views: recorded ones of views; teachers: theirs, asked view "
             "by view; static: recorded ones of images as they are",
             one_of({"set", "views", "teachers", "static"}));
+  table
+      .add("teacher-batch-norm", teacher_batch_norm,
+           "of teachers who are asked: the statistics of training (eval), or those of the "
+           "mini-batch, by batch-norm-group as for the student (batch)",
+           one_of({"eval", "batch"}))
+      .only_with("labels", {"teachers"});
   table
       .add("loss", loss, "of what teachers say; mse-ce: squared error of logits, and cross-entropy",
            one_of({"cross-entropy", "kl", "mse-ce"}))

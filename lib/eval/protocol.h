@@ -34,12 +34,15 @@ struct Protocol {
   std::string decays = "all";  ///< all | weights
   std::int64_t batch_size = 256;
   std::vector<std::string> batch_size_by_ipc;  ///< "10:50": 50 from 10 images per class on
-  std::int64_t batch_norm_group = 0;           ///< train::TrainOptions
+  std::int64_t batch_norm_group = 0;           ///< of a full batch, see train::norm_group
   /// What students learn: "set": the labels of the set, but for those that teachers gave to it when
   /// it was finished; "views": those that teachers gave to views of its images, replayed;
   /// "teachers": those that they give to views drawn anew; "static": those that they gave to its
   /// images as they are.
   std::string labels = "set";
+  /// How the BatchNorm of teachers who are asked normalises: "eval", on the statistics of training;
+  /// "batch", on those of a mini-batch, in the groups that the student sees.
+  std::string teacher_batch_norm = "eval";
   std::string loss = "cross-entropy";       ///< cross-entropy | kl | mse-ce, see train::StudentLoss
   double temperature = 1;                   ///< kl
   std::string temperature_factor = "none";  ///< kl: none | square

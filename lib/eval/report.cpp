@@ -160,6 +160,7 @@ std::string labels_text(const Protocol& protocol) {
   std::string text = protocol.labels == "views"      ? ", recorded labels of views"
                      : protocol.labels == "teachers" ? ", labels of teachers asked view by view"
                                                      : ", recorded labels of images";
+  if (protocol.teacher_batch_norm == "batch") text += " on the statistics of mini-batches";
   if (protocol.loss == "kl") {
     text += str(", KL at temperature ", protocol.temperature);
     if (protocol.temperature_factor == "square") text += " times its square";

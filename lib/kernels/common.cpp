@@ -18,6 +18,7 @@
 #include "lib/core/parallel.h"
 #include "lib/kernels/device_backend.h"
 #include "lib/kernels/loops/loops.h"
+#include "lib/kernels/uncounted.h"
 
 namespace retort::kernels {
 namespace {
@@ -97,6 +98,12 @@ Counters counters() {
 
 void reset_counters() {
   for (auto& value : state().counts) value = 0;
+}
+
+Uncounted::~Uncounted() {
+  for (std::size_t i = 0; i < std::size(kCounters); ++i) {
+    state().counts[i] = before_.*kCounters[i].value;
+  }
 }
 
 void count(std::int64_t Counters::*counter) {

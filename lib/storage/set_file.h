@@ -7,8 +7,12 @@
 #include <vector>
 
 #include "lib/data/synthetic_set.h"
+#include "lib/storage/set_labels.h"
 
 namespace retort::storage {
+
+inline constexpr char kSetSchema[] = "retort.set";
+inline constexpr std::int64_t kSetMajor = 1;
 
 /// Writes `set.h5`, schema 1.0 (lib/storage/README.md), aside and renamed, with a SHA-256 per
 /// dataset in /manifest. Views are taken batch by batch, in order, and not kept.
@@ -33,20 +37,6 @@ StoredBytes stored_bytes(const std::filesystem::path& path);
 
 /// What `write_set` would store.
 StoredBytes stored_bytes(const data::SyntheticSet& set);
-
-/// Bytes of /labels alone, as stored, per part.
-struct LabelBytes {
-  std::uint64_t hard = 0;
-  std::uint64_t soft = 0;
-  std::uint64_t views_values = 0;  ///< of views, the labels
-  std::uint64_t views_meta = 0;    ///< what makes the views again
-  std::uint64_t generator = 0;
-  std::uint64_t backbone = 0;
-};
-LabelBytes label_bytes(const std::filesystem::path& path);
-
-/// What `write_set` would store.
-LabelBytes label_bytes(const data::SyntheticSet& set);
 
 /// Compares a file of any schema with its manifest (SHA-256 per dataset, shapes, attributes); of a
 /// set also reports pixels that are not finite and what `read_set` objects to, of experts what

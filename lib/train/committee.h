@@ -70,7 +70,7 @@ Knowledge measured_knowledge(const std::vector<Member>& committee,
                              const data::ImageDataset& dataset, const StopFlag* stop = nullptr);
 
 /// What a set says of the teachers that it was made with.
-/// @param role "teachers" (recovered from), "labelers"
+/// @param role "teachers" (recovered from), data::kLabelers
 data::Asset asset_of(const std::vector<Member>& committee, const std::filesystem::path& file,
                      const std::string& role);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <list>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -69,7 +70,8 @@ struct Labelling::Part {
 
 namespace {
 
-/// Draws views again and takes their labels from `load`, which knows one part at a time.
+/// Draws views again and takes their labels from `load`, which knows one part at a time. Students
+/// side by side are not always in the same one.
 template <class Part>
 class PartRecord final : public data::RecordedViews {
  public:
@@ -87,26 +89,38 @@ class PartRecord final : public data::RecordedViews {
   data::ViewBatch batch(std::int64_t index) const override {
     data::ViewBatch batch = drawn_batch(recipe_, info_, index);
     const std::lock_guard lock(mutex_);
-    const std::int64_t number = index / part_batches_;
-    if (!part_ || part_->number != number) part_ = std::make_unique<Part>(load_(number));
-    batch.values = part_->rows(info_, index);
+    batch.values = at_hand(index / part_batches_).rows(info_, index);
     return batch;
   }
 
  private:
+  /// Moved to the front of those at hand.
+  const Part& at_hand(std::int64_t number) const {
+    auto found = std::find_if(parts_.begin(), parts_.end(),
+                              [&](const Part& part) { return part.number == number; });
+    if (found == parts_.end()) {
+      if (std::int64_t(parts_.size()) >= thread_count()) parts_.pop_back();
+      parts_.push_front(load_(number));
+      found = parts_.begin();
+    }
+    parts_.splice(parts_.begin(), parts_, found);
+    return parts_.front();
+  }
+
   RelabelRecipe recipe_;
   data::ViewsInfo info_;
   std::int64_t batches_;
   std::int64_t part_batches_;
   std::function<Part(std::int64_t)> load_;
   mutable std::mutex mutex_;
-  mutable std::unique_ptr<Part> part_;  // the last one asked for
+  mutable std::list<Part> parts_;  // the last ones asked for, the very last one first
 };
 
 }  // namespace
 
 Labelling::Labelling(RelabelRecipe recipe, const Labeler& labeler, const Tensor& images,
-                     const std::filesystem::path& out, const std::string& plan)
+                     const std::filesystem::path& out, const std::string& plan,
+                     PartsFolder::OtherPlan other)
     : recipe_(std::move(recipe)),
       labeler_(labeler),
       images_(images),
@@ -115,7 +129,7 @@ Labelling::Labelling(RelabelRecipe recipe, const Labeler& labeler, const Tensor&
       batches_(recipe_.epochs * batches_per_epoch(recipe_, info_.images)),
       part_batches_(batches_of_part(info_)),
       folder_(out, {{kPart}, "labels this set", "unfinished labels"}) {
-  folder_.begin(plan);
+  folder_.begin(plan, other);
   for (const auto& [number, file] : folder_.files(kPart)) {
     const Part part = load(number);
     for (std::size_t i = 0; i < part.made.size(); ++i) {

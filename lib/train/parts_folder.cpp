@@ -81,17 +81,18 @@ std::map<std::int64_t, fs::path> PartsFolder::files(const std::string& kind) con
   return numbered(folder_, kind);
 }
 
-void PartsFolder::begin(const std::string& plan) const {
+void PartsFolder::begin(const std::string& plan, OtherPlan other) const {
   const fs::path file = plan_of(folder_);
   if (fs::exists(file) && has_work(folder_, words_.kinds)) {
     const auto differing = config::differences(read_text(file), plan);
     if (differing.empty()) return;
-    throw ConfigError(
-        str("'", folder_.string(), "' holds ", words_.unfinished,
-            " of other settings (theirs / asked for): ", config::differences_text(differing),
-            "; go on with theirs, or remove the folder"));
+    if (other == OtherPlan::Refused)
+      throw ConfigError(
+          str("'", folder_.string(), "' holds ", words_.unfinished,
+              " of other settings (theirs / asked for): ", config::differences_text(differing),
+              "; go on with theirs, or remove the folder"));
   }
-  // Without a plan nobody knows what they are.
+  // Those of another plan are of no use here, and without a plan nobody knows what they are.
   remove_work();
   write_text(file, plan);
 }

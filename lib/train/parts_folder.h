@@ -33,10 +33,13 @@ class PartsFolder {
   std::filesystem::path file(const std::string& kind, std::int64_t number) const;
   /// Those of a kind that are there.
   std::map<std::int64_t, std::filesystem::path> files(const std::string& kind) const;
+  /// What was made by a plan that differs.
+  enum class OtherPlan { Refused, Replaced };
   /// Takes up the plan that is there, unless nothing was made by it yet, else keeps `plan`.
   /// @param plan `key = value` lines of all that decides what becomes of the files
-  /// @throws ConfigError if something was made by a plan that differs: in what, theirs and mine
-  void begin(const std::string& plan) const;
+  /// @throws ConfigError if something was made by a plan that differs, in what, theirs and mine,
+  ///         unless that is replaced
+  void begin(const std::string& plan, OtherPlan other = OtherPlan::Refused) const;
   /// Removes its own files, and the folder if nothing else is in it.
   void tidy_up() const;
 

@@ -11,6 +11,7 @@
 #include "lib/core/parallel.h"
 #include "lib/core/rng.h"
 #include "lib/core/str.h"
+#include "lib/train/norm_groups.h"
 
 namespace retort::train {
 namespace {
@@ -47,11 +48,12 @@ augment::ViewPolicy policy_of(const RelabelRecipe& recipe) {
   return policy;
 }
 
-LabelNorm norm_of(const RelabelRecipe& recipe) {
+LabelNorm norm_of(const RelabelRecipe& recipe, std::int64_t images) {
   if (recipe.batch_norm == "eval") return {0};
   // A group as large as a batch: the labeler is asked batch by batch, or half by half.
   const bool groups = recipe.batch_norm == "batch" && recipe.batch_norm_group > 0;
-  return {groups ? recipe.batch_norm_group : recipe.batch_size};
+  return {groups ? norm_group(recipe.batch_norm_group, recipe.batch_size, images)
+                 : recipe.batch_size};
 }
 
 /// Sizes of pieces of `size`, the last one of what is left.
@@ -62,12 +64,13 @@ std::vector<std::int64_t> piece_sizes(std::int64_t images, std::int64_t size) {
 }
 
 /// The images that share statistics in a batch of so many, group after group.
-std::vector<std::int64_t> groups_of(const RelabelRecipe& recipe, std::int64_t images) {
+std::vector<std::int64_t> groups_of(const RelabelRecipe& recipe, LabelNorm norm,
+                                    std::int64_t images) {
   if (recipe.batch_norm == "halves") {
     if (images < 2) return {images};
     return {images / 2, images - images / 2};
   }
-  return piece_sizes(images, norm_of(recipe).group);
+  return piece_sizes(images, norm.group);
 }
 
 /// Pieces of so many images, asked on their own.
@@ -150,7 +153,8 @@ void RelabelRecipe::describe(config::OptionTable& table) {
         one_of({"eval", "batch", "halves"}));
     table
         .add("batch-norm-group", batch_norm_group,
-             "consecutive views that share statistics; 0: the whole batch",
+             "consecutive views that share statistics, or as large a part of fewer images than "
+             "batch-size; 0: the whole batch",
              in_range(std::int64_t{0}, std::int64_t{65535}))
         .only_with("batch-norm", {"batch"});
     table.add("seed", seed, "of orders, views and mixes", at_least(std::int64_t{0}));
@@ -207,13 +211,14 @@ RelabelRecipe RelabelRecipe::of_text(const std::string& text) {
   return recipe;
 }
 
-Labeler labeler_of(const RelabelRecipe& recipe, std::vector<Member> committee) {
+Labeler labeler_of(const RelabelRecipe& recipe, std::vector<Member> committee,
+                   std::int64_t images) {
   const bool by_priors = recipe.vote == "priors";
   if (by_priors) expect_one_each(recipe.priors, committee);
   std::vector<double> weights =
       by_priors ? voting_weights(recipe.priors, recipe.vote_temperature)
                 : std::vector<double>(committee.size(), 1.0 / double(committee.size()));
-  return {std::move(committee), std::move(weights), norm_of(recipe)};
+  return {std::move(committee), std::move(weights), norm_of(recipe, images)};
 }
 
 data::ViewsInfo views_info(const RelabelRecipe& recipe, std::int64_t images, std::int64_t classes,
@@ -236,7 +241,7 @@ std::int64_t batches_per_epoch(const RelabelRecipe& recipe, std::int64_t images)
 void expect_label_groups(const RelabelRecipe& recipe, const Labeler& labeler, std::int64_t images) {
   if (recipe.batch_norm == "eval") return;
   for (const std::int64_t batch : {batch_of(recipe, images), last_batch(recipe, images)}) {
-    const std::vector<std::int64_t> groups = groups_of(recipe, batch);
+    const std::vector<std::int64_t> groups = groups_of(recipe, labeler.norm(), batch);
     if (*std::min_element(groups.begin(), groups.end()) > 1) continue;
     const std::string advice =
         str("a batch of ", batch, " views has a group of one for BatchNorm (", join(groups, " + "),
@@ -250,7 +255,7 @@ void expect_label_groups(const RelabelRecipe& recipe, const Labeler& labeler, st
 Tensor labels_of_views(const RelabelRecipe& recipe, const Labeler& labeler, const Tensor& seen) {
   if (recipe.batch_norm == "eval") return independent_labels(labeler, seen);
   if (recipe.batch_norm == "batch") return labeler(seen);
-  return in_pieces(labeler, seen, groups_of(recipe, seen.size(0)));
+  return in_pieces(labeler, seen, groups_of(recipe, labeler.norm(), seen.size(0)));
 }
 
 data::ViewBatch drawn_batch(const RelabelRecipe& recipe, const data::ViewsInfo& info,

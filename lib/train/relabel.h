@@ -31,7 +31,7 @@ struct RelabelRecipe {
   /// those of each half of a batch, as CV-DD's code does, so that groups of the last batch of an
   /// epoch may be smaller.
   std::string batch_norm = "eval";
-  std::int64_t batch_norm_group = 0;    ///< 0: the whole batch
+  std::int64_t batch_norm_group = 0;    ///< 0: the whole batch; of few images see norm_group
   std::string vote = "equal";           ///< equal; priors: softmax(priors / vote_temperature)
   std::vector<double> priors;           ///< percent, one per teacher; none: to be measured
   std::int64_t priors_measured_on = 0;  ///< training images; 0: the priors were given
@@ -56,8 +56,9 @@ struct RelabelRecipe {
   static RelabelRecipe of_text(const std::string& text);
 };
 
+/// @param images decoded ones of the set, which say how large the groups of BatchNorm are
 /// @throws ConfigError as RelabelRecipe::settle, and for priors that are still open
-Labeler labeler_of(const RelabelRecipe& recipe, std::vector<Member> committee);
+Labeler labeler_of(const RelabelRecipe& recipe, std::vector<Member> committee, std::int64_t images);
 
 /// Of the whole record, its `recipe` included.
 /// @param images decoded ones of the set

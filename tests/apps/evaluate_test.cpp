@@ -36,10 +36,11 @@ TEST_CASE("a set is evaluated beside its baselines", "[apps][evaluate]") {
   CHECK(network["network"] == "ConvNet-2-w8");
   CHECK(network["accuracy"]["runs"].size() == 2);
   CHECK(network["per_class"].size() == 4);
-  CHECK(document["bytes"]["images"] == 8 * 16 * 16 * 4);
+  CHECK(document["bytes"]["images"] == 8 * 16 * 16);  // as 8-bit pixels
   REQUIRE(document["baselines"].size() == 1);
   // The set is itself the choice that the baseline makes: same images, same networks.
   CHECK(document["baselines"][0]["method"] == "random");
+  CHECK(document["baselines"][0]["bytes"]["images"] == 8 * 16 * 16);
 }
 
 TEST_CASE("a baseline chosen by features is the set that condense chooses", "[apps][evaluate]") {

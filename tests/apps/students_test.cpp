@@ -41,8 +41,8 @@ const Workspace& labelled_shapes() {
     recipe.epochs = 2;
     recipe.batch_size = 4;
     recipe.smallest_area = 0.5;
-    const train::Labeler labeler = train::labeler_of(recipe, members);
     data::SyntheticSet set = storage::read_set(workspace.path("set.h5"));
+    const train::Labeler labeler = train::labeler_of(recipe, members, set.images.size(0));
     set.assets.push_back(train::asset_of(members, workspace.path("t.h5"), "labelers"));
     const data::Labels hard = set.labels;
     set.labels = train::image_labels(train::RelabelRecipe::defaults("static"), labeler, set.images,
@@ -107,6 +107,7 @@ TEST_CASE("a set is judged by labels of views beside hard labels and labelled ba
   CHECK(judged["baselines"][0]["accuracy"] == judged["results"][0]["accuracy"]);
   CHECK(judged["baselines"][0]["confusion"] == judged["results"][0]["confusion"]);
   CHECK(judged["baselines"][0]["bytes"]["label_values"] > 0);
+  CHECK_FALSE(fs::exists(workspace.path("views.json.random.parts")));
   const auto table = workspace.succeed(joined(words, {"--no-hard"})).out;
   CHECK_THAT(table, Contains("(--no-hard)") && !Contains("\nhard labels"));
 }
@@ -119,6 +120,10 @@ TEST_CASE("teachers are asked while students train, and static labels are mixed"
   // Images have 4 bytes each, what students need beside them is counted with the teachers.
   CHECK(asked["bytes"]["labels"] == 8 * 4);
   CHECK(asked["teachers"]["bytes"] == bytes_of_teachers("t.h5"));
+  const auto by_batch = labelled_shapes().succeed(evaluate(
+      "set.h5", "rded",
+      {"--protocol-set", "epochs=2,batch-size=4,teacher-batch-norm=batch", "--teachers", "t.h5"}));
+  CHECK_THAT(by_batch.out, Contains("asked view by view on the statistics of mini-batches"));
   const auto fixed = document(evaluate(
       "static.h5", "infer", joined(kShort, {"--teachers", "t.h5", "--baselines", "random"})));
   CHECK(fixed["protocol_options"]["temperature"] == "30");
@@ -156,7 +161,7 @@ TEST_CASE("baselines get static labels by the recipe of the set, its votes inclu
                      "--recipe", "adam", "--lr", "0.01", "--epochs", "6", "--batch-size", "16",
                      "--threads", "1", "--out", "two.h5"});
   const auto dataset = datasets::open_dataset("shapes", {});
-  const commands::StudentTeachers teachers(workspace.path("two.h5"), {}, dataset);
+  commands::StudentTeachers teachers(workspace.path("two.h5"), {}, dataset);
   eval::Protocol protocol;
   protocol.labels = "static";
   cli::Terminal terminal(stderr, false);
@@ -168,7 +173,7 @@ TEST_CASE("baselines get static labels by the recipe of the set, its votes inclu
                              vote));
     const auto set = storage::read_set(workspace.path("voted.h5"));
     auto baseline = storage::read_set(workspace.path("set.h5"));
-    teachers.label(baseline, set, protocol, dataset, program);
+    teachers.label({"random", baseline, {}}, set, protocol, dataset, program);
     const Tensor values = std::get<data::SoftLabels>(set.labels).values;
     CHECK(at::equal(std::get<data::SoftLabels>(baseline.labels).values, values));
     return values;
@@ -179,8 +184,96 @@ TEST_CASE("baselines get static labels by the recipe of the set, its votes inclu
   auto silent = storage::read_set(workspace.path("voted.h5"));
   std::get<data::SoftLabels>(silent.labels).recipe.clear();
   auto baseline = storage::read_set(workspace.path("set.h5"));
-  CHECK_THROWS_WITH_TEXT(teachers.label(baseline, silent, protocol, dataset, program), ConfigError,
-                         "the set does not say how its images were labelled");
+  CHECK_THROWS_WITH_TEXT(
+      teachers.label({"random", baseline, {}}, silent, protocol, dataset, program), ConfigError,
+      "the set does not say how its images were labelled");
+}
+
+namespace {
+
+/// Requests a stop once so many views are done, and notes how many were when it heard first.
+class StoppingTerminal : public cli::Terminal {
+ public:
+  StoppingTerminal(StopFlag& stop, std::int64_t enough)
+      : cli::Terminal(stderr, false), stop_(stop), enough_(enough) {
+    set_quiet(true);
+  }
+  void update(const Progress& progress) override {
+    if (first == 0) first = progress.done;
+    if (progress.done >= enough_) stop_.request();
+  }
+  std::int64_t first = 0;
+
+ private:
+  StopFlag& stop_;
+  std::int64_t enough_;
+};
+
+}  // namespace
+
+TEST_CASE("labels of a baseline's views are kept for an evaluation that is interrupted",
+          "[apps][evaluate][taught]") {
+  const Workspace& workspace = labelled_shapes();
+  const auto dataset = datasets::open_dataset("shapes", {});
+  auto recipe = train::RelabelRecipe::defaults("fkd");
+  recipe.batch_size = 4;
+  eval::Protocol protocol;
+  protocol.labels = "views";
+  data::SyntheticSet set = storage::read_set(workspace.path("labelled.h5"));
+  const fs::path kept = workspace.path("kept.json.random");
+  const fs::path parts = workspace.path("kept.json.random.parts");
+  // By teachers of its own, as a process has them.
+  const auto labelled = [&](const fs::path& path, std::int64_t enough, bool remove) {
+    StopFlag stop;
+    StoppingTerminal terminal(stop, enough);
+    cli::Program program{terminal, stop};
+    commands::StudentTeachers teachers(workspace.path("t.h5"), {}, dataset);
+    data::SyntheticSet baseline = storage::read_set(workspace.path("set.h5"));
+    teachers.label({"random", baseline, path}, set, protocol, dataset, program);
+    std::vector<data::ViewBatch> batches;
+    for (std::int64_t i = 0; i < baseline.views->batches(); ++i) {
+      batches.push_back(baseline.views->batch(i));
+    }
+    if (remove) teachers.remove_kept();
+    return std::pair(std::move(batches), terminal.first);
+  };
+  constexpr std::int64_t kAll = 1'000'000;
+  for (const std::int64_t seed : {0, 1}) {
+    recipe.epochs = protocol.epochs = 100;
+    recipe.seed = seed;
+    set.views = std::make_shared<data::ViewList>(train::views_info(recipe, 8, 4, {16, 16}));
+    CHECK_THROWS_WITH_TEXT(labelled(kept, 50, false), Interrupted,
+                           "what is done is saved in " + parts.string());
+    CHECK(fs::exists(parts / "plan.cfg"));
+    const auto [rest, first] = labelled(kept, kAll, false);
+    CHECK(first > 50);
+    const auto again = labelled(kept, kAll, seed == 1);
+    CHECK(again.second == 0);
+    const auto whole = labelled({}, kAll, false).first;
+    REQUIRE(rest.size() == 200);
+    REQUIRE(whole.size() == rest.size());
+    for (std::size_t i = 0; i < whole.size(); ++i) {
+      CHECK(rest[i].images == whole[i].images);
+      CHECK(rest[i].values.equal(whole[i].values));
+      CHECK(again.first[i].values.equal(whole[i].values));
+    }
+    // Those of another seed are begun anew, and nothing is left in the end.
+    CHECK(fs::exists(parts) == (seed == 0));
+  }
+}
+
+TEST_CASE("an export says which labels stay behind", "[apps][exchange][taught]") {
+  const auto said = [](const std::string& set, const Words& more) {
+    return labelled_shapes().succeed(joined({"export", set, "--force"}, more)).err;
+  };
+  CHECK_THAT(
+      said("labelled.h5", {"--out", "l.npz"}),
+      Contains("the labels of 16 views stay in the set file; images and classes are exported "
+               "in full"));
+  CHECK(said("static.h5", {"--out", "l.npz"}).empty());
+  CHECK_THAT(said("static.h5", {"--out", "l.npz", "--stored"}),
+             Contains("the soft labels stay in the set file"));
+  CHECK(said("set.h5", {"--out", "l.npz"}).empty());
 }
 
 TEST_CASE("what a protocol of teachers lacks is said before anything trains",
@@ -198,9 +291,12 @@ TEST_CASE("what a protocol of teachers lacks is said before anything trains",
           "last for 2 epochs, the training has 300");
   refused(evaluate("labelled.h5", "fkd-300", joined(kShort, {"--baselines", "random"})),
           "baselines are labelled by the teachers that labelled the set: --teachers FILE");
-  refused(evaluate("labelled.h5", "fkd-300",
-                   joined(kShort, {"--baselines", "random", "--teachers", "other.h5"})),
-          "these are not the teachers that labelled the set, which are ConvNet-2-BN-w8 of t.h5");
+  refused(
+      evaluate("labelled.h5", "fkd-300",
+               joined(kShort, {"--baselines", "random", "--teachers", "other.h5"})),
+      "trains on labels that the set holds, given by ConvNet-2-BN-w8 of t.h5. --teachers labels "
+      "baselines in the same way and must be the same, found ConvNet-2-BN-w8 of 'other.h5'; "
+      "name all of those");
   refused(evaluate("set.h5", "dsa-300", {"--teachers", "t.h5"}),
           "option 'teachers' changes nothing");
   refused(evaluate("set.h5", "dsa-300", {"--no-hard"}), "option 'no-hard' changes nothing");

@@ -58,7 +58,8 @@ TEST_CASE("teachers are trained into one file, reported and described", "[apps][
 
   const auto info = workspace.succeed({"info", "t.h5"});
   CHECK_THAT(info.out, Contains("t.h5, 2 teachers") && Contains("32 images of 1x16x16") &&
-                           Contains("MLP") && Contains("reduced to 8 images per class"));
+                           Contains("MLP") && Contains("reduced to 8 images per class") &&
+                           Contains("  sgd  ") && !Contains("curvature"));
   const auto json = nlohmann::json::parse(workspace.succeed({"info", "t.h5", "--json"}).out);
   CHECK(json["schema"] == "retort.teachers-info/1");
   CHECK_THAT(json["teachers"][0]["options"].get<std::string>(), Contains("batch-size = 16\n"));
@@ -174,6 +175,7 @@ TEST_CASE("images held out are not trained on and tested on instead; GUARD's pen
   CHECK(file.data().train_images == 24);
   CHECK(file.teacher(0).tested_on == "held-out");
   CHECK_THAT(file.teacher(0).options, Contains("curvature = simplified\n"));
+  CHECK_THAT(workspace.succeed({"info", "t.h5"}).out, Contains("  sgd, curvature simplified  "));
 }
 
 TEST_CASE(

@@ -1,10 +1,12 @@
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <optional>
 #include <set>
 #include <sys/stat.h>
+#include <thread>
 
 #include "lib/core/error.h"
 #include "lib/core/file_lock.h"
@@ -14,6 +16,7 @@
 #include "lib/core/parallel.h"
 #include "lib/core/rng.h"
 #include "lib/core/shape.h"
+#include "lib/core/speed.h"
 #include "tests/support/catch.h"
 #include "tests/support/distribution.h"
 #include "tests/support/process.h"
@@ -63,6 +66,29 @@ TEST_CASE("uniform, normal and integer draws have the promised distribution", "[
   const double expected = kDraws / 7.0;
   for (const int count : values)
     CHECK(std::abs(count - expected) < 4 * std::sqrt(expected * 6 / 7));
+}
+
+TEST_CASE("the speed of work is that of all of it, or of some where that takes long",
+          "[core][speed]") {
+  std::vector<std::int64_t> asked;
+  const auto sleeping = [&](double milliseconds) {
+    return [&asked, milliseconds](std::int64_t items) {
+      asked.push_back(items);
+      std::this_thread::sleep_for(
+          std::chrono::duration<double, std::milli>(milliseconds * double(items)));
+    };
+  };
+  const double quick = seconds_per_item(100, 1, sleeping(0.5));
+  CHECK(quick >= 0.5e-3);
+  CHECK(quick < 5e-3);
+  CHECK(asked.front() == 16);
+  CHECK(asked.back() == 100);
+  asked.clear();
+  CHECK(seconds_per_item(1000, 5, sleeping(6)) >= 6e-3);
+  CHECK(asked == std::vector<std::int64_t>{20, 20});
+  asked.clear();
+  CHECK(seconds_per_item(3, 8, sleeping(1)) >= 1e-3);
+  CHECK(std::set(asked.begin(), asked.end()) == std::set<std::int64_t>{3});
 }
 
 TEST_CASE("every position of a permutation is uniform, and permutations do not repeat a value",

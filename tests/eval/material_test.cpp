@@ -56,7 +56,7 @@ struct Lecture {
     constexpr std::int64_t kImages = 30;
     const Tensor rows = at::arange(kImages, at::kLong);
     const Tensor images = dataset.batch(data::Split::Train, rows);
-    auto labeler = std::make_shared<train::Labeler>(train::labeler_of(recipe, members));
+    auto labeler = std::make_shared<train::Labeler>(train::labeler_of(recipe, members, kImages));
     auto views = std::make_shared<data::ViewList>(train::views_info(recipe, kImages, 3, {8, 8}));
     for (std::int64_t i = 0; i < kEpochs * 2; ++i) {
       views->append(train::labelled_batch(recipe, *labeler, images, i));
@@ -92,6 +92,48 @@ TEST_CASE("networks learn from recorded views, teachers and static labels to the
   }
 }
 
+TEST_CASE("BatchNorm of students sees as large a part of few images as of a full batch",
+          "[eval][taught]") {
+  eval::Protocol protocol = taught_protocol("views");
+  protocol.batch_norm_group = 8;
+  Material material = lecture().material;
+  const auto group = [&] {
+    return eval::train_options(protocol, material, false).batch_norm_group;
+  };
+  CHECK(group() == 8);
+  material.training.images = material.training.images.narrow(0, 0, 10);
+  CHECK(group() == 5);
+  protocol.batch_norm_group = 0;
+  CHECK(group() == 0);
+}
+
+TEST_CASE("teachers who are asked normalise by training, or by what the student's BatchNorm sees",
+          "[eval][taught]") {
+  eval::Protocol protocol = taught_protocol("teachers");
+  Material material = lecture().material;
+  const train::Member& member = lecture().members.front();
+  const auto check = [&](const nn::ForwardOptions& expected) {
+    const std::int64_t images = material.training.images.size(0);
+    material.labeler = std::make_shared<train::Labeler>(lecture().members, std::vector{1.0},
+                                                        eval::label_norm(protocol, images));
+    const auto lessons = eval::make_lessons(protocol, material, lecture().dataset);
+    const auto lesson = lessons->epoch(0, Rng(1))(0);
+    const at::NoGradGuard no_grad;
+    CHECK_CLOSE(lesson.targets.values,
+                member.network->forward(member.state, lesson.images, expected).logits, 1e-6);
+  };
+  check({.mode = nn::Mode::Eval});
+  protocol.teacher_batch_norm = "batch";
+  check({.mode = nn::Mode::Batch});
+  protocol.batch_norm_group = 8;
+  check({.mode = nn::Mode::Batch, .batch_norm_group = 8});
+  material = lecture().material;
+  material.training.images = material.training.images.narrow(0, 0, 10);
+  auto& soft = std::get<data::SoftLabels>(material.training.labels);
+  soft = {soft.classes.narrow(0, 0, 10), soft.values.narrow(0, 0, 10)};
+  check({.mode = nn::Mode::Batch, .batch_norm_group = 5});
+}
+
 TEST_CASE("hard labels take the same views and the cross-entropy with classes", "[eval][taught]") {
   Material hard = lecture().material;
   hard.hard_labels = true;
@@ -108,6 +150,23 @@ TEST_CASE("hard labels take the same views and the cross-entropy with classes", 
   // A set without labels of teachers will do.
   hard.views = nullptr;
   CHECK_NOTHROW(eval::make_lessons(taught_protocol("teachers"), hard, lecture().dataset));
+}
+
+TEST_CASE("what an evaluation will take grows with its epochs", "[eval][taught]") {
+  const auto network = nn::make_network(kNet, {1, 8, 8}, 3);
+  const auto predicted = [&](const char* labels, std::int64_t epochs, std::int64_t runs) {
+    eval::Protocol protocol = taught_protocol(labels);
+    protocol.epochs = epochs;
+    return eval::Evaluator(lecture().dataset, protocol)
+        .predicted_seconds(lecture().material, *network, runs);
+  };
+  for (const char* labels : {"views", "teachers", "static"}) {
+    INFO(labels);
+    const double once = predicted(labels, 1, 1);
+    CHECK(once > 0);
+    CHECK(predicted(labels, 12, 1) > once);
+    CHECK(predicted(labels, 12, 4) > once);
+  }
 }
 
 TEST_CASE("what teachers said of a finished set is none of its own labels", "[eval][taught]") {

@@ -202,6 +202,7 @@ TEST_CASE("students of teachers are trained as in the papers' code", "[experimen
     CHECK(options.loss.temperature == row.temperature);
     CHECK_FALSE(options.loss.temperature_squared);
     CHECK(options.batch_norm_group == (row.name == "cv-dd" ? 8 : 0));
+    CHECK((protocol.teacher_batch_norm == "batch") == (row.name == "fkd-400-cifar"));
     CHECK(views.mix == row.mix);
     if (row.labels != "views") CHECK(views.augmentation.operations.size() == row.operations);
   }

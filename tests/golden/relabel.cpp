@@ -91,7 +91,8 @@ void check_bssl(const GoldenFile& file, const Precision& precision) {
   std::vector<nn::NetworkState> before;
   for (const auto& member : committee) before.push_back(member.state.detached_clone());
   const auto labels = [&] {
-    return train::labels_of_views(recipe, train::labeler_of(recipe, committee), seen);
+    return train::labels_of_views(recipe, train::labeler_of(recipe, committee, images.size(0)),
+                                  seen);
   };
   CHECK_CLOSE(labels(), file.tensor("bssl/labels", precision.dtype), precision.tolerance);
   // Here teachers stay as they are.

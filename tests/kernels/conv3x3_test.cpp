@@ -2,6 +2,7 @@
 
 #include <torch/csrc/autograd/autograd.h>
 
+#include "lib/kernels/uncounted.h"
 #include "tests/kernels/kernel_test.h"
 
 using namespace retort;
@@ -157,6 +158,11 @@ TEST_CASE("what the 3x3 convolution does not serve goes to LibTorch's and is cou
   // One tile of 4x4 for a single pixel, 16 channels for 6: more than twice the work.
   CHECK(!kernels::serves_conv3x3(at::zeros({1, 16, 1, 1}), in.weight));
   CHECK(!kernels::serves_conv3x3(at::zeros({1, 6, 8, 8}), at::zeros({6, 6, 3, 3})));
+  {
+    const kernels::Uncounted trial;
+    kernels::count(&kernels::Counters::conv_fallback);
+    CHECK(kernels::counters().conv_fallback == 4);
+  }
   CHECK(kernels::counters().conv_fallback == 3);
   CHECK(kernels::counters().conv_fast == 0);
 }

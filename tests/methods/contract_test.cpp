@@ -3,6 +3,8 @@
 #include <set>
 
 #include "lib/core/error.h"
+#include "lib/data/pixels.h"
+#include "lib/storage/set_file.h"
 #include "lib/synth/parametrization.h"
 #include "tests/methods/small.h"
 #include "tests/support/catch.h"
@@ -136,6 +138,29 @@ TEST_CASE("every option has a help text and a range, and values outside it are r
       CHECK_THROWS_AS(table.set("no-such-option", "1", config::Origin::Flag), ConfigError);
     }
   }
+}
+
+TEST_CASE("chosen images that nothing changed are stored as 8-bit pixels", "[methods][coresets]") {
+  const auto chosen = [](const std::string& name, const std::string& factor,
+                         const data::ImageDataset& dataset) {
+    const auto method = small_method(name, "1", {{"factor", factor}});
+    RunContext run{.dataset = dataset, .ipc = kIpc, .rng = Rng(3)};
+    method->initialize(run);
+    method->update(0);
+    return method->snapshot();
+  };
+  for (const char* name : {"random", "herding", "k-center", "k-means"}) {
+    INFO(name);
+    const data::SyntheticSet set = chosen(name, "1", shapes());
+    CHECK(set.from_bytes);
+    CHECK_NOTHROW(data::exact_bytes(shapes().preprocessing(), set.images));
+    const auto bytes = std::uint64_t(set.images.numel());
+    CHECK(storage::stored_bytes(set).images == bytes);
+    CHECK(storage::stored_bytes(chosen(name, "2", shapes())).images == 4 * bytes);
+  }
+  const auto whitened = shapes().with_preprocessing(data::Preprocessing::zca(
+      data::fit_zca(shapes().pixels(data::Split::Train, at::arange(64)).to(at::kFloat).div_(255))));
+  CHECK_FALSE(chosen("random", "1", whitened).from_bytes);
 }
 
 TEST_CASE("too few images of a class are named with the class", "[methods][contract]") {

@@ -1,7 +1,6 @@
 #include "lib/storage/set_file.h"
 
 #include <cmath>
-#include <cstring>
 #include <ctime>
 #include <limits>
 
@@ -11,6 +10,7 @@
 #include "lib/core/hash.h"
 #include "lib/storage/hdf5.h"
 #include "tests/storage/set_parts.h"
+#include "tests/storage/small_sets.h"
 #include "tests/storage/support.h"
 #include "tests/support/catch.h"
 
@@ -20,82 +20,17 @@ using storage::H5Reader;
 using storage::H5Writer;
 using storage::read_set;
 using storage::write_set;
+using testing::check_same;
+using testing::compensator_set;
+using testing::decoded_set;
 using testing::numbers;
+using testing::pixels_set;
+using testing::same_bits;
+using testing::taught_set;
 using testing::TemporaryFolder;
 using testing::write_parts;
 
 namespace {
-
-data::Provenance provenance() {
-  return {.program_version = "0.1.0",
-          .method = "dm",
-          .config = "method = dm\nipc = 2\n",
-          .seed = std::numeric_limits<std::uint64_t>::max(),
-          .dataset = "shapes",
-          .dataset_sha256 = std::string(64, 'a'),
-          .data_path = "",
-          .class_names = {"disk", "Dreieck ▲", ""},
-          .iterations = 1000,
-          .wall_seconds = 12.5,
-          .cpu_seconds = 24.75,
-          .peak_memory_bytes = 1e9,
-          .processor = "a processor",
-          .threads = 2};
-}
-
-/// Three classes of two images, hard labels.
-SyntheticSet pixels_set() {
-  SyntheticSet set;
-  set.images = numbers({6, 1, 4, 5});
-  set.class_index = at::tensor({0, 0, 1, 1, 2, 2}, at::kLong);
-  set.labels = data::HardLabels{set.class_index};
-  set.preprocessing = data::Preprocessing::mean_std({0.25}, {1.0 / 3});
-  set.provenance = provenance();
-  return set;
-}
-
-/// The same images as canvases of four each, soft labels, ZCA and a learned rate.
-SyntheticSet decoded_set() {
-  SyntheticSet set = pixels_set();
-  set.decoder = {
-      .id = "multi-formation", .version = 1, .config = {{"factor", "2"}, {"type", "single"}}};
-  set.labels = data::SoftLabels{.classes = set.class_index.repeat_interleave(4),
-                                .values = numbers({24, 3}),
-                                .kind = data::SoftLabels::Kind::Logit,
-                                .learned = true};
-  const Tensor matrix = at::eye(20, at::kDouble).add(0.01);
-  set.preprocessing = data::Preprocessing::zca({.eps = 0.1,
-                                                .mean = at::full({20}, 0.3, at::kDouble),
-                                                .whiten = matrix,
-                                                .inverse = matrix.inverse()});
-  set.learned_lr = 0.0123;
-  return set;
-}
-
-/// Images of 8-bit pixels, with compensators: two copies of three classes of two images.
-SyntheticSet compensator_set() {
-  SyntheticSet set = pixels_set();
-  set.images = set.preprocessing.apply(at::arange(120, at::kByte).view({6, 1, 4, 5}));
-  set.from_bytes = true;
-  set.decoder = {.id = "compensator", .version = 1, .config = {{"copies", "2"}}};
-  set.parameters["compensators"] = numbers({4, 1, 4, 5});
-  set.labels = data::HardLabels{at::arange(3, at::kLong).repeat_interleave(6)};
-  return set;
-}
-
-/// The same images, each labelled as it is by teachers.
-SyntheticSet taught_set() {
-  SyntheticSet set = pixels_set();
-  set.labels = data::SoftLabels{.classes = set.class_index,
-                                .values = numbers({6, 3}).to(at::kHalf).to(at::kFloat),
-                                .recipe = "recipe = static\nvote = equal\n"};
-  return set;
-}
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.sizes() == b.sizes() && a.scalar_type() == b.scalar_type() &&
-         std::memcmp(a.const_data_ptr(), b.const_data_ptr(), a.nbytes()) == 0;
-}
 
 /// The lines of Python in a file of the source tree, reading `set`. They end by printing what they
 /// read, by a line of their own or by this one.
@@ -108,58 +43,6 @@ std::string python_of(const std::string& readme, const std::filesystem::path& se
     code += "print(images.shape, labels.tolist(), names, round(float(pixels.mean()), 4))\n";
   }
   return code;
-}
-
-void check_same(const SyntheticSet& actual, const SyntheticSet& expected) {
-  CHECK(same_bits(actual.images, expected.images));
-  CHECK(same_bits(actual.class_index, expected.class_index));
-  CHECK(same_bits(data::hard_classes(actual.labels), data::hard_classes(expected.labels)));
-  REQUIRE(actual.labels.index() == expected.labels.index());
-  if (const auto* soft = std::get_if<data::SoftLabels>(&expected.labels)) {
-    const auto& found = std::get<data::SoftLabels>(actual.labels);
-    CHECK(same_bits(found.values, soft->values));
-    CHECK(found.kind == soft->kind);
-    CHECK(found.learned == soft->learned);
-    CHECK(found.recipe == soft->recipe);
-  }
-  CHECK(actual.decoder.id == expected.decoder.id);
-  CHECK(actual.decoder.version == expected.decoder.version);
-  CHECK(actual.decoder.config == expected.decoder.config);
-  REQUIRE(actual.preprocessing.kind() == expected.preprocessing.kind());
-  CHECK(actual.preprocessing.mean() == expected.preprocessing.mean());
-  CHECK(actual.preprocessing.std() == expected.preprocessing.std());
-  if (expected.preprocessing.kind() == data::Preprocessing::Kind::Zca) {
-    const auto& a = actual.preprocessing.zca_matrices();
-    const auto& b = expected.preprocessing.zca_matrices();
-    CHECK(a.eps == b.eps);
-    CHECK(same_bits(a.mean, b.mean));
-    CHECK(same_bits(a.whiten, b.whiten));
-    CHECK(same_bits(a.inverse, b.inverse.contiguous()));
-  }
-  CHECK(actual.from_bytes == expected.from_bytes);
-  REQUIRE(actual.parameters.size() == expected.parameters.size());
-  for (const auto& [name, value] : expected.parameters) {
-    CHECK(same_bits(actual.parameters.at(name), value));
-  }
-  CHECK(actual.learned_lr == expected.learned_lr);
-  const bool same_assets = actual.assets == expected.assets;  // Catch2 could not print them
-  CHECK(same_assets);
-  const data::Provenance& p = actual.provenance;
-  const data::Provenance& q = expected.provenance;
-  CHECK(p.program_version == q.program_version);
-  CHECK(p.method == q.method);
-  CHECK(p.config == q.config);
-  CHECK(p.seed == q.seed);
-  CHECK(p.dataset == q.dataset);
-  CHECK(p.dataset_sha256 == q.dataset_sha256);
-  CHECK(p.data_path == q.data_path);
-  CHECK(p.class_names == q.class_names);
-  CHECK(p.iterations == q.iterations);
-  CHECK(p.wall_seconds == q.wall_seconds);
-  CHECK(p.cpu_seconds == q.cpu_seconds);
-  CHECK(p.peak_memory_bytes == q.peak_memory_bytes);
-  CHECK(p.processor == q.processor);
-  CHECK(p.threads == q.threads);
 }
 
 /// Changes a finished file with the plain library, as a foreign program would.
@@ -196,29 +79,6 @@ TEST_CASE("a set comes back to the bit, whatever its labels, decoder and preproc
   set.provenance.class_names.clear();
   write_set(folder / "set.h5", set);
   check_same(read_set(folder / "set.h5"), set);
-}
-
-TEST_CASE("labels of teachers take two bytes each and say how they were made", "[storage][set]") {
-  const TemporaryFolder folder("set-taught");
-  const auto path = folder / "set.h5";
-  write_set(path, taught_set());
-  check_same(read_set(path), taught_set());
-  CHECK(storage::label_bytes(path).soft == 6 * 3 * 2);
-  CHECK(storage::verify_file(path).empty());
-  CHECK(H5Reader(path).text_attribute("labels/soft", "encoding") == "f16");
-  SyntheticSet finer = taught_set();
-  std::get<data::SoftLabels>(finer.labels).values.add_(1e-5);
-  CHECK_THROWS_WITH_TEXT(write_set(path, finer), StorageError, "values that float16 has");
-  // Files from before recipes were kept.
-  write_parts(path, [](H5Writer& file) {
-    file.attribute("labels", "default", "soft");
-    file.tensor("labels/soft/values", numbers({2, 2}));
-    file.attribute("labels/soft", "encoding", "f32");
-    file.attribute("labels/soft", "value_kind", "logit");
-    file.attribute("labels/soft", "learned", std::int64_t{0});
-  });
-  const auto labels = read_set(path).labels;
-  CHECK_FALSE(std::get<data::SoftLabels>(labels).by_teachers());
 }
 
 TEST_CASE("stored canvases are kept apart from images", "[storage][set]") {
@@ -356,17 +216,8 @@ TEST_CASE("a set whose parts do not fit together is not written", "[storage][set
   check("images is missing", [](SyntheticSet& s) { s.images = Tensor(); });
   check("images: expected rank 4 of type Float, found shape [6, 20]",
         [](SyntheticSet& s) { s.images = s.images.flatten(1); });
-  check("labels are missing", [](SyntheticSet& s) { s.labels = data::HardLabels{}; });
   check("one class index per stored image, found 2 for 6",
         [](SyntheticSet& s) { s.class_index = s.class_index.slice(0, 0, 2); });
-  check("one label per image, found 4 for 6",
-        [](SyntheticSet& s) { s.labels = data::HardLabels{s.class_index.slice(0, 0, 4)}; });
-  check("hard labels: expected classes 0 .. 2, found 0 .. 3", [](SyntheticSet& s) {
-    s.labels = data::HardLabels{at::tensor({0, 0, 1, 1, 2, 3}, at::kLong)};
-  });
-  check("one soft label per hard label, found 5 and 6", [](SyntheticSet& s) {
-    s.labels = data::SoftLabels{.classes = s.class_index, .values = numbers({5, 3})};
-  });
   check("expected 4 class names, found 3", [](SyntheticSet& s) {
     s.labels = data::SoftLabels{.classes = s.class_index, .values = numbers({6, 4})};
   });
@@ -416,35 +267,10 @@ TEST_CASE("inconsistent files are refused with rule and finding", "[storage][set
   check("one class index per stored image, found 3 for 2", "images/class_index", [](H5Writer& f) {
     f.tensor_as_int32("images/class_index", at::tensor({0, 1, 1}, at::kLong));
   });
-  check("/labels/hard: expected 2 labels, found shape [3]", "labels/hard", [](H5Writer& f) {
-    f.tensor_as_int32("labels/hard", at::tensor({0, 1, 1}, at::kLong));
-  });
   check("class index: expected classes 0 .. 1, found 0 .. 2", "images/class_index",
         [](H5Writer& f) {
           f.tensor_as_int32("images/class_index", at::tensor({0, 2}, at::kLong));
         });
-  check("num_classes is 5, labels and class names say 2", "",
-        [](H5Writer& f) { f.attribute("labels", "num_classes", std::int64_t{5}); });
-  check("expected layout 1.x, found 2", "",
-        [](H5Writer& f) { f.attribute("labels", "layout_major", std::int64_t{2}); });
-  check("default labels of kind 'generator' need a newer program", "",
-        [](H5Writer& f) { f.attribute("labels", "default", "generator"); });
-  check("default labels are views, but /labels/views is missing", "",
-        [](H5Writer& f) { f.attribute("labels", "default", "views"); });
-  const auto soft = [](H5Writer& f, const std::string& encoding, const std::string& kind) {
-    f.attribute("labels", "default", "soft");
-    f.attribute("labels/soft", "encoding", encoding);
-    f.attribute("labels/soft", "value_kind", kind);
-    f.attribute("labels/soft", "learned", std::int64_t{0});
-  };
-  check("encoding 'topk_mr' needs a newer program", "",
-        [&](H5Writer& f) { soft(f, "topk_mr", "logit"); });
-  check("value_kind must be logit or prob, is 'feature'", "",
-        [&](H5Writer& f) { soft(f, "f32", "feature"); });
-  check("soft labels: expected rank 2 of type Float, found shape [2]", "", [&](H5Writer& f) {
-    soft(f, "f32", "logit");
-    f.tensor("labels/soft/values", at::zeros({2}));
-  });
   check("/schedule/lr: expected rank 0 of type Double", "",
         [](H5Writer& f) { f.tensor("schedule/lr", at::ones({2}, at::kDouble)); });
   check("decoder_config: expected a JSON object", "images/data", [](H5Writer& f) {

@@ -31,8 +31,8 @@ struct Job {
   Tensor images = dataset.batch(data::Split::Train, at::arange(kImages, at::kLong));
   fs::path out = folder.path() / "set.h5";
   fs::path parts = folder.path() / "set.h5.parts";
-  train::Labeler labeler =
-      train::labeler_of(recipe, {trained_member(dataset, "ConvNet-1-BN-w8", 1, 97)});
+  train::Labeler labeler = train::labeler_of(
+      recipe, {trained_member(dataset, "ConvNet-1-BN-w8", 1, 97)}, images.size(0));
 
   Job() { recipe.epochs = 40; }
   Labelling labelling(const std::string& plan = "a = 1\n") const {
@@ -103,6 +103,12 @@ TEST_CASE("labels of another plan are not taken up, nor what killed writes have 
   CHECK_THROWS_WITH_TEXT(job.labelling("a = 2\n"), ConfigError,
                          "holds unfinished labels of other settings (theirs / asked for): a: 1 / "
                          "2; go on with theirs, or remove the folder");
+  const auto replacing = [&](const std::string& plan) {
+    return Labelling(job.recipe, job.labeler, job.images, job.out, plan,
+                     train::PartsFolder::OtherPlan::Replaced)
+        .views_done();
+  };
+  CHECK(replacing("a = 1\n") == 40 * kImages);
   write_text(job.out.string() + ".tmp.1", "half a set");
   write_text(job.parts / "labels-0.h5.tmp.1", "half a part");
   write_text(job.folder.path() / "other.h5.tmp.1", "of somebody else");
@@ -110,4 +116,6 @@ TEST_CASE("labels of another plan are not taken up, nor what killed writes have 
   CHECK_FALSE(fs::exists(job.out.string() + ".tmp.1"));
   CHECK_FALSE(fs::exists(job.parts / "labels-0.h5.tmp.1"));
   CHECK(fs::exists(job.folder.path() / "other.h5.tmp.1"));
+  CHECK(replacing("a = 2\n") == 0);
+  CHECK_FALSE(fs::exists(job.parts / "labels-0.h5"));
 }

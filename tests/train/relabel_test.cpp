@@ -7,6 +7,7 @@
 #include "lib/core/error.h"
 #include "lib/core/parallel.h"
 #include "lib/storage/set_file.h"
+#include "lib/train/norm_groups.h"
 #include "tests/support/catch.h"
 #include "tests/support/process.h"
 #include "tests/train/small_committee.h"
@@ -112,7 +113,7 @@ TEST_CASE("a recipe comes back from its text", "[train][relabel]") {
 TEST_CASE("every epoch labels every image once, in an order of its own", "[train][relabel]") {
   const Committee committee;
   const RelabelRecipe recipe = small_recipe("fkd");
-  const train::Labeler labeler = train::labeler_of(recipe, committee.members);
+  const train::Labeler labeler = train::labeler_of(recipe, committee.members, kImages);
   const auto record = whole_record(recipe, labeler, committee.images);
   REQUIRE(record.size() == 6);
   std::set<std::vector<std::int64_t>> orders;
@@ -139,7 +140,7 @@ TEST_CASE("labels are what the teachers say of the views that the record makes a
     INFO(mix);
     RelabelRecipe recipe = small_recipe("fkd");
     recipe.mix = mix;
-    const train::Labeler labeler = train::labeler_of(recipe, committee.members);
+    const train::Labeler labeler = train::labeler_of(recipe, committee.members, kImages);
     for (const auto& batch : whole_record(recipe, labeler, committee.images)) {
       const Tensor x = seen(batch, committee.images);
       CHECK(x.equal(seen(batch, committee.images)));
@@ -165,7 +166,7 @@ TEST_CASE("a record in a file makes the labelled views again, and their labels a
   set.class_index = committee.dataset.labels(data::Split::Train).narrow(0, 0, 64);
   set.labels = data::HardLabels{set.class_index};
   const RelabelRecipe recipe = small_recipe("fkd");
-  const train::Labeler labeler = train::labeler_of(recipe, committee.members);
+  const train::Labeler labeler = train::labeler_of(recipe, committee.members, 64);
   const auto record = whole_record(recipe, labeler, set.images);
   const auto views = std::make_shared<data::ViewList>(train::views_info(recipe, 64, 3, {8, 8}));
   for (const auto& batch : record) views->append(batch);
@@ -192,7 +193,7 @@ TEST_CASE("a batch of labels has the same bits on any number of threads", "[trai
   for (const std::string name : {"fkd", "cv-dd"}) {
     INFO(name);
     const RelabelRecipe recipe = small_recipe(name);
-    const train::Labeler labeler = train::labeler_of(recipe, committee.members);
+    const train::Labeler labeler = train::labeler_of(recipe, committee.members, kImages);
     const auto alone = whole_record(recipe, labeler, committee.images);
     const WithThreads two(2);
     const auto side_by_side = whole_record(recipe, labeler, committee.images);
@@ -208,13 +209,13 @@ TEST_CASE("labels by batch statistics depend on the group, those of evaluation d
   const Tensor y =
       at::cat({x.narrow(0, 0, 8), x.narrow(0, 8, 1), committee.images.narrow(0, 14, 7)});
   RelabelRecipe recipe = small_recipe("cv-dd");
-  const train::Labeler grouped = train::labeler_of(recipe, committee.members);
+  const train::Labeler grouped = train::labeler_of(recipe, committee.members, kImages);
   const Tensor a = train::labels_of_views(recipe, grouped, x);
   const Tensor b = train::labels_of_views(recipe, grouped, y);
   CHECK(a.narrow(0, 0, 8).equal(b.narrow(0, 0, 8)));
   CHECK_FALSE(at::allclose(a[8], b[8], 1e-3, 1e-3));
   recipe.batch_norm = "eval";
-  const train::Labeler eval = train::labeler_of(recipe, committee.members);
+  const train::Labeler eval = train::labeler_of(recipe, committee.members, kImages);
   const Tensor c = train::labels_of_views(recipe, eval, x);
   CHECK_CLOSE(c[8], train::labels_of_views(recipe, eval, y)[8], 1e-6);
 }
@@ -225,7 +226,7 @@ TEST_CASE("groups of a batch equal batches of their own, and halves are cut at t
   RelabelRecipe recipe = small_recipe("cv-dd");
   const auto labels = [&](const std::string& batch_norm, const Tensor& x) {
     recipe.batch_norm = batch_norm;
-    return train::labels_of_views(recipe, train::labeler_of(recipe, committee.members), x);
+    return train::labels_of_views(recipe, train::labeler_of(recipe, committee.members, kImages), x);
   };
   const Tensor sixteen = committee.images.narrow(0, 0, 16);
   const Tensor five = committee.images.narrow(0, 16, 5);
@@ -241,10 +242,33 @@ TEST_CASE("groups of a batch equal batches of their own, and halves are cut at t
   CHECK_FALSE(at::allclose(labels("halves", five), labels("batch", five), 1e-3, 1e-3));
 }
 
+TEST_CASE("all images of a small set are cut like a full batch", "[train][relabel]") {
+  CHECK(train::norm_group(8, 16, 100) == 8);
+  CHECK(train::norm_group(8, 16, 16) == 8);
+  CHECK(train::norm_group(8, 16, 10) == 5);
+  CHECK(train::norm_group(8, 16, 9) == 5);
+  CHECK(train::norm_group(8, 20, 10) == 4);
+  CHECK(train::norm_group(16, 16, 10) == 10);
+  CHECK(train::norm_group(0, 16, 10) == 0);
+  const Committee committee;
+  const Tensor ten = committee.images.narrow(0, 0, 10);
+  RelabelRecipe recipe = small_recipe("cv-dd");
+  const auto record = [&](const std::string& batch_norm) {
+    recipe.batch_norm = batch_norm;
+    return whole_record(recipe, train::labeler_of(recipe, committee.members, 10), ten);
+  };
+  const auto groups = record("batch");
+  const auto halves = record("halves");  // of the paper's code: 5 + 5
+  REQUIRE(groups.size() == 3);
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    CHECK_CLOSE(groups[i].values.to(at::kFloat), halves[i].values.to(at::kFloat), 1e-3);
+  }
+}
+
 TEST_CASE("teachers are the same after they labelled", "[train][relabel]") {
   const Committee committee;
   const RelabelRecipe recipe = small_recipe("cv-dd");
-  const train::Labeler labeler = train::labeler_of(recipe, committee.members);
+  const train::Labeler labeler = train::labeler_of(recipe, committee.members, kImages);
   std::vector<nn::NetworkState> before;
   for (const auto& member : committee.members) before.push_back(member.state.detached_clone());
   whole_record(recipe, labeler, committee.images);
@@ -264,7 +288,7 @@ TEST_CASE("votes follow the priors", "[train][relabel]") {
            (1 - first) * eval_logits(committee.members[1], x);
   };
   const auto labels = [&] {
-    return train::labels_of_views(recipe, train::labeler_of(recipe, committee.members), x);
+    return train::labels_of_views(recipe, train::labeler_of(recipe, committee.members, kImages), x);
   };
   CHECK_CLOSE(labels(), expected(1 / (1 + std::exp(-1.0))), 1e-5);  // 97 and 87 at temperature 10
   recipe.priors = {50, 50};
@@ -309,14 +333,15 @@ TEST_CASE("a group of one image is refused where a map has one pixel", "[train][
   RelabelRecipe recipe = small_recipe("cv-dd");
   recipe.vote = "equal";
   const auto expect = [&](const std::vector<train::Member>& members, std::int64_t images) {
-    train::expect_label_groups(recipe, train::labeler_of(recipe, members), images);
+    train::expect_label_groups(recipe, train::labeler_of(recipe, members, images), images);
   };
   CHECK_NOTHROW(expect(committee.members, 17));
   // The last maps of this one have a pixel each.
   train::Member deep = fresh_member(committee.dataset, "R18m-w16", 3);
   CHECK_NOTHROW(expect({deep}, 16));
   CHECK_NOTHROW(expect({deep}, 18));
-  for (const std::int64_t images : {1, 9, 17, 25}) {
+  CHECK_NOTHROW(expect({deep}, 9));  // 5 + 4
+  for (const std::int64_t images : {1, 3, 17, 25}) {
     CHECK_THROWS_WITH_TEXT(expect({deep}, images), ConfigError, "teacher R18m-w16: a batch of ");
   }
   CHECK_THROWS_WITH_TEXT(expect({deep}, 25), ConfigError,
@@ -333,7 +358,8 @@ TEST_CASE("static labels are the mean of the logits of every image as it is", "[
   const Committee committee;
   const RelabelRecipe recipe = RelabelRecipe::defaults("static");
   const Tensor all = committee.dataset.batch(data::Split::Train, at::arange(70, at::kLong));
-  const Tensor labels = train::static_labels(train::labeler_of(recipe, committee.members), all);
+  const Tensor labels =
+      train::static_labels(train::labeler_of(recipe, committee.members, kImages), all);
   CHECK(labels.scalar_type() == at::kFloat);
   CHECK_CLOSE(labels,
               (eval_logits(committee.members[0], all) + eval_logits(committee.members[1], all)) / 2,

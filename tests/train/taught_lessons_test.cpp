@@ -34,7 +34,7 @@ struct School {
   Tensor classes = dataset.labels(data::Split::Train).index_select(0, rows);
   train::RelabelRecipe recipe = small_recipe();
   std::shared_ptr<const train::Labeler> labeler =
-      std::make_shared<train::Labeler>(train::labeler_of(recipe, members));
+      std::make_shared<train::Labeler>(train::labeler_of(recipe, members, images.size(0)));
 
   static train::RelabelRecipe small_recipe() {
     train::RelabelRecipe recipe = train::RelabelRecipe::defaults("cda");

@@ -272,7 +272,9 @@ TEST_CASE("teachers need what is asked of them", "[methods][decoupled]") {
   storage::Teacher known = storage::TeacherReader(testing::small_committee()).teacher(0);
   known.class_statistics.clear();
   const std::string bare = write("bare.h5", known);
-  check_refused("lpld", {{"teachers", bare}}, "has none of every class");
+  check_refused(
+      "lpld", {{"teachers", bare}},
+      "has none of every class; `retort teachers --statistics-only --class-statistics ema`");
 
   const auto network = nn::make_network("ConvNet-2-w4", shapes().shape(), shapes().num_classes());
   const std::string plain =
