@@ -24,10 +24,10 @@ constexpr char kPriors[] = "knowledge/percent";
 constexpr char kPriorImages[] = "knowledge/images";
 
 /// Of all batches, in their order.
-RecoverLoss mean_loss(const std::vector<RecoverGradient>& gradients) {
+RecoverLoss mean_loss(const std::vector<RecoverLoss>& losses) {
   RecoverLoss mean;
-  const auto share = 1 / double(gradients.size());
-  for (const auto& [values, loss] : gradients) {
+  const auto share = 1 / double(losses.size());
+  for (const RecoverLoss& loss : losses) {
     mean.total += share * loss.total;
     mean.cross_entropy += share * loss.cross_entropy;
     mean.batch_norm += share * loss.batch_norm;
@@ -248,23 +248,56 @@ void Recover::step(const Batch& batch, const Tensor& gradient, double lr,
   moments_.second.index_copy_(0, rows, moments.second);
 }
 
-UpdateReport Recover::update(std::int64_t iteration) {
-  const auto count = std::int64_t(batches_.size());
-  const LossWeights weights = options_.loss_weights();
-  std::vector<RecoverGradient> gradients(batches_.size());
-  parallel_tasks(count, [&](std::int64_t i) {
-    leave_if_requested(stop_, "recovering");
+std::vector<SeenBatch> Recover::seen(std::int64_t iteration) const {
+  std::vector<SeenBatch> seen(batches_.size());
+  parallel_tasks(std::int64_t(batches_.size()), [&](std::int64_t i) {
     const Batch& batch = batches_[std::size_t(i)];
-    gradients[std::size_t(i)] =
-        recover_gradient(recovered(batch), view_for(batch, iteration), options_.flip == "both",
-                         voters_->of(batch, iteration), weights);
+    seen[std::size_t(i)] =
+        SeenBatch(recovered(batch), view_for(batch, iteration), options_.flip == "both");
   });
-  // Nothing has moved before the last gradient is there: who is stopped makes this iteration again.
+  return seen;
+}
+
+std::vector<std::vector<RecoverTerm>> Recover::terms_of(const std::vector<SeenBatch>& seen,
+                                                        std::int64_t iteration) const {
+  struct Question {
+    const SeenBatch& seen;
+    Voter voter;
+    RecoverTerm& answer;
+  };
+  std::vector<std::vector<RecoverTerm>> terms(batches_.size());
+  std::vector<Question> questions;
+  for (std::size_t i = 0; i < batches_.size(); ++i) {
+    const std::vector<Voter> voters = voters_->of(batches_[i], iteration);
+    terms[i].resize(voters.size());
+    for (std::size_t m = 0; m < voters.size(); ++m) {
+      questions.push_back({seen[i], voters[m], terms[i][m]});
+    }
+  }
+  const LossWeights weights = options_.loss_weights();
+  // Also where there is one: on LibTorch's own threads it would be no faster, and other bits.
+  parallel_tasks(std::int64_t(questions.size()), [&](std::int64_t i) {
+    leave_if_requested(stop_, "recovering");
+    const Question& question = questions[std::size_t(i)];
+    question.answer = question.seen.term_of(question.voter, weights);
+  });
+  return terms;
+}
+
+UpdateReport Recover::update(std::int64_t iteration) {
+  const std::vector<SeenBatch> seen = this->seen(iteration);
+  const auto terms = terms_of(seen, iteration);
+  // Nothing has moved before the last term is there: who is stopped makes this iteration again.
   const double lr = cosine_step_size(options_.lr_images, iteration, options_.iterations);
-  parallel_tasks(count, [&](std::int64_t i) {
-    step(batches_[std::size_t(i)], gradients[std::size_t(i)].values, lr, iteration);
+  const LossWeights weights = options_.loss_weights();
+  std::vector<RecoverLoss> losses(batches_.size());
+  parallel_tasks(std::int64_t(batches_.size()), [&](std::int64_t task) {
+    const auto i = std::size_t(task);
+    const RecoverGradient gradient = seen[i].gradient(terms[i], weights);
+    losses[i] = gradient.loss;
+    step(batches_[i], gradient.values, lr, iteration);
   });
-  const RecoverLoss loss = mean_loss(gradients);
+  const RecoverLoss loss = mean_loss(losses);
   return {.loss = loss.total,
           .columns = {{"cross_entropy", loss.cross_entropy},
                       {"batch_norm", loss.batch_norm},

@@ -58,6 +58,12 @@ class Recover : public DistillationMethod {
   Recovered recovered(const Batch& batch) const;
   augment::SharedView view_for(const Batch& batch, std::int64_t iteration) const;
   double smallest_area(std::int64_t iteration) const;
+  /// All batches, through the views of an iteration.
+  std::vector<SeenBatch> seen(std::int64_t iteration) const;
+  /// Of every batch what each of its voters says: side by side, those of one batch too.
+  /// @throws Interrupted when a stop was requested
+  std::vector<std::vector<RecoverTerm>> terms_of(const std::vector<SeenBatch>& seen,
+                                                 std::int64_t iteration) const;
   void step(const Batch& batch, const Tensor& gradient, double lr, std::int64_t iteration) const;
 
   RecoverOptions options_;
