@@ -92,6 +92,9 @@ class DistillationMethod {
   virtual UpdateReport update(std::int64_t iteration) = 0;
   /// Images, class_index, labels and decoder, detached on the CPU. The driver adds the rest.
   virtual data::SyntheticSet snapshot() const = 0;
+  /// Options that name files whose contents load_state compares with those of the state: a resumed
+  /// run may find them elsewhere.
+  virtual std::vector<std::string> files_by_content() const { return {}; }
   /// Files of networks that go into the set; none before initialize or load_state.
   virtual std::vector<data::Asset> assets() const { return {}; }
   virtual void save_state(storage::StateWriter& out) const = 0;  ///< enough to go on bit for bit

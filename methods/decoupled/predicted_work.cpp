@@ -42,15 +42,6 @@ Passing passing(const RecoverOptions& options, std::int64_t teachers, const RunC
 
 }  // namespace
 
-Networks named_networks(const std::vector<std::string>& names, const data::ImageDataset& dataset) {
-  Networks networks;
-  for (const std::string& name : names) {
-    if (is_number(name)) continue;  // in a file that is not there
-    networks.push_back(nn::make_network(name, dataset.shape(), dataset.num_classes()));
-  }
-  return networks;
-}
-
 Work predicted_work(const RecoverOptions& options, const Networks& networks,
                     const RunContext& run) {
   if (networks.empty()) return {};

@@ -1,19 +1,15 @@
 #pragma once
 
 #include <optional>
-#include <string>
-#include <vector>
 
-#include "lib/train/committee.h"
 #include "methods/decoupled/real_crops.h"
+#include "methods/decoupled/teachers_of_run.h"
 #include "methods/method.h"
 
 namespace retort::methods::decoupled {
 
 struct RdedOptions {
-  std::string teachers;  ///< a file
-  std::vector<std::string>
-      teacher_names;  ///< the one of it that looks at crops; empty: the only one
+  TeacherOptions teachers;  ///< one, which looks at crops
   RealCropOptions crops;
 
   void describe(config::OptionTable& table);
@@ -31,6 +27,7 @@ class Rded : public DistillationMethod {
   void initialize(RunContext& run) override;
   UpdateReport update(std::int64_t iteration) override;
   data::SyntheticSet snapshot() const override;
+  std::vector<std::string> files_by_content() const override { return {"teachers"}; }
   std::vector<data::Asset> assets() const override;
   void save_state(storage::StateWriter& out) const override;
   void load_state(RunContext& run, const storage::StateReader& in) override;
@@ -38,7 +35,7 @@ class Rded : public DistillationMethod {
  private:
   RdedOptions options_;
   RunContext* run_ = nullptr;
-  std::optional<train::Member> observer_;
+  std::optional<TeachersOfRun> observer_;
   Tensor images_;  ///< [K*ipc,C,H,W] on the CPU
 };
 

@@ -1,7 +1,6 @@
 #include "methods/decoupled/recover.h"
 
 #include <algorithm>
-#include <filesystem>
 
 #include "lib/core/error.h"
 #include "lib/core/hash.h"
@@ -18,7 +17,6 @@ namespace retort::methods::decoupled {
 namespace {
 
 // What a state holds.
-constexpr char kTeachersSha256[] = "teachers/sha256";
 constexpr char kStatisticsSha256[] = "teachers/statistics-sha256";
 constexpr char kPriors[] = "knowledge/percent";
 constexpr char kPriorImages[] = "knowledge/images";
@@ -46,11 +44,6 @@ std::vector<std::int64_t> with_rows(const data::ImageDataset& dataset, std::int6
   return {rows, shape.channels, shape.height, shape.width};
 }
 
-std::string teachers_command(const RunContext& run, const std::string& out) {
-  return str("retort teachers --nets ConvNet-3-BN --dataset ", run.dataset.info().name, " --out ",
-             out);
-}
-
 std::string text_of(const std::vector<train::Member>& teachers) {
   std::vector<std::string> texts;
   for (const auto& teacher : teachers) {
@@ -75,23 +68,6 @@ std::int64_t places_beside_compensators(std::int64_t ipc, std::int64_t teachers,
 
 Recover::Recover(RecoverOptions options) : options_(std::move(options)) {}
 
-void Recover::expect_file(const RunContext& run) const {
-  const std::string& file = options_.teachers;
-  const auto advice = [&](const std::string& out) {
-    return str("This makes one, with the options of --dataset that are used here: ",
-               teachers_command(run, out));
-  };
-  if (file.empty()) {
-    throw ConfigError(
-        str("option 'teachers': which file of teachers shall images be recovered "
-            "from? ",
-            advice("teachers.h5")));
-  }
-  if (!std::filesystem::exists(file)) {
-    throw ConfigError(str("option 'teachers': there is no file '", file, "'. ", advice(file)));
-  }
-}
-
 void Recover::check_data(const RunContext& run) const {
   options_.check();
   const auto& preprocessing = run.dataset.preprocessing();
@@ -108,12 +84,11 @@ void Recover::prepare(RunContext& run) {
   dataset_ = &run.dataset;
   stop_ = run.stop;
   rng_ = run.rng;
-  expect_file(run);
-  teachers_ = train::load_committee(options_.teachers, options_.teacher_names, run.dataset);
+  teachers_.emplace(options_.teachers, run);
   const std::int64_t classes = run.dataset.num_classes();
   ipc_ = run.ipc;
   if (options_.compensators) {
-    const auto teachers = std::int64_t(teachers_.size());
+    const auto teachers = std::int64_t(teachers_->members().size());
     ipc_ = places_beside_compensators(run.ipc, teachers, classes);
     if (ipc_ == 0) {
       throw ConfigError(str("ipc ", run.ipc, " of ", classes, " classes has no room for the ",
@@ -125,15 +100,16 @@ void Recover::prepare(RunContext& run) {
   } else {
     batches_ = across_classes(classes, ipc_, options_.batch_images);
   }
-  voters_.emplace(options_, teachers_, ipc_, rng_.child("voters"));
+  voters_.emplace(options_, teachers_->members(), ipc_, rng_.child("voters"));
 }
 
 void Recover::check(RunContext& run) { prepare(run); }
 
 void Recover::tell_of_teachers() const {
-  log::info(str("recovering from ", teachers_.size(),
-                teachers_.size() == 1 ? " teacher" : " teachers", " of '", options_.teachers,
-                "': ", text_of(teachers_)));
+  const std::vector<train::Member>& teachers = teachers_->members();
+  log::info(str("recovering from ", teachers.size(),
+                teachers.size() == 1 ? " teacher" : " teachers", " of '", teachers_->file(),
+                "': ", text_of(teachers)));
   if (voters_->priors().empty()) return;
   log::info(str(
       "they say as much as the priors",
@@ -144,15 +120,15 @@ void Recover::tell_of_teachers() const {
 
 void Recover::measure_priors(RunContext& run) {
   if (!voters_->lacks_priors()) return;
-  knowledge_ = train::measured_knowledge(teachers_, run.dataset, run.stop);
+  knowledge_ = train::measured_knowledge(teachers_->members(), run.dataset, run.stop);
   voters_->set_priors(knowledge_.percent);
 }
 
 const train::Member& Recover::observer() const {
   const std::vector<double>& priors = voters_->priors();
-  if (priors.empty()) return teachers_.front();
+  if (priors.empty()) return teachers_->members().front();
   const auto best = std::max_element(priors.begin(), priors.end()) - priors.begin();
-  return teachers_[std::size_t(best)];
+  return teachers_->members()[std::size_t(best)];
 }
 
 Tensor Recover::initial_values(RunContext& run) const {
@@ -194,7 +170,7 @@ void Recover::balance_statistics() {
 
 void Recover::initialize(RunContext& run) {
   prepare(run);
-  train::expect_knowing(teachers_, options_.teachers, run.dataset, rng_.child("teachers"));
+  teachers_->expect_knowing(run);
   measure_priors(run);
   tell_of_teachers();
   Tensor values;
@@ -313,7 +289,7 @@ data::SyntheticSet Recover::snapshot() const {
   set.from_bytes = true;
   std::int64_t views = 1;
   if (options_.compensators) {
-    const auto teachers = std::int64_t(teachers_.size());
+    const auto teachers = std::int64_t(teachers_->members().size());
     set.images = frozen_.to(at::kCPU).clone();
     set.decoder = synth::make_compensator(teachers, values, preprocessing)->spec();
     set.parameters[synth::kCompensators] = values.clone();
@@ -328,8 +304,8 @@ data::SyntheticSet Recover::snapshot() const {
 }
 
 std::vector<data::Asset> Recover::assets() const {
-  if (teachers_.empty()) return {};
-  data::Asset asset = train::asset_of(teachers_, options_.teachers, "teachers");
+  if (!teachers_) return {};
+  data::Asset asset = teachers_->asset();
   if (knowledge_.images > 0) {
     asset.note += str("; priors ", join(knowledge_.percent), " measured on ", knowledge_.images,
                       " training images");
@@ -340,26 +316,12 @@ std::vector<data::Asset> Recover::assets() const {
 std::string Recover::statistics_sha256() const {
   if (options_.r_bn == 0 || options_.statistics != "class") return "";
   std::string hashes;
-  for (const auto& teacher : teachers_) hashes += teacher.statistics_sha256;
+  for (const auto& teacher : teachers_->members()) hashes += teacher.statistics_sha256;
   return sha256_hex(hashes);
 }
 
-void Recover::expect_as_begun(const storage::StateReader& in) const {
-  const auto compare = [&](const std::string& what, const std::string& name,
-                           const std::string& now) {
-    const std::string before = in.text(name);
-    if (now == before) return;
-    throw ConfigError(str("teachers '", options_.teachers, "': this run began with ", what,
-                          ", SHA-256 ", before, ", these have ", now));
-  };
-  compare("others", kTeachersSha256, assets().front().sha256);
-  const std::string statistics = statistics_sha256();
-  if (statistics.empty()) return;
-  compare("other statistics of classes of the same networks", kStatisticsSha256, statistics);
-}
-
 void Recover::save_state(storage::StateWriter& out) const {
-  out.text(kTeachersSha256, assets().front().sha256);
+  teachers_->save_state(out);
   const std::string statistics = statistics_sha256();
   if (!statistics.empty()) out.text(kStatisticsSha256, statistics);
   if (knowledge_.images > 0) {
@@ -375,7 +337,11 @@ void Recover::save_state(storage::StateWriter& out) const {
 
 void Recover::load_state(RunContext& run, const storage::StateReader& in) {
   prepare(run);
-  expect_as_begun(in);
+  teachers_->expect_as_begun(in);
+  if (const std::string statistics = statistics_sha256(); !statistics.empty()) {
+    expect_sha256(teachers_->file(), "other statistics of classes of the same networks",
+                  in.text(kStatisticsSha256), statistics);
+  }
   if (voters_->lacks_priors()) {
     knowledge_ = {values_of(in.tensor(kPriors)), in.integer(kPriorImages)};
     voters_->set_priors(knowledge_.percent);
@@ -388,14 +354,7 @@ void Recover::load_state(RunContext& run, const storage::StateReader& in) {
 }
 
 Work Recover::work(const RunContext& run) const {
-  Networks networks;
-  if (options_.teachers.empty()) {
-    networks = named_networks(options_.teacher_names, run.dataset);
-  } else {
-    expect_file(run);
-    networks = train::load_networks(options_.teachers, options_.teacher_names, run.dataset);
-  }
-  return predicted_work(options_, networks, run);
+  return predicted_work(options_, networks_of(options_.teachers, run), run);
 }
 
 namespace {

@@ -10,18 +10,15 @@
 #include "methods/decoupled/curriculum.h"
 #include "methods/decoupled/real_crops.h"
 #include "methods/decoupled/recover_loss.h"
+#include "methods/decoupled/teachers_of_run.h"
 
 namespace retort::methods::decoupled {
-
-/// Whether a teacher is named by its number in a file.
-bool is_number(const std::string& teacher);
 
 /// What every recovering method lets the user choose; each sets its own defaults. These are SRe2L's
 /// for CIFAR-100.
 struct RecoverOptions {
   std::int64_t iterations = 1000;
-  std::string teachers;                    ///< a file
-  std::vector<std::string> teacher_names;  ///< of its teachers; empty: all
+  TeacherOptions teachers;
 
   /// Of pixels: who recovers which images. Compensators have one teacher each.
   std::string committee = "single";

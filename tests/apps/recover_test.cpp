@@ -137,3 +137,35 @@ TEST_CASE("a set of compensators is shown, described and exported", "[apps][reco
   CHECK(judged["baselines"][0]["method"] == "random (4 per class)");
   CHECK(judged["baselines"][0]["decoded_images"] == 16);
 }
+
+TEST_CASE("a run goes on with its teachers wherever their file is, and with no others",
+          "[apps][recover][resume]") {
+  const Workspace& workspace = with_teachers();
+  const auto moved = workspace.path("elsewhere/moved.h5");
+  fs::create_directories(moved.parent_path());
+  fs::copy_file(workspace.path("teachers.h5"), workspace.path("here.h5"));
+  const auto command = [](const std::string& run, const std::string& iterations) {
+    return Words{"condense", "--method",     "sre2l",    "--dataset",       "shapes", "--teachers",
+                 "here.h5",  "--iterations", iterations, "--teacher-names", "0",      "--threads",
+                 "1",        "--run-dir",    run};
+  };
+  workspace.succeed(command("unmoved", "40"));
+  // One iteration, then a checkpoint to go on from.
+  workspace.succeed(joined(command("moving", "40"), {"--time-budget", "0.000001s"}));
+  fs::rename(workspace.path("here.h5"), moved);
+
+  const Words resume{"condense", "--run-dir", "moving", "--resume", "--time-budget", "0"};
+  const auto lost = workspace.retort(resume);
+  CHECK(lost.exit_code == 2);
+  CHECK_THAT(lost.err, Contains("there is no file '" + workspace.path("here.h5").string() + "'"));
+  workspace.succeed({"teachers", "--dataset", "shapes", "--nets", "ConvNet-2-BN-w8", "--recipe",
+                     "adam", "--lr", "0.01", "--batch-size", "16", "--epochs", "5", "--threads",
+                     "1", "--out", "others.h5"});
+  const auto others = workspace.retort(joined(resume, {"--teachers", "others.h5"}));
+  CHECK(others.exit_code == 2);
+  CHECK_THAT(others.err, Contains("this run began with others, SHA-256 "));
+
+  workspace.succeed(joined(resume, {"--teachers", "elsewhere/moved.h5"}));
+  CHECK(at::equal(storage::read_set(workspace.path("moving/set.h5")).images,
+                  storage::read_set(workspace.path("unmoved/set.h5")).images));
+}

@@ -61,7 +61,7 @@ TEST_CASE("rded asks one network, and says how to make or to name it",
                          const std::string& text) {
     CHECK_THROWS_WITH_TEXT(rded(more)->check(run), ConfigError, text);
   };
-  check({{"teachers", ""}}, "Make them by `retort teachers --dataset shapes");
+  check({{"teachers", ""}}, "retort teachers --nets ConvNet-3-BN --dataset shapes --out teachers.h5");
   check({{"teachers", "none.h5"}}, "there is no file 'none.h5'");
   check({{"teacher-names", "R18m"}}, "has no teacher 'R18m'");
   check({{"crop-offset", "9"}, {"mosaic", "1"}, {"crop-images", "9"}},
@@ -90,7 +90,7 @@ TEST_CASE("rded does not go on with another network than it began with",
   storage::write_teachers(file, one.data(), {other});
   CHECK_THROWS_WITH_TEXT(
       rded({{"teachers", file.string()}})->load_state(run, storage::StateReader(state)),
-      ConfigError, "this run began with one of SHA-256 ");
+      ConfigError, "this run began with others, SHA-256 ");
 }
 
 TEST_CASE("the cost of rded is that of looking at its crops", "[methods][decoupled][rded]") {

@@ -1,0 +1,67 @@
+#pragma once
+// The teachers of a run: which they are, how they are loaded, and whether a resumed run has the
+// same.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lib/config/options.h"
+#include "lib/core/rng.h"
+#include "lib/nn/network.h"
+#include "lib/storage/state_file.h"
+#include "lib/train/committee.h"
+#include "methods/method.h"
+
+namespace retort::methods::decoupled {
+
+using Networks = std::vector<std::shared_ptr<const nn::Network>>;
+
+/// Whether a teacher is named by its number in a file.
+bool is_number(const std::string& teacher);
+
+/// A teacher of a file, by network or number.
+config::Rule<std::string> teacher_rule();
+
+/// Which teachers a run has, as it is told.
+struct TeacherOptions {
+  std::string file;                ///< `teachers`
+  std::vector<std::string> names;  ///< `teacher-names`, of its teachers; empty: all
+
+  /// @param purpose "networks to recover from"
+  void describe(config::OptionTable& table, const std::string& purpose);
+};
+
+/// Those of the options, loaded.
+class TeachersOfRun {
+ public:
+  /// @throws ConfigError unless there is a file, with the command that makes one; as load_committee
+  TeachersOfRun(const TeacherOptions& options, const RunContext& run);
+
+  const std::vector<train::Member>& members() const { return members_; }
+  const std::string& file() const { return file_; }
+  /// @throws DataError as train::expect_knowing
+  void expect_knowing(const RunContext& run) const;
+  data::Asset asset() const { return train::asset_of(members_, file_, "teachers"); }
+
+  /// Which networks they are, by their parameters and buffers. Where their file lies is no part of
+  /// it.
+  void save_state(storage::StateWriter& out) const;
+  /// @throws ConfigError for others than those of the state
+  void expect_as_begun(const storage::StateReader& in) const;
+
+ private:
+  std::string file_;
+  std::vector<train::Member> members_;
+};
+
+/// Their networks alone, for whoever predicts what they will cost; where no file is given those
+/// that are named by network, as in presets.
+/// @throws ConfigError for a file that is not there; as load_networks
+Networks networks_of(const TeacherOptions& options, const RunContext& run);
+
+/// @throws ConfigError naming both if what a run began with has another SHA-256 now
+void expect_sha256(const std::string& file, const std::string& what, const std::string& before,
+                   const std::string& now);
+
+}  // namespace retort::methods::decoupled
