@@ -26,6 +26,7 @@ struct RunContext {
   const StopFlag* stop = nullptr;  ///< polled by whatever takes longer than seconds; none: never
   /// Files of the prerequisites that a method has declared; empty where it has none.
   std::string experts = {};
+  std::string teachers = {};
   /// What chose the images of `dataset`, so that others can be shown the same.
   std::uint64_t seed = 0;  ///< of the run
   double hold_out = 0;     ///< part of every class that is kept from it; 0: none
@@ -43,9 +44,22 @@ struct ExpertsNeeded {
   std::int64_t followed = 0;  ///< the last epoch that the method looks at on its way
 };
 
+/// Networks trained on real images to the end, which a method asks (lib/train/teachers.h).
+struct TeachersNeeded {
+  std::string folder;  ///< where their file is to be; empty: wherever it fits
+  std::string recipe;  ///< train::TeacherRecipe by name
+  std::vector<std::string>
+      settings;  ///< "name=value", where they differ from the recipe's defaults
+  std::vector<std::string> nets;
+  std::int64_t epochs = 0;
+  bool batch_norm = false;                ///< whether every one must have it
+  std::string class_statistics = "none";  ///< or one of train::class_averages()
+};
+
 /// What a method needs before it starts, and was not given by its options.
 struct Prerequisites {
-  std::optional<ExpertsNeeded> experts;
+  std::optional<ExpertsNeeded> experts = {};
+  std::optional<TeachersNeeded> teachers = {};
 };
 
 /// What happened in one update: the row of metrics.csv.

@@ -203,7 +203,8 @@ void CondenseOptions::make_paths_absolute() {
   }
   if (!factory) return;
   config::OptionTable own = factory->options();
-  for (const char* const name : {"init-set", "experts", "experts-dir", "teachers"}) {
+  for (const char* const name :
+       {"init-set", "experts", "experts-dir", "teachers", "teachers-dir"}) {
     if (!own.contains(name)) continue;
     config::Option& file = own.find(name);
     if (!file.value().empty()) file.assign(absolute(file.value()));

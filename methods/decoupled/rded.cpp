@@ -1,5 +1,7 @@
 #include "methods/decoupled/rded.h"
 
+#include <utility>
+
 #include "lib/core/error.h"
 #include "lib/core/parallel.h"
 #include "lib/core/str.h"
@@ -42,7 +44,26 @@ Work Rded::work(const RunContext& run) const {
   return work;
 }
 
+Prerequisites Rded::prerequisites() const {
+  auto needed = options_.teachers.needed();
+  if (!needed) return {};
+  const std::vector<std::string> chosen = options_.teachers.chosen();
+  if (chosen.size() != 1) {
+    throw ConfigError(str("one teacher looks at the crops, to be made are ", chosen.size(), ": ",
+                          join(chosen), "; choose one by --teacher-names"));
+  }
+  return {.teachers = std::move(needed)};
+}
+
 void Rded::check(RunContext& run) {
+  if (options_.teachers.to_be_made(run)) {
+    expect_possible(run.dataset, options_.crops, run.ipc);
+  } else {
+    load_observer(run);
+  }
+}
+
+void Rded::load_observer(RunContext& run) {
   run_ = &run;
   observer_.emplace(options_.teachers, run);
   expect_one(*observer_);
@@ -50,7 +71,7 @@ void Rded::check(RunContext& run) {
 }
 
 void Rded::initialize(RunContext& run) {
-  check(run);
+  load_observer(run);
   observer_->expect_knowing(run);
 }
 
@@ -82,7 +103,7 @@ void Rded::save_state(storage::StateWriter& out) const {
 }
 
 void Rded::load_state(RunContext& run, const storage::StateReader& in) {
-  check(run);
+  load_observer(run);
   observer_->expect_as_begun(in);
   if (in.has("images")) images_ = in.tensor("images");
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include "methods/decoupled/real_crops.h"
 #include "methods/decoupled/teachers_of_run.h"
@@ -13,6 +14,7 @@ struct RdedOptions {
   RealCropOptions crops;
 
   void describe(config::OptionTable& table);
+  void settle(std::int64_t /*ipc*/) { teachers.settle(); }
 };
 
 /// Crops of real images that a network finds realistic, joined to mosaics (RDED). Nothing is
@@ -23,6 +25,7 @@ class Rded : public DistillationMethod {
 
   std::int64_t iterations() const override { return 1; }
   Work work(const RunContext& run) const override;
+  Prerequisites prerequisites() const override;
   void check(RunContext& run) override;
   void initialize(RunContext& run) override;
   UpdateReport update(std::int64_t iteration) override;
@@ -33,6 +36,8 @@ class Rded : public DistillationMethod {
   void load_state(RunContext& run, const storage::StateReader& in) override;
 
  private:
+  void load_observer(RunContext& run);
+
   RdedOptions options_;
   RunContext* run_ = nullptr;
   std::optional<TeachersOfRun> observer_;

@@ -1,6 +1,7 @@
 #include "methods/decoupled/recover.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "lib/core/error.h"
 #include "lib/core/hash.h"
@@ -47,8 +48,9 @@ std::vector<std::int64_t> with_rows(const data::ImageDataset& dataset, std::int6
 std::string text_of(const std::vector<train::Member>& teachers) {
   std::vector<std::string> texts;
   for (const auto& teacher : teachers) {
-    texts.push_back(
-        str(teacher.name, " (number ", teacher.number, ", ", fixed(teacher.accuracy, 1), " %)"));
+    const bool tested = !std::isnan(teacher.accuracy);
+    texts.push_back(str(teacher.name, " (number ", teacher.number,
+                        tested ? str(", ", fixed(teacher.accuracy, 1), " %") : "", ")"));
   }
   return join(texts);
 }
@@ -103,7 +105,9 @@ void Recover::prepare(RunContext& run) {
   voters_.emplace(options_, teachers_->members(), ipc_, rng_.child("voters"));
 }
 
-void Recover::check(RunContext& run) { prepare(run); }
+void Recover::check(RunContext& run) {
+  options_.teachers.to_be_made(run) ? check_data(run) : prepare(run);
+}
 
 void Recover::tell_of_teachers() const {
   const std::vector<train::Member>& teachers = teachers_->members();

@@ -26,6 +26,7 @@ class Recover : public DistillationMethod {
 
   std::int64_t iterations() const override { return options_.iterations; }
   Work work(const RunContext& run) const override;
+  Prerequisites prerequisites() const override { return options_.prerequisites(); }
   void check(RunContext& run) override;
   void initialize(RunContext& run) override;
   UpdateReport update(std::int64_t iteration) override;

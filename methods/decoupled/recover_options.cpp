@@ -143,6 +143,25 @@ void RecoverOptions::check() const {
   }
 }
 
+Prerequisites RecoverOptions::prerequisites() const {
+  auto needed = teachers.needed();
+  if (!needed) return {};
+  check();
+  const std::vector<std::string> chosen = teachers.chosen();
+  if (!compensators && committee == "single" && chosen.size() != 1) {
+    throw ConfigError(str("committee single recovers from one teacher, to be made are ",
+                          chosen.size(), ": ", join(chosen),
+                          "; choose one by --teacher-names, or another --committee"));
+  }
+  if (!compensators && committee == "pairs" && chosen.size() < 2) {
+    throw ConfigError(str("a committee of pairs needs 2 teachers or more, to be made are ",
+                          chosen.size(), ": ", join(chosen)));
+  }
+  needed->batch_norm = r_bn != 0;
+  if (r_bn != 0 && statistics == "class") needed->class_statistics = "ema";
+  return {.teachers = std::move(needed)};
+}
+
 LossWeights RecoverOptions::loss_weights() const {
   return {.batch_norm = r_bn, .first_layer = first_bn_multiplier, .tv = tv, .l2 = l2};
 }

@@ -49,6 +49,10 @@ struct RecoverOptions {
   bool compensators = false;
 
   void describe(config::OptionTable& table);
+  void settle(std::int64_t /*ipc*/) { teachers.settle(); }
+  /// What has to be made first.  @throws ConfigError as check, and for a number of teachers that
+  /// the committee has no use for
+  Prerequisites prerequisites() const;
   /// @throws ConfigError for options that exclude each other, with the reason
   void check() const;
   LossWeights loss_weights() const;
@@ -80,6 +84,7 @@ struct CdaOptions : RecoverOptions {
 /// `sc-dd`: a backbone that was trained without labels.
 struct ScDdOptions : RecoverOptions {
   ScDdOptions() {
+    teachers.can_be_made = false;
     lr_images = 0.4;
     r_bn = 0.005;
   }
@@ -102,6 +107,8 @@ struct LpldOptions : RecoverOptions {
 /// `cv-dd`: two teachers for every image of a class, from realistic crops.
 struct CvDdOptions : RecoverOptions {
   CvDdOptions() {
+    teachers.recipe = "adam";
+    teachers.usual = {"ConvNet-3-BN", "R18m-w16"};
     iterations = 4000;
     committee = "pairs";
     init = "mosaic";
@@ -113,6 +120,7 @@ struct CvDdOptions : RecoverOptions {
 /// `infer`: compensators.
 struct InferOptions : RecoverOptions {
   InferOptions() {
+    teachers.usual = {"ConvNet-3-BN", "R18m-w16"};
     compensators = true;
     r_bn = 1;
   }

@@ -2,7 +2,9 @@
 // The teachers of a run: which they are, how they are loaded, and whether a resumed run has the
 // same.
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,13 +25,36 @@ bool is_number(const std::string& teacher);
 /// A teacher of a file, by network or number.
 config::Rule<std::string> teacher_rule();
 
-/// Which teachers a run has, as it is told.
+/// Which teachers a run has, as it is told: those of a file, or those that are made for it.
 struct TeacherOptions {
   std::string file;                ///< `teachers`
   std::vector<std::string> names;  ///< `teacher-names`, of its teachers; empty: all
 
+  // Where no file is given.
+  std::vector<std::string> make;  ///< networks; empty: those that are named, or the usual ones
+  std::string recipe = "sgd";     ///< train::TeacherRecipe by name
+  std::int64_t make_epochs = 0;   ///< 0: the recipe's
+  std::vector<std::string> make_settings;
+  std::string folder;  ///< where they are kept; empty: beside the run
+
+  std::vector<std::string> usual = {"ConvNet-3-BN"};  ///< made where nobody names any
+  bool can_be_made = true;                            ///< false: no recipe here trains such ones
+
   /// @param purpose "networks to recover from"
   void describe(config::OptionTable& table, const std::string& purpose);
+  /// Fills in what will be made.
+  void settle();
+  /// Networks of the file that is made.
+  std::vector<std::string> networks() const;
+  /// Those of them that are asked.  @throws ConfigError for a name that is none of them
+  std::vector<std::string> chosen() const;
+  /// Whether whoever runs the method has to make them and has not yet.
+  bool to_be_made(const RunContext& run) const;
+  /// What that takes; nothing if a file is given.  @throws ConfigError for wrong settings
+  std::optional<TeachersNeeded> needed() const;
+
+ private:
+  void describe_making(config::OptionTable& table);
 };
 
 /// Those of the options, loaded.
@@ -56,7 +81,7 @@ class TeachersOfRun {
 };
 
 /// Their networks alone, for whoever predicts what they will cost; where no file is given those
-/// that are named by network, as in presets.
+/// that would be made.
 /// @throws ConfigError for a file that is not there; as load_networks
 Networks networks_of(const TeacherOptions& options, const RunContext& run);
 

@@ -79,9 +79,10 @@ TEST_CASE("a dry run predicts what recovering costs, and names what is missing",
   const auto refused = workspace.retort(recover("sre2l", {"--dry-run"}));
   CHECK(refused.exit_code == 2);
   CHECK_THAT(refused.err, Contains("choose one by --teacher-names"));
-  const auto without = workspace.retort({"condense", "--method", "sre2l", "--dataset", "shapes"});
+  const auto without = workspace.retort({"condense", "--method", "sc-dd", "--dataset", "shapes"});
   CHECK(without.exit_code == 2);
-  CHECK_THAT(without.err, Contains("retort teachers --nets ConvNet-3-BN --dataset shapes"));
+  CHECK_THAT(without.err,
+             Contains("retort teachers --recipe sgd --nets ConvNet-3-BN --dataset shapes"));
 }
 
 TEST_CASE("images that a run holds out are unknown to its teachers", "[apps][recover]") {

@@ -61,7 +61,9 @@ TEST_CASE("rded asks one network, and says how to make or to name it",
                          const std::string& text) {
     CHECK_THROWS_WITH_TEXT(rded(more)->check(run), ConfigError, text);
   };
-  check({{"teachers", ""}}, "retort teachers --nets ConvNet-3-BN --dataset shapes --out teachers.h5");
+  CHECK_THROWS_WITH_TEXT(
+      rded({{"teachers", ""}, {"teacher-names", ""}})->initialize(run), ConfigError,
+      "retort teachers --recipe sgd --nets ConvNet-3-BN --dataset shapes --out teachers.h5");
   check({{"teachers", "none.h5"}}, "there is no file 'none.h5'");
   check({{"teacher-names", "R18m"}}, "has no teacher 'R18m'");
   check({{"crop-offset", "9"}, {"mosaic", "1"}, {"crop-images", "9"}},
@@ -103,6 +105,5 @@ TEST_CASE("the cost of rded is that of looking at its crops", "[methods][decoupl
   CHECK(flops("20", "10") == Approx(4 * flops("10", "5")));
   CHECK(flops("200", "5") == flops("100", "5"));  // shapes has 100 images of a class
   // A preset names the network and no file.
-  CHECK(rded({{"teachers", ""}})->work(run).memory_bytes == 0);
   CHECK(rded({{"teachers", ""}, {"teacher-names", "ConvNet-2-BN-w8"}})->work(run).memory_bytes > 0);
 }
