@@ -171,7 +171,10 @@ void CondenseOptions::refuse_other_methods(const std::string& name,
   const std::vector<std::string> others = methods_with(name);
   if (others.empty()) return;
   throw ConfigError(str("unknown option '", name, "': the method '", method, "' ",
-                        name == "iterations" ? "makes no iterations" : "has none of this name",
+                        name == "iterations" ? "makes no iterations"
+                        : name == "store"
+                            ? "stores no 8-bit pixels alone, which a file of JPEG pictures holds"
+                            : "has none of this name",
                         "; an option of ", join(others)));
 }
 

@@ -5,7 +5,9 @@
 #include "lib/core/error.h"
 #include "lib/core/parallel.h"
 #include "lib/core/str.h"
+#include "lib/data/pixels.h"
 #include "methods/decoupled/predicted_work.h"
+#include "methods/decoupled/stored_pixels.h"
 #include "methods/prediction.h"
 
 namespace retort::methods::decoupled {
@@ -27,6 +29,7 @@ void expect_one(const TeachersOfRun& teachers) {
 void RdedOptions::describe(config::OptionTable& table) {
   teachers.describe(table, "the one network that looks at crops");
   crops.describe(table);
+  describe_store(table, store);
 }
 
 Work Rded::work(const RunContext& run) const {
@@ -85,7 +88,8 @@ data::SyntheticSet Rded::snapshot() const {
   const Tensor classes =
       at::arange(run_->dataset.num_classes(), at::kLong).repeat_interleave(run_->ipc);
   data::SyntheticSet set;
-  set.images = images_;
+  const data::Preprocessing& preprocessing = run_->dataset.preprocessing();
+  set.images = as_stored(preprocessing, data::exact_bytes(preprocessing, images_), options_.store);
   set.class_index = classes;
   set.from_bytes = true;
   set.labels = data::HardLabels{classes};

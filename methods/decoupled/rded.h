@@ -12,6 +12,7 @@ namespace retort::methods::decoupled {
 struct RdedOptions {
   TeacherOptions teachers;  ///< one, which looks at crops
   RealCropOptions crops;
+  std::string store = "lossless";
 
   void describe(config::OptionTable& table);
   void settle(std::int64_t /*ipc*/) { teachers.settle(); }

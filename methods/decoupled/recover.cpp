@@ -13,6 +13,7 @@
 #include "lib/synth/parametrization.h"
 #include "lib/synth/real_selection.h"
 #include "methods/decoupled/predicted_work.h"
+#include "methods/decoupled/stored_pixels.h"
 
 namespace retort::methods::decoupled {
 namespace {
@@ -299,7 +300,8 @@ data::SyntheticSet Recover::snapshot() const {
     set.parameters[synth::kCompensators] = values.clone();
     views += teachers;
   } else {
-    set.images = preprocessing.apply(data::truncated_bytes(preprocessing, values));
+    set.images =
+        as_stored(preprocessing, data::truncated_bytes(preprocessing, values), options_.store);
   }
   const Tensor classes = at::arange(dataset_->num_classes(), at::kLong);
   set.class_index = classes.repeat_interleave(ipc_);

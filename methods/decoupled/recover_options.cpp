@@ -4,6 +4,7 @@
 
 #include "lib/core/error.h"
 #include "lib/core/str.h"
+#include "methods/decoupled/stored_pixels.h"
 
 namespace retort::methods::decoupled {
 
@@ -22,6 +23,7 @@ void RecoverOptions::describe(config::OptionTable& table) {
   describe_teachers(table);
   describe_loss(table);
   describe_views(table);
+  if (!compensators) describe_store(table, store);
 }
 
 void RecoverOptions::describe_teachers(config::OptionTable& table) {

@@ -45,6 +45,8 @@ struct RecoverOptions {
   double tv = 0;
   double l2 = 0;
 
+  std::string store = "lossless";  ///< of pixels
+
   /// Instead of pixels, images that are added to real ones of all classes (INFER).
   bool compensators = false;
 

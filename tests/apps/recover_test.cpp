@@ -170,3 +170,19 @@ TEST_CASE("a run goes on with its teachers wherever their file is, and with no o
   CHECK(at::equal(storage::read_set(workspace.path("moving/set.h5")).images,
                   storage::read_set(workspace.path("unmoved/set.h5")).images));
 }
+
+TEST_CASE("pixels that JPEG files would give back are stored on demand, and said",
+          "[apps][recover]") {
+  const Workspace& workspace = with_teachers();
+  workspace.succeed(recover("cv-dd", joined(into("jpeg"), {"--store", "jpeg75"})));
+  CHECK_THAT(read_text(workspace.path("jpeg/config.cfg")), Contains("store = jpeg75\n"));
+  CHECK_THAT(workspace.succeed({"info", "jpeg.h5"}).out,
+             Contains("as a JPEG of quality 75 gives them back"));
+  for (const std::string method : {"dm", "infer"}) {
+    const auto refused = workspace.retort(
+        {"condense", "--method", method, "--dataset", "shapes", "--store", "jpeg75"});
+    CHECK(refused.exit_code == 2);
+    CHECK_THAT(refused.err, Contains("'" + method + "' stores no 8-bit pixels alone") &&
+                                Contains("an option of sre2l"));
+  }
+}
