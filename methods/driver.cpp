@@ -54,6 +54,7 @@ class Run {
         began_(options.began.value_or(wall_seconds())),
         limit_(divergence_limit(context.dataset.preprocessing())) {
     context_.stop = &stop;
+    context_.progress = &progress;
   }
 
   RunOutcome execute() {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lib/config/options.h"
+#include "lib/core/progress.h"
 #include "lib/core/rng.h"
 #include "lib/core/stop.h"
 #include "lib/data/image_dataset.h"
@@ -24,6 +25,8 @@ struct RunContext {
   std::int64_t ipc = 1;
   Rng rng{0};                      ///< the run's root stream; take children by name
   const StopFlag* stop = nullptr;  ///< polled by whatever takes longer than seconds; none: never
+  /// Told by what takes longer than an update should without a word; none: nobody listens.
+  ProgressSink* progress = nullptr;
   /// Files of the prerequisites that a method has declared; empty where it has none.
   std::string experts = {};
   std::string teachers = {};

@@ -5,7 +5,6 @@
 #include "lib/core/error.h"
 #include "lib/core/parallel.h"
 #include "lib/core/str.h"
-#include "lib/data/pixels.h"
 #include "methods/decoupled/predicted_work.h"
 #include "methods/decoupled/stored_pixels.h"
 #include "methods/prediction.h"
@@ -23,6 +22,8 @@ void expect_one(const TeachersOfRun& teachers) {
   throw ConfigError(str("option 'teacher-names': one teacher looks at the crops, '",
                         teachers.file(), "' offers ", join(found), "; name one of them"));
 }
+
+std::string class_name(std::size_t c) { return str("classes/", c); }
 
 }  // namespace
 
@@ -79,8 +80,9 @@ void Rded::initialize(RunContext& run) {
 }
 
 UpdateReport Rded::update(std::int64_t) {
-  images_ = realistic_images(run_->dataset, observer_->members().front(), options_.crops, run_->ipc,
-                             run_->rng.child("crops"), run_->stop);
+  realistic_images(run_->dataset, observer_->members().front(), options_.crops, run_->ipc,
+                   run_->rng.child("crops"),
+                   {.stop = run_->stop, .progress = run_->progress, .finished = &finished_});
   return {};
 }
 
@@ -89,7 +91,7 @@ data::SyntheticSet Rded::snapshot() const {
       at::arange(run_->dataset.num_classes(), at::kLong).repeat_interleave(run_->ipc);
   data::SyntheticSet set;
   const data::Preprocessing& preprocessing = run_->dataset.preprocessing();
-  set.images = as_stored(preprocessing, data::exact_bytes(preprocessing, images_), options_.store);
+  set.images = as_stored(preprocessing, at::cat(finished_), options_.store);
   set.class_index = classes;
   set.from_bytes = true;
   set.labels = data::HardLabels{classes};
@@ -103,13 +105,18 @@ std::vector<data::Asset> Rded::assets() const {
 
 void Rded::save_state(storage::StateWriter& out) const {
   observer_->save_state(out);
-  if (images_.defined()) out.tensor("images", images_);
+  for (std::size_t c = 0; c < finished_.size(); ++c) {
+    if (finished_[c].defined()) out.tensor(class_name(c), finished_[c]);
+  }
 }
 
 void Rded::load_state(RunContext& run, const storage::StateReader& in) {
   load_observer(run);
   observer_->expect_as_begun(in);
-  if (in.has("images")) images_ = in.tensor("images");
+  finished_.resize(std::size_t(run.dataset.num_classes()));
+  for (std::size_t c = 0; c < finished_.size(); ++c) {
+    if (in.has(class_name(c))) finished_[c] = in.tensor(class_name(c));
+  }
 }
 
 MethodInfo rded_info() {

@@ -42,7 +42,7 @@ class Rded : public DistillationMethod {
   RdedOptions options_;
   RunContext* run_ = nullptr;
   std::optional<TeachersOfRun> observer_;
-  Tensor images_;  ///< [K*ipc,C,H,W] on the CPU
+  FinishedClasses finished_;  ///< after an update all, in an interrupted one some
 };
 
 MethodInfo rded_info();

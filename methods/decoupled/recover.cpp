@@ -142,7 +142,7 @@ Tensor Recover::initial_values(RunContext& run) const {
   if (options_.init == "real") return random_real(run.dataset, ipc_, rng.child("real"));
   if (options_.init == "mosaic") {
     return realistic_images(run.dataset, observer(), options_.crops, ipc_, rng.child("mosaic"),
-                            run.stop);
+                            {.stop = run.stop, .progress = run.progress});
   }
   const Tensor noise = at::empty(with_rows(run.dataset, count), at::kFloat);
   for (const Batch& batch : batches_) {

@@ -95,6 +95,37 @@ TEST_CASE("rded does not go on with another network than it began with",
       ConfigError, "this run began with others, SHA-256 ");
 }
 
+TEST_CASE("rded goes on with the classes that it had finished",
+          "[methods][decoupled][rded][resume]") {
+  struct Impatient : ProgressSink {
+    void update(const Progress& progress) override {
+      if (progress.done == 2) stop.request();
+    }
+    StopFlag stop;
+  };
+  const auto whole = rded();
+  RunContext run = context(2);
+  whole->initialize(run);
+  whole->update(0);
+
+  const auto stopped = rded();
+  Impatient soon;
+  RunContext watched = context(2);
+  watched.stop = &soon.stop;
+  watched.progress = &soon;
+  stopped->initialize(watched);
+  CHECK_THROWS_AS(stopped->update(0), Interrupted);
+  storage::StateWriter state;
+  stopped->save_state(state);
+  const storage::StateReader saved(state);
+  CHECK((saved.has("classes/0") && saved.has("classes/1") && !saved.has("classes/3")));
+
+  const auto resumed = rded();
+  resumed->load_state(run, saved);
+  resumed->update(0);
+  CHECK(at::equal(resumed->snapshot().images, whole->snapshot().images));
+}
+
 TEST_CASE("the cost of rded is that of looking at its crops", "[methods][decoupled][rded]") {
   const RunContext run = context(1);
   const auto flops = [&](const std::string& images, const std::string& crops) {
