@@ -54,6 +54,7 @@ class Run {
         began_(options.began.value_or(wall_seconds())),
         limit_(divergence_limit(context.dataset.preprocessing())) {
     context_.stop = &stop;
+    context_.progress = &progress;
   }
 
   RunOutcome execute() {
@@ -184,6 +185,16 @@ class Run {
     return outcome;
   }
 
+  /// Files that the state of the run knows by what they hold may lie elsewhere now.
+  std::vector<config::Difference> differences_from(const std::string& theirs) const {
+    auto found = config::differences(theirs, options_.config_text);
+    const std::vector<std::string> files = method_.files_by_content();
+    std::erase_if(found, [&](const config::Difference& difference) {
+      return std::find(files.begin(), files.end(), difference.key) != files.end();
+    });
+    return found;
+  }
+
   bool same_config(const std::string& theirs) const {
     return config::differences(theirs, options_.config_text).empty();
   }
@@ -206,7 +217,7 @@ class Run {
     const std::string done = storage::read_set(folder_.set()).provenance.config;
     if (same_config(done)) return false;
     const std::optional<std::string> plan = plan_cut_short(done);
-    if (!plan || !same_config(*plan)) return false;
+    if (!plan || !differences_from(*plan).empty()) return false;
     const storage::StateReader state(folder_.checkpoint());
     const double spent = state.number("driver/wall_seconds") + opening_seconds(state);
     return !has_budget() || spent < session_.time_budget_seconds;
@@ -268,8 +279,7 @@ class Run {
     if (!options_.resume) return {};
     if (std::filesystem::exists(folder_.checkpoint())) {
       const storage::StateReader state(folder_.checkpoint());
-      refuse(config::differences(state.text("driver/config"), options_.config_text),
-             folder_.checkpoint());
+      refuse(differences_from(state.text("driver/config")), folder_.checkpoint());
       return state;
     }
     if (std::filesystem::exists(folder_.config())) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lib/config/options.h"
+#include "lib/core/progress.h"
 #include "lib/core/rng.h"
 #include "lib/core/stop.h"
 #include "lib/data/image_dataset.h"
@@ -24,8 +25,11 @@ struct RunContext {
   std::int64_t ipc = 1;
   Rng rng{0};                      ///< the run's root stream; take children by name
   const StopFlag* stop = nullptr;  ///< polled by whatever takes longer than seconds; none: never
+  /// Told by what takes longer than an update should without a word; none: nobody listens.
+  ProgressSink* progress = nullptr;
   /// Files of the prerequisites that a method has declared; empty where it has none.
   std::string experts = {};
+  std::string teachers = {};
   /// What chose the images of `dataset`, so that others can be shown the same.
   std::uint64_t seed = 0;  ///< of the run
   double hold_out = 0;     ///< part of every class that is kept from it; 0: none
@@ -43,9 +47,22 @@ struct ExpertsNeeded {
   std::int64_t followed = 0;  ///< the last epoch that the method looks at on its way
 };
 
+/// Networks trained on real images to the end, which a method asks (lib/train/teachers.h).
+struct TeachersNeeded {
+  std::string folder;  ///< where their file is to be; empty: wherever it fits
+  std::string recipe;  ///< train::TeacherRecipe by name
+  std::vector<std::string>
+      settings;  ///< "name=value", where they differ from the recipe's defaults
+  std::vector<std::string> nets;
+  std::int64_t epochs = 0;
+  bool batch_norm = false;                ///< whether every one must have it
+  std::string class_statistics = "none";  ///< or one of train::class_averages()
+};
+
 /// What a method needs before it starts, and was not given by its options.
 struct Prerequisites {
-  std::optional<ExpertsNeeded> experts;
+  std::optional<ExpertsNeeded> experts = {};
+  std::optional<TeachersNeeded> teachers = {};
 };
 
 /// What happened in one update: the row of metrics.csv.
@@ -92,6 +109,9 @@ class DistillationMethod {
   virtual UpdateReport update(std::int64_t iteration) = 0;
   /// Images, class_index, labels and decoder, detached on the CPU. The driver adds the rest.
   virtual data::SyntheticSet snapshot() const = 0;
+  /// Options that name files whose contents load_state compares with those of the state: a resumed
+  /// run may find them elsewhere.
+  virtual std::vector<std::string> files_by_content() const { return {}; }
   /// Files of networks that go into the set; none before initialize or load_state.
   virtual std::vector<data::Asset> assets() const { return {}; }
   virtual void save_state(storage::StateWriter& out) const = 0;  ///< enough to go on bit for bit

@@ -1,8 +1,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
-#include <optional>
-#include <utility>
+#include <memory>
 
 #include <nlohmann/json.hpp>
 
@@ -12,6 +11,7 @@
 #include "apps/commands/document.h"
 #include "apps/commands/output_file.h"
 #include "apps/commands/run_experts.h"
+#include "apps/commands/run_teachers.h"
 #include "experiments/protocols.h"
 #include "lib/config/options.h"
 #include "lib/core/clock.h"
@@ -77,20 +77,32 @@ data::ImageDataset training_view(const CondenseOptions& options, data::ImageData
   return held_out(dataset, std::uint64_t(options.seed), options.hold_out);
 }
 
-/// Those that the method follows and was not given.
-std::optional<RunExperts> run_experts(const CondenseOptions& options, const fs::path& run_dir,
-                                      const methods::DistillationMethod& method,
-                                      const methods::RunContext& context) {
-  const auto needed = method.prerequisites().experts;
-  if (!needed) return std::nullopt;
-  const ExpertsOfRun run{
-      .folder = needed->folder.empty() ? experts_folder(run_dir) : fs::path(needed->folder),
-      .dataset = options.dataset,
-      .device = options.device,
-      .kernels = options.kernels,
-      .seed = options.seed,
-      .hold_out = context.hold_out};
-  return std::optional<RunExperts>(std::in_place, *needed, run, context.dataset);
+/// What the method needs and was not given; null: nothing.
+std::unique_ptr<RunPrerequisite> prerequisite_of(const CondenseOptions& options,
+                                                 const fs::path& run_dir,
+                                                 const methods::DistillationMethod& method,
+                                                 const methods::RunContext& context) {
+  const methods::Prerequisites needed = method.prerequisites();
+  NetworksOfRun run{.folder = {},
+                    .dataset = options.dataset,
+                    .device = options.device,
+                    .kernels = options.kernels,
+                    .seed = options.seed,
+                    .hold_out = context.hold_out,
+                    .threads = options.common.threads};
+  const auto folder = [&](const std::string& given, const std::string& usual) {
+    return given.empty() ? folder_beside(run_dir, usual) : fs::path(given);
+  };
+  if (needed.experts) {
+    run.folder = folder(needed.experts->folder, "experts");
+    return std::make_unique<RunExperts>(*needed.experts, run, context.dataset);
+  }
+  if (needed.teachers) {
+    run.folder = folder(needed.teachers->folder, "teachers");
+    return std::make_unique<RunTeachers>(*needed.teachers, run, context.dataset,
+                                         methods::resume_command(run_dir));
+  }
+  return nullptr;
 }
 
 /// How checks inside of a run train. @throws ConfigError for an unknown name, and for one that
@@ -130,26 +142,8 @@ methods::DriverOptions driver_options(CondenseOptions& options, const fs::path& 
   return driver;
 }
 
-/// Null if the method needs none.
-nlohmann::json prediction_json(const std::optional<RunExperts>& experts) {
-  if (!experts) return {};
-  const RunExperts::Found found = experts->look();
-  return {{"file", experts->file().string()},
-          {"count", experts->count()},
-          {"missing", found.stock.missing},
-          {"seconds", found.seconds ? nlohmann::json(*found.seconds) : nlohmann::json()}};
-}
-
-std::string prediction_text(const RunExperts& experts) {
-  const RunExperts::Found found = experts.look();
-  const std::int64_t missing = found.stock.missing;
-  if (missing == 0) return str(experts_text(experts.count()), " of ", experts.file().string());
-  return str(missing, missing < experts.count() ? " more" : "", " to be made first, ",
-             duration_text(found.seconds.value_or(0)), ", into ", experts.file().string());
-}
-
 int report_cost(const CondenseOptions& options, methods::DistillationMethod& method,
-                methods::RunContext& context, const std::optional<RunExperts>& experts) {
+                methods::RunContext& context, const RunPrerequisite* needed) {
   method.check(context);
   methods::Prediction cost = methods::predict(method, context);
   // The program and the dataset are there already; what is predicted counts the pixels again.
@@ -157,11 +151,16 @@ int report_cost(const CondenseOptions& options, methods::DistillationMethod& met
   cost.memory_bytes =
       loaded + std::max(0.0, cost.memory_bytes - methods::pixel_bytes(context.dataset));
   if (options.common.json) {
-    const nlohmann::json document = {
-        {"schema", "retort.prediction/1"},     {"iterations", method.iterations()},
-        {"setup_seconds", cost.setup_seconds}, {"iteration_seconds", cost.iteration_seconds},
-        {"total_seconds", cost.total_seconds}, {"memory_loaded_bytes", std::int64_t(loaded)},
-        {"memory_bytes", cost.memory_bytes},   {"experts", prediction_json(experts)}};
+    nlohmann::json document = {{"schema", "retort.prediction/1"},
+                               {"iterations", method.iterations()},
+                               {"setup_seconds", cost.setup_seconds},
+                               {"iteration_seconds", cost.iteration_seconds},
+                               {"total_seconds", cost.total_seconds},
+                               {"memory_loaded_bytes", std::int64_t(loaded)},
+                               {"memory_bytes", cost.memory_bytes},
+                               {"experts", nullptr},
+                               {"teachers", nullptr}};
+    if (needed != nullptr) document[needed->name()] = needed->prediction();
     print_document(document);
     return 0;
   }
@@ -173,29 +172,15 @@ int report_cost(const CondenseOptions& options, methods::DistillationMethod& met
       {"memory with the data loaded", bytes_text(std::int64_t(loaded))},
       {"memory in all, roughly", bytes_text(cost.memory_bytes)},
   };
-  if (experts) rows.insert(rows.begin(), {"experts", prediction_text(*experts)});
+  if (needed != nullptr) rows.insert(rows.begin(), {needed->name(), needed->prediction_text()});
   cli::print(columns(rows));
   return 0;
 }
 
-nlohmann::json experts_json(const RunExperts& experts) {
-  return {{"file", experts.file().string()},
-          {"count", experts.count()},
-          {"made", experts.made()->experts},
-          {"seconds", experts.made()->seconds}};
-}
-
-std::string experts_row(const RunExperts& experts) {
-  const RunExperts::Made& made = *experts.made();
-  return str(experts.count(), " of ", experts.file().string(),
-             made.experts > 0 ? str(", ", made.experts, " made now in ",
-                                    duration_text(made.seconds), ", besides the time below")
-                              : ", made before");
-}
-
 void report_outcome(const CondenseOptions& options, const methods::DriverOptions& driver,
                     const methods::RunOutcome& outcome, std::int64_t planned,
-                    const std::optional<RunExperts>& experts) {
+                    const RunPrerequisite* needed) {
+  const bool provided = needed != nullptr && !needed->outcome().is_null();
   const std::string set = (driver.run_dir / "set.h5").string();
   if (options.common.json) {
     nlohmann::json document = {{"schema", "retort.condense/1"},
@@ -212,7 +197,7 @@ void report_outcome(const CondenseOptions& options, const methods::DriverOptions
     if (outcome.last_loss) document["loss"] = *outcome.last_loss;
     document["device"] = options.device.device;
     document["kernels"] = kernel_counts();
-    if (experts && experts->made()) document["experts"] = experts_json(*experts);
+    if (provided) document[needed->name()] = needed->outcome();
     if (outcome.out) document["out"] = outcome.out->string();
     print_document(document);
     return;
@@ -225,7 +210,7 @@ void report_outcome(const CondenseOptions& options, const methods::DriverOptions
     std::snprintf(loss, sizeof loss, "%.5g", *outcome.last_loss);
     rows.push_back({"last loss", loss});
   }
-  if (experts && experts->made()) rows.push_back({"experts", experts_row(*experts)});
+  if (provided) rows.push_back({needed->name(), needed->outcome_text()});
   rows.push_back({"time", duration_text(outcome.wall_seconds)});
   cli::print(columns(rows));
 }
@@ -274,14 +259,13 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   const auto method = options.factory->create();
   const fs::path run_dir =
       options.run_dir.empty() ? new_run_dir(options) : fs::path(options.run_dir);
-  std::optional<RunExperts> experts = run_experts(options, run_dir, *method, context);
-  if (options.dry_run) return report_cost(options, *method, context, experts);
+  const auto needed = prerequisite_of(options, run_dir, *method, context);
+  if (options.dry_run) return report_cost(options, *method, context, needed.get());
 
   methods::DriverOptions driver = driver_options(options, run_dir, began);
-  if (experts) {
+  if (needed) {
     driver.provide = [&](methods::RunContext& run) {
-      experts->provide(program, methods::resume_command(run_dir));
-      run.experts = experts->file().string();
+      needed->provide(program, methods::resume_command(run_dir), run);
     };
   }
   log::info(str("condensing ", options.dataset.dataset, " with ", options.method, ", ", options.ipc,
@@ -291,7 +275,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   cli::expect_polling();
   const methods::RunOutcome outcome =
       methods::run(*method, context, driver, program.terminal, program.stop);
-  report_outcome(options, driver, outcome, method->iterations(), experts);
+  report_outcome(options, driver, outcome, method->iterations(), needed.get());
   return 0;
 }
 

@@ -171,7 +171,10 @@ void CondenseOptions::refuse_other_methods(const std::string& name,
   const std::vector<std::string> others = methods_with(name);
   if (others.empty()) return;
   throw ConfigError(str("unknown option '", name, "': the method '", method, "' ",
-                        name == "iterations" ? "makes no iterations" : "has none of this name",
+                        name == "iterations" ? "makes no iterations"
+                        : name == "store"
+                            ? "stores no 8-bit pixels alone, which a file of JPEG pictures holds"
+                            : "has none of this name",
                         "; an option of ", join(others)));
 }
 
@@ -203,7 +206,8 @@ void CondenseOptions::make_paths_absolute() {
   }
   if (!factory) return;
   config::OptionTable own = factory->options();
-  for (const char* const name : {"init-set", "experts", "experts-dir", "teachers"}) {
+  for (const char* const name :
+       {"init-set", "experts", "experts-dir", "teachers", "teachers-dir"}) {
     if (!own.contains(name)) continue;
     config::Option& file = own.find(name);
     if (!file.value().empty()) file.assign(absolute(file.value()));

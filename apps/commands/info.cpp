@@ -14,6 +14,7 @@
 #include "apps/commands/subset.h"
 #include "apps/commands/teacher_info.h"
 #include "apps/commands/views_info.h"
+#include "lib/config/options.h"
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
@@ -57,6 +58,14 @@ std::string asset_text(const data::Asset& asset) {
              asset.count == 1 ? "" : ", summed over them");
 }
 
+/// Of a configuration; empty: it has none of this name.
+std::string value_of(const std::string& config, const std::string& key) {
+  for (const auto& entry : config::parse_config(config, "the configuration")) {
+    if (entry.key == key) return entry.value;
+  }
+  return "";
+}
+
 void add_provenance(Rows& rows, const data::Provenance& provenance) {
   const auto add = [&](const std::string& name, const std::string& text) {
     if (!text.empty()) rows.push_back({name, text});
@@ -72,6 +81,9 @@ void add_provenance(Rows& rows, const data::Provenance& provenance) {
         str("a subset, ", subset, " training images per class, not from the whole dataset"));
   }
   add("classes", cli::wrapped(join(provenance.class_names), 100, 18));
+  if (value_of(provenance.config, "store") == "jpeg75") {
+    add("pixels", "as a JPEG of quality 75 gives them back");
+  }
   add("iterations", str(provenance.iterations));
   if (provenance.wall_seconds > 0) {
     add("condensing took", str(duration_text(provenance.wall_seconds), " (processor ",

@@ -15,11 +15,6 @@ using train::ExpertParts;
 
 constexpr std::size_t kLettersOfId = 8;
 
-/// One seed serves runs of all seeds, unless theirs decides which images there are.
-std::int64_t seed_for(const ExpertsOfRun& run) {
-  return run.dataset.images_per_class > 0 || run.hold_out > 0 ? run.seed : 0;
-}
-
 std::string file_name(const ExpertsOptions& options, const storage::ExpertInfo& info,
                       const std::string& id) {
   return str(options.recipe.name, "-", info.dataset, options.dataset.zca ? "-zca" : "", "-",
@@ -29,21 +24,14 @@ std::string file_name(const ExpertsOptions& options, const storage::ExpertInfo& 
 
 }  // namespace
 
-fs::path experts_folder(const fs::path& run_dir) {
-  fs::path folder = fs::absolute(run_dir).lexically_normal();
-  if (!folder.has_filename()) folder = folder.parent_path();
-  folder = folder.parent_path() / "experts";
-  return run_dir.is_absolute() ? folder : folder.lexically_proximate(fs::current_path());
-}
-
-RunExperts::RunExperts(const methods::ExpertsNeeded& needed, const ExpertsOfRun& run,
+RunExperts::RunExperts(const methods::ExpertsNeeded& needed, const NetworksOfRun& run,
                        const data::ImageDataset& dataset)
     : needed_(needed), on_cpu_(dataset.device().is_cpu()), options_({"--recipe", needed.recipe}) {
   options_.dataset = run.dataset;
   options_.device = run.device;
   options_.kernels = run.kernels;
   options_.hold_out = run.hold_out;
-  options_.seed = seed_for(run);
+  options_.seed = run.seed_of_networks();
   options_.net = needed.net;
   options_.test_every = 0;  // condensing looks at training images alone
   with_context("option 'make-settings'", [&] { options_.recipe.apply(needed.settings); });
@@ -89,7 +77,8 @@ void RunExperts::announce(const Found& found, const std::string& go_on) const {
           go_on, " goes on, and a new run with fewer takes those that are finished"));
 }
 
-void RunExperts::provide(cli::Program& program, const std::string& go_on) {
+void RunExperts::provide(cli::Program& program, const std::string& go_on,
+                         methods::RunContext& run) {
   const double began = wall_seconds();
   const Found found = look();
   Made made{.experts = found.stock.missing};
@@ -103,6 +92,39 @@ void RunExperts::provide(cli::Program& program, const std::string& go_on) {
                 ? str("experts are made, ", duration_text(made.seconds),
                       "; condensing begins. They are kept for other runs: ", file_.string())
                 : str("experts of an earlier run are followed: ", file_.string()));
+  run.experts = file_.string();
+}
+
+nlohmann::json RunExperts::prediction() const {
+  const Found found = look();
+  return {{"file", file_.string()},
+          {"count", needed_.count},
+          {"missing", found.stock.missing},
+          {"seconds", found.seconds ? nlohmann::json(*found.seconds) : nlohmann::json()}};
+}
+
+std::string RunExperts::prediction_text() const {
+  const Found found = look();
+  const std::int64_t missing = found.stock.missing;
+  if (missing == 0) return str(experts_text(needed_.count), " of ", file_.string());
+  return str(missing, missing < needed_.count ? " more" : "", " to be made first, ",
+             duration_text(found.seconds.value_or(0)), ", into ", file_.string());
+}
+
+nlohmann::json RunExperts::outcome() const {
+  if (!made_) return {};
+  return {{"file", file_.string()},
+          {"count", needed_.count},
+          {"made", made_->experts},
+          {"seconds", made_->seconds}};
+}
+
+std::string RunExperts::outcome_text() const {
+  if (!made_) return "";
+  return str(needed_.count, " of ", file_.string(),
+             made_->experts > 0 ? str(", ", made_->experts, " made now in ",
+                                      duration_text(made_->seconds), ", besides the time below")
+                                : ", made before");
 }
 
 }  // namespace retort::commands

@@ -10,31 +10,25 @@
 #include "apps/cli/command.h"
 #include "apps/commands/expert_session.h"
 #include "apps/commands/experts_options.h"
+#include "apps/commands/run_prerequisite.h"
 #include "lib/data/image_dataset.h"
 #include "lib/train/expert_parts.h"
 #include "methods/method.h"
 
 namespace retort::commands {
 
-/// What of a run its experts share.
-struct ExpertsOfRun {
-  std::filesystem::path folder;  ///< where their file is looked for, and made
-  DatasetOptions dataset;
-  DeviceOptions device;
-  KernelOptions kernels;
-  std::int64_t seed = 0;
-  double hold_out = 0;  ///< part of every class that the run does not see; 0: none
-};
-
-/// "experts" beside the folder of a run.
-std::filesystem::path experts_folder(const std::filesystem::path& run_dir);
-
-class RunExperts {
+class RunExperts : public RunPrerequisite {
  public:
   /// @param dataset what the run sees; must outlive it
   /// @throws ConfigError for settings that the recipe does not have
-  RunExperts(const methods::ExpertsNeeded& needed, const ExpertsOfRun& run,
+  RunExperts(const methods::ExpertsNeeded& needed, const NetworksOfRun& run,
              const data::ImageDataset& dataset);
+
+  std::string name() const override { return "experts"; }
+  nlohmann::json prediction() const override;
+  std::string prediction_text() const override;
+  nlohmann::json outcome() const override;
+  std::string outcome_text() const override;
 
   /// Named after what decides what experts become, with the first letters of their id.
   const std::filesystem::path& file() const { return file_; }
@@ -51,15 +45,14 @@ class RunExperts {
   /// What else an earlier session has planned there is left to it.
   /// @param go_on the command that continues after an interruption
   /// @throws Interrupted when a stop was requested; all that was done is saved
-  void provide(cli::Program& program, const std::string& go_on);
+  void provide(cli::Program& program, const std::string& go_on, methods::RunContext& run) override;
+
+ private:
   /// Experts that `provide` found missing, and its seconds; nothing before it.
   struct Made {
     std::int64_t experts = 0;
     double seconds = 0;
   };
-  const std::optional<Made>& made() const { return made_; }
-
- private:
   void announce(const Found& found, const std::string& go_on) const;
 
   methods::ExpertsNeeded needed_;

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <filesystem>
 
 #include <nlohmann/json.hpp>
@@ -7,17 +6,16 @@
 #include "apps/commands/commands.h"
 #include "apps/commands/document.h"
 #include "apps/commands/teacher_info.h"
+#include "apps/commands/teacher_session.h"
 #include "apps/commands/teacher_work.h"
 #include "apps/commands/teachers_options.h"
 #include "lib/core/clock.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/core/log.h"
-#include "lib/core/speed.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
 #include "lib/nn/network.h"
-#include "lib/train/supervised.h"
 #include "lib/train/teacher_parts.h"
 
 namespace retort::commands {
@@ -27,75 +25,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using storage::Teacher;
 using storage::TrainedOn;
-
-using Networks = std::vector<std::unique_ptr<nn::Network>>;
-
-Networks networks_of(const TeachersOptions& options, const data::ImageDataset& dataset) {
-  Networks networks;
-  if (options.statistics_only) return networks;
-  for (const auto& name : options.nets) {
-    networks.push_back(nn::make_network(name, dataset.shape(), dataset.num_classes()));
-  }
-  return networks;
-}
-
-/// Of the teacher with this number in its file.
-std::uint64_t seed_of(std::int64_t seed, std::int64_t number) {
-  return Rng(std::uint64_t(seed)).child("teacher", number).bits();
-}
-
-std::string percent(double value) { return value == value ? fixed(value, 2) + " %" : "-"; }
-
-/// Trains the teachers of one command and shows how far it is.
-class TeacherMaker {
- public:
-  TeacherMaker(TeachersOptions& options, const data::ImageDataset& dataset, cli::Program& program)
-      : options_(options), dataset_(dataset), program_(program) {
-    const std::int64_t images = dataset.size(data::Split::Train);
-    const std::int64_t batch = options.recipe.batch_size;
-    steps_ = options.recipe.epochs * ((images + batch - 1) / batch);
-  }
-
-  Teacher make(const nn::Network& network, std::int64_t number,
-               const train::TeacherParts& parts) const {
-    const auto checkpoint = parts.checkpoint(number);
-    log::info(str("training ", network.name(), " by recipe ", options_.recipe.name, ": ",
-                  dataset_.size(data::Split::Train), " images of ", dataset_.info().name, ", ",
-                  options_.recipe.epochs, " epochs",
-                  fs::exists(checkpoint) ? ", from where it was left" : ""));
-    Teacher teacher =
-        train::train_teacher(network, dataset_, options_.recipe, seed_of(options_.seed, number),
-                             checkpoint, hooks(network.name()), &program_.stop);
-    program_.terminal.finish();
-    teacher.options = options_.recorded_text();
-    test_teacher(teacher, network, options_, dataset_);
-    take_class_statistics(teacher, network, options_, dataset_, &program_.stop);
-    return teacher;
-  }
-
- private:
-  train::TeacherHooks hooks(const std::string& name) const {
-    return {.after_step =
-                [this, name](const train::StepReport& report, std::int64_t done) {
-                  program_.terminal.update({.phase = str("training ", name, ", steps"),
-                                            .done = done,
-                                            .total = steps_,
-                                            .earlier = 0,
-                                            .loss = report.loss});
-                },
-            .after_epoch =
-                [this, name](const train::EpochReport& report, double seconds) {
-                  log::info(str(name, ": epoch ", report.epoch + 1, " of ", options_.recipe.epochs,
-                                ", training loss ", fixed(report.loss, 4), ", ",
-                                fixed(100 * report.accuracy, 1), " %; ", duration_text(seconds)));
-                }};
-  }
-
-  TeachersOptions& options_;
-  const data::ImageDataset& dataset_;
-  cli::Program& program_;
-  std::int64_t steps_;  ///< of one teacher
-};
 
 /// @throws ConfigError unless teachers of a file and new ones see the same images
 void expect_same_images(const std::string& out, const TrainedOn& theirs, const TrainedOn& mine) {
@@ -144,33 +73,12 @@ void report(const TeachersOptions& options, const std::vector<Teacher>& teachers
                  duration_text(seconds), "\n"));
 }
 
-/// Of all steps, as some of them take here: what comes beside the operations of a small network
-/// costs more than these. At no step size to speak of, so that no loss runs away.
-double predicted_seconds(const TeachersOptions& options, const nn::Network& network,
-                         const data::ImageDataset& dataset) {
-  train::TrainOptions training = options.recipe.train_options(dataset.info().mirror_changes_class);
-  training.lr = 1e-9;
-  const std::int64_t images = dataset.size(data::Split::Train);
-  nn::NetworkState state = network.initialize(Rng(0));
-  const auto step = [&](std::int64_t count) {
-    const Tensor rows = at::arange(count, at::kLong);
-    const train::TensorData few(
-        {dataset.batch(data::Split::Train, rows),
-         data::HardLabels{dataset.labels(data::Split::Train).index_select(0, rows)}});
-    training.batch_size = count;
-    train::Training(network, few, training, Rng(0)).epoch(state);
-  };
-  const std::int64_t batch = std::min(options.recipe.batch_size, images);
-  return double(images * options.recipe.epochs) * seconds_per_item(batch, 1, step);
-}
-
-int report_cost(const TeachersOptions& options, const Networks& networks,
-                const data::ImageDataset& dataset) {
+int report_cost(const TeachersOptions& options, const TeacherSession& session) {
   double total = 0;
   json list = json::array();
   std::vector<std::vector<std::string>> rows = {{"teacher", "training"}};
-  for (const auto& network : networks) {
-    const double seconds = predicted_seconds(options, *network, dataset);
+  for (const auto& network : session.networks()) {
+    const double seconds = session.predicted_seconds(*network);
     total += seconds;
     list.push_back({{"network", network->name()}, {"seconds", seconds}});
     rows.push_back({network->name(), duration_text(seconds)});
@@ -187,56 +95,13 @@ int report_cost(const TeachersOptions& options, const Networks& networks,
   return 0;
 }
 
-/// The networks by name, one line each, and all other settings.
-std::string plan_text(TeachersOptions& options, const TrainedOn& data,
-                      std::size_t existing_teachers) {
-  return str(options.recorded_text(), "dataset = ", data.dataset,
-             "\ndataset-sha256 = ", data.dataset_sha256, "\ndataset-note = ", data.dataset_note,
-             "\nnets = ", join(options.nets, ","), "\nafter = ", existing_teachers, "\n");
-}
-
-/// What `make` returns; whoever interrupts it is told how it goes on.
-template <class Make>
-auto saying_where_it_is(const std::string& out, const Make& make) {
-  try {
-    return make();
-  } catch (const Interrupted& e) {
-    throw Interrupted(str(e.what(), "; what is done is saved in ",
-                          train::TeacherParts::folder_of(out).string(),
-                          ", the same command goes on"));
-  }
-}
-
-/// Trains what the plan asks for, behind those that the file holds.
-void make_all(TeachersOptions& options, const data::ImageDataset& dataset, const Networks& networks,
-              const train::TeacherParts& parts, std::vector<Teacher>& teachers,
-              cli::Program& program) {
-  const TrainedOn data = TrainedOn::of(dataset);
-  parts.begin(plan_text(options, data, teachers.size()));
-  const TeacherMaker maker(options, dataset, program);
-  cli::expect_polling();
-  for (const auto& network : networks) {
-    const auto number = std::int64_t(teachers.size());
-    auto teacher = parts.finished(number);
-    if (teacher) {
-      log::info(str(network->name(), " was finished before: ", percent(teacher->accuracy)));
-    } else {
-      teacher =
-          saying_where_it_is(options.out, [&] { return maker.make(*network, number, parts); });
-      parts.keep(number, data, *teacher);
-    }
-    teachers.push_back(std::move(*teacher));
-  }
-  parts.finish(data, teachers);
-}
-
 /// Adds the network of --import to those that the file holds.
 void import_one(TeachersOptions& options, const data::ImageDataset& dataset,
-                const nn::Network& network, const train::TeacherParts& parts,
+                const TeacherSession& session, const train::TeacherParts& parts,
                 std::vector<Teacher>& teachers, cli::Program& program) {
+  const nn::Network& network = *session.networks().front();
   const TrainedOn data = TrainedOn::of(dataset);
-  parts.begin(
-      str(plan_text(options, data, teachers.size()), "import = ", options.import_file, "\n"));
+  parts.begin(str(session.plan_text(teachers.size()), "import = ", options.import_file, "\n"));
   Teacher teacher = imported_teacher(network, options, dataset);
   take_class_statistics(teacher, network, options, dataset, &program.stop);
   teachers.push_back(std::move(teacher));
@@ -245,10 +110,10 @@ void import_one(TeachersOptions& options, const data::ImageDataset& dataset,
 
 /// For the teachers that the file holds.
 void take_all_statistics(TeachersOptions& options, const data::ImageDataset& dataset,
-                         const train::TeacherParts& parts, std::vector<Teacher>& teachers,
-                         cli::Program& program) {
+                         const TeacherSession& session, const train::TeacherParts& parts,
+                         std::vector<Teacher>& teachers, cli::Program& program) {
   const TrainedOn data = TrainedOn::of(dataset);
-  parts.begin(str(plan_text(options, data, teachers.size()), "statistics-only = true\n"));
+  parts.begin(str(session.plan_text(teachers.size()), "statistics-only = true\n"));
   cli::expect_polling();
   for (std::size_t i = 0; i < teachers.size(); ++i) {
     Teacher& teacher = teachers[i];
@@ -262,9 +127,8 @@ void take_all_statistics(TeachersOptions& options, const data::ImageDataset& dat
       teacher = std::move(*finished);
       continue;
     }
-    saying_where_it_is(options.out, [&] {
-      take_class_statistics(teacher, *network, options, dataset, &program.stop);
-    });
+    session.saying_where_it_is(
+        [&] { take_class_statistics(teacher, *network, options, dataset, &program.stop); });
     parts.keep(std::int64_t(i), data, teacher);
   }
   parts.finish(data, teachers);
@@ -280,9 +144,8 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   options.kernels.apply();
   const data::ImageDataset dataset =
       options.dataset.open_held_out(std::uint64_t(options.seed), options.hold_out).on(device);
-  const Networks networks = networks_of(options, dataset);
-  for (const auto& network : networks) expect_batch_norm(*network, options);
-  if (options.dry_run) return report_cost(options, networks, dataset);
+  const TeacherSession session(options, dataset, {});
+  if (options.dry_run) return report_cost(options, session);
 
   expect_writable(options.out);
   // Whatever the file holds is looked at once nobody else can add to it.
@@ -296,11 +159,11 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   } else {
     options.expect_wanted();
     if (options.statistics_only) {
-      take_all_statistics(options, dataset, parts, teachers, program);
+      take_all_statistics(options, dataset, session, parts, teachers, program);
     } else if (!options.import_file.empty()) {
-      import_one(options, dataset, *networks.front(), parts, teachers, program);
+      import_one(options, dataset, session, parts, teachers, program);
     } else {
-      make_all(options, dataset, networks, parts, teachers, program);
+      session.make(parts, teachers, program);
     }
   }
   report(options, teachers, teachers.size() - before, wall_seconds() - began);

@@ -12,6 +12,7 @@
 #include "lib/core/names.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
+#include "lib/train/recipe_settings.h"
 
 namespace retort::train {
 namespace {
@@ -235,11 +236,7 @@ void ExpertRecipe::describe(config::OptionTable& table) {
 void ExpertRecipe::apply(const std::vector<std::string>& settings) {
   config::OptionTable table;
   describe(table);
-  for (const std::string& setting : settings) {
-    const std::size_t equals = std::min(setting.find('='), setting.size());
-    const std::size_t value = std::min(equals + 1, setting.size());
-    table.set(setting.substr(0, equals), setting.substr(value), config::Origin::File);
-  }
+  apply_settings(table, settings);
 }
 
 TrainOptions ExpertRecipe::train_options(bool mirror_changes_class) const {

@@ -73,8 +73,12 @@ PartsFolder::PartsFolder(const fs::path& out, Words words)
   remove_temporaries(out.has_parent_path() ? out.parent_path() : fs::path("."), out.filename());
 }
 
+std::string PartsFolder::name(const std::string& kind, std::int64_t number) {
+  return str(kind, number, kEnd);
+}
+
 fs::path PartsFolder::file(const std::string& kind, std::int64_t number) const {
-  return folder_ / str(kind, number, kEnd);
+  return folder_ / name(kind, number);
 }
 
 std::map<std::int64_t, fs::path> PartsFolder::files(const std::string& kind) const {

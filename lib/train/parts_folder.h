@@ -30,6 +30,8 @@ class PartsFolder {
   /// @throws ConfigError if another process works there
   PartsFolder(const std::filesystem::path& out, Words words);
 
+  /// Of one of its files: "teacher-0.h5"
+  static std::string name(const std::string& kind, std::int64_t number);
   std::filesystem::path file(const std::string& kind, std::int64_t number) const;
   /// Those of a kind that are there.
   std::map<std::int64_t, std::filesystem::path> files(const std::string& kind) const;

@@ -22,6 +22,12 @@ fs::path TeacherParts::folder_of(const fs::path& out) { return PartsFolder::of(o
 
 bool TeacherParts::under_way(const fs::path& out) { return PartsFolder::under_way(out, kinds()); }
 
+std::int64_t TeacherParts::finished_count(const fs::path& out) {
+  std::int64_t count = 0;
+  while (fs::exists(folder_of(out) / PartsFolder::name(kTeacher, count))) ++count;
+  return count;
+}
+
 TeacherParts::TeacherParts(fs::path out)
     : out_(std::move(out)),
       folder_(out_, {kinds(), "trains these teachers", "unfinished teachers"}) {}

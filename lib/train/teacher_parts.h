@@ -22,6 +22,9 @@ class TeacherParts {
   /// Whether an earlier process has left something there.
   static bool under_way(const std::filesystem::path& out);
 
+  /// Teachers that earlier processes have finished for a file that is not there yet.
+  static std::int64_t finished_count(const std::filesystem::path& out);
+
   /// Takes the lock. @throws ConfigError if another process works there
   explicit TeacherParts(std::filesystem::path out);
 

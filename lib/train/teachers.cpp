@@ -8,6 +8,7 @@
 #include "lib/core/error.h"
 #include "lib/core/names.h"
 #include "lib/core/str.h"
+#include "lib/train/recipe_settings.h"
 
 namespace retort::train {
 namespace {
@@ -184,6 +185,12 @@ void TeacherRecipe::describe(config::OptionTable& table) {
       .add("curvature-weight", curvature_weight, "0: the code's, 100 (full) or 1e-4 (simplified)",
            non_negative())
       .not_with("curvature", {"none"});
+}
+
+void TeacherRecipe::apply(const std::vector<std::string>& settings) {
+  config::OptionTable table;
+  describe(table);
+  apply_settings(table, settings);
 }
 
 TrainOptions TeacherRecipe::train_options(bool mirror_changes_class) const {

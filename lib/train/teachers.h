@@ -42,6 +42,8 @@ struct TeacherRecipe {
   static TeacherRecipe defaults(const std::string& name);
   /// The options that this recipe has, its name not among them.
   void describe(config::OptionTable& table);
+  /// Sets options by "name=value". @throws ConfigError as an option table does
+  void apply(const std::vector<std::string>& settings);
   TrainOptions train_options(bool mirror_changes_class) const;
 };
 

@@ -74,10 +74,11 @@ cv::Mat without_alpha(const cv::Mat& image, bool gray) {
   return result;
 }
 
-std::vector<std::byte> encode(const Tensor& image, const std::string& extension) {
+std::vector<std::byte> encode(const Tensor& image, const std::string& extension,
+                              int jpeg_quality = kJpegQuality) {
   prepare_opencv();
   std::vector<uchar> packed;
-  cv::imencode(extension, to_mat(image), packed, {cv::IMWRITE_JPEG_QUALITY, kJpegQuality});
+  cv::imencode(extension, to_mat(image), packed, {cv::IMWRITE_JPEG_QUALITY, jpeg_quality});
   const auto* bytes = reinterpret_cast<const std::byte*>(packed.data());
   return {bytes, bytes + packed.size()};
 }
@@ -122,6 +123,18 @@ Tensor resize_and_crop(const Tensor& image, std::int64_t side) {
 }
 
 std::vector<std::byte> encode_png(const Tensor& image) { return encode(image, ".png"); }
+
+std::vector<std::byte> encode_jpeg(const Tensor& image, int quality) {
+  return encode(image, ".jpg", quality);
+}
+
+Tensor through_jpeg(const Tensor& images, int quality) {
+  Tensors read;
+  for (std::int64_t i = 0; i < images.size(0); ++i) {
+    read.push_back(decode_image(encode_jpeg(images[i], quality), "a JPEG in memory"));
+  }
+  return at::stack(read);
+}
 
 void write_image(const std::filesystem::path& path, const Tensor& image) {
   const std::string extension = lower_case(path.extension().string());

@@ -29,6 +29,11 @@ Tensor resize_and_crop(const Tensor& image, std::int64_t side);
 /// @throws ConfigError for another extension or shape, StorageError if it cannot be written
 void write_image(const std::filesystem::path& path, const Tensor& image);
 std::vector<std::byte> encode_png(const Tensor& image);
+/// A JPEG file, colours at half the resolution (4:2:0).  @param quality 1 .. 100
+std::vector<std::byte> encode_jpeg(const Tensor& image, int quality);
+/// What is read back of images that were written as JPEG files.
+/// @param images uint8 [N,C,H,W], C 1 or 3  @return the same shape
+Tensor through_jpeg(const Tensor& images, int quality);
 
 struct GridRow {
   std::string label;  ///< written to the left; may be empty
@@ -41,8 +46,8 @@ struct GridOptions {
   std::vector<std::string> column_groups{};  ///< names above equal groups of columns; set apart
 };
 
-/// Rows of images on white, labels (as ascii_text leaves them) in black to their left, title on top; enlarged by nearest
-/// neighbour. Rows may differ in length, not in image shape.
+/// Rows of images on white, labels (as ascii_text leaves them) in black to their left, title on
+/// top; enlarged by nearest neighbour. Rows may differ in length, not in image shape.
 /// @return uint8 [3,H,W]  @throws ConfigError for rows of another shape or groups of unequal size
 Tensor image_grid(const std::vector<GridRow>& rows, const GridOptions& options = {});
 

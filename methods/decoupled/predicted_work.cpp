@@ -42,26 +42,18 @@ Passing passing(const RecoverOptions& options, std::int64_t teachers, const RunC
 
 }  // namespace
 
-Networks named_networks(const std::vector<std::string>& names, const data::ImageDataset& dataset) {
-  Networks networks;
-  for (const std::string& name : names) {
-    if (is_number(name)) continue;  // in a file that is not there
-    networks.push_back(nn::make_network(name, dataset.shape(), dataset.num_classes()));
-  }
-  return networks;
-}
-
 Work predicted_work(const RecoverOptions& options, const Networks& networks,
                     const RunContext& run) {
   if (networks.empty()) return {};
   const auto teachers = std::int64_t(networks.size());
   const Passing pass = passing(options, teachers, run);
   if (pass.images == 0) return {};  // no room for compensators, which the start refuses
-  const double share = teachers_at_once(options, double(teachers)) / double(teachers);
-  // A batch is the work of one thread; rates are those of all.
-  const double threads = std::min(double(thread_count()), pass.batches);
+  const double at_once = teachers_at_once(options, double(teachers));
+  const double share = at_once / double(teachers);
+  // What one teacher says of a batch is the work of one thread; rates are those of all.
+  const double voters = options.compensators ? 1 : at_once;
+  const double threads = std::min(double(thread_count()), pass.batches * voters);
   const double idle = double(thread_count()) / threads;
-  const double at_once = pass.batch * threads;
   // Forward, and back to the images: parameters have no gradient.
   constexpr double kPasses = 2;
   Work work;
@@ -69,7 +61,7 @@ Work predicted_work(const RecoverOptions& options, const Networks& networks,
   for (const auto& network : networks) {
     work.per_iteration =
         work.per_iteration + forward_flops(*network, idle * kPasses * share * pass.images);
-    activations = std::max(activations, activation_bytes(*network, at_once));
+    activations = std::max(activations, activation_bytes(*network, pass.batch * threads));
   }
   work.memory_bytes = pixel_bytes(run.dataset) + activations;
   if (!options.compensators && options.init == "mosaic") {

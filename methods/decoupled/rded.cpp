@@ -1,99 +1,88 @@
 #include "methods/decoupled/rded.h"
 
-#include <filesystem>
 #include <utility>
 
 #include "lib/core/error.h"
 #include "lib/core/parallel.h"
 #include "lib/core/str.h"
 #include "methods/decoupled/predicted_work.h"
+#include "methods/decoupled/stored_pixels.h"
 #include "methods/prediction.h"
 
 namespace retort::methods::decoupled {
 namespace {
 
-std::string advice(const RunContext& run) {
-  return str("Make them by `retort teachers --dataset ", run.dataset.info().name,
-             " --nets ConvNet-3-BN --out teachers.h5`");
-}
-
-void expect_file(const RdedOptions& options, const RunContext& run) {
-  if (options.teachers.empty()) {
-    throw ConfigError("option 'teachers': which file of teachers shall look at the crops? " +
-                      advice(run));
-  }
-  if (!std::filesystem::exists(options.teachers)) {
-    throw ConfigError(
-        str("option 'teachers': there is no file '", options.teachers, "'. ", advice(run)));
-  }
-}
-
 /// @throws ConfigError unless options and file agree on one teacher
-train::Member load_observer(const RdedOptions& options, const RunContext& run) {
-  expect_file(options, run);
-  auto committee = train::load_committee(options.teachers, options.teacher_names, run.dataset);
-  if (committee.size() == 1) return std::move(committee.front());
+void expect_one(const TeachersOfRun& teachers) {
+  if (teachers.members().size() == 1) return;
   std::vector<std::string> found;
-  for (const auto& member : committee) found.push_back(str(member.number, " (", member.name, ")"));
+  for (const auto& member : teachers.members()) {
+    found.push_back(str(member.number, " (", member.name, ")"));
+  }
   throw ConfigError(str("option 'teacher-names': one teacher looks at the crops, '",
-                        options.teachers, "' offers ", join(found), "; name one of them"));
+                        teachers.file(), "' offers ", join(found), "; name one of them"));
 }
 
-/// Null where it is not known yet: a preset has no file, but may name the network. That a file
-/// holds several is for the start to refuse.
-std::shared_ptr<const nn::Network> observing_network(const RdedOptions& options,
-                                                     const RunContext& run) {
-  Networks networks;
-  if (options.teachers.empty()) {
-    networks = named_networks(options.teacher_names, run.dataset);
-  } else {
-    expect_file(options, run);
-    networks = train::load_networks(options.teachers, options.teacher_names, run.dataset);
-  }
-  return networks.size() == 1 ? networks.front() : nullptr;
-}
+std::string class_name(std::size_t c) { return str("classes/", c); }
 
 }  // namespace
 
 void RdedOptions::describe(config::OptionTable& table) {
-  const auto anything = [](const std::string&) { return true; };
-  table.add("teachers", teachers,
-            "file that holds the network that looks at crops, see `retort "
-            "teachers`",
-            {"a file of teachers", anything});
-  table.add("teacher-names", teacher_names,
-            "which of its teachers, by the name of its network or its number; none: the only one",
-            config::any_text());
+  teachers.describe(table, "the one network that looks at crops");
   crops.describe(table);
+  describe_store(table, store);
 }
 
 Work Rded::work(const RunContext& run) const {
-  const auto observer = observing_network(options_, run);
-  if (!observer) return {};
+  // A preset has no file. That a file holds several is for the start to refuse.
+  const Networks networks = networks_of(options_.teachers, run);
+  if (networks.size() != 1) return {};
+  const nn::Network& observer = *networks.front();
   const RealCropOptions& crops = options_.crops;
   Work work;
-  work.per_iteration = forward_flops(*observer, crops.looked_at(run.dataset));
+  work.per_iteration = forward_flops(observer, crops.looked_at(run.dataset));
   const double at_once = double(crops_at_once(crops, run.dataset.shape()) * thread_count());
   const double made = double(run.dataset.num_classes() * run.ipc * run.dataset.shape().numel());
-  work.memory_bytes = pixel_bytes(run.dataset) + activation_bytes(*observer, at_once) +
-                      made * double(sizeof(float));
+  work.memory_bytes =
+      pixel_bytes(run.dataset) + activation_bytes(observer, at_once) + made * double(sizeof(float));
   return work;
 }
 
+Prerequisites Rded::prerequisites() const {
+  auto needed = options_.teachers.needed();
+  if (!needed) return {};
+  const std::vector<std::string> chosen = options_.teachers.chosen();
+  if (chosen.size() != 1) {
+    throw ConfigError(str("one teacher looks at the crops, to be made are ", chosen.size(), ": ",
+                          join(chosen), "; choose one by --teacher-names"));
+  }
+  return {.teachers = std::move(needed)};
+}
+
 void Rded::check(RunContext& run) {
+  if (options_.teachers.to_be_made(run)) {
+    expect_possible(run.dataset, options_.crops, run.ipc);
+  } else {
+    load_observer(run);
+  }
+}
+
+void Rded::load_observer(RunContext& run) {
   run_ = &run;
-  observer_ = load_observer(options_, run);
+  observer_.emplace(options_.teachers, run);
+  expect_one(*observer_);
   expect_possible(run.dataset, options_.crops, run.ipc);
 }
 
 void Rded::initialize(RunContext& run) {
-  check(run);
-  train::expect_knowing({*observer_}, options_.teachers, run.dataset, run.rng.child("teachers"));
+  load_observer(run);
+  observer_->expect_knowing(run);
 }
 
 UpdateReport Rded::update(std::int64_t) {
-  images_ = realistic_images(run_->dataset, *observer_, options_.crops, run_->ipc,
-                             run_->rng.child("crops"), run_->stop);
+  realistic_images(run_->dataset, observer_->members().front(), options_.crops, run_->ipc,
+                   run_->rng.child("crops"),
+                   {.stop = run_->stop, .progress = run_->progress, .finished = &finished_});
   return {};
 }
 
@@ -101,7 +90,8 @@ data::SyntheticSet Rded::snapshot() const {
   const Tensor classes =
       at::arange(run_->dataset.num_classes(), at::kLong).repeat_interleave(run_->ipc);
   data::SyntheticSet set;
-  set.images = images_;
+  const data::Preprocessing& preprocessing = run_->dataset.preprocessing();
+  set.images = as_stored(preprocessing, at::cat(finished_), options_.store);
   set.class_index = classes;
   set.from_bytes = true;
   set.labels = data::HardLabels{classes};
@@ -110,21 +100,23 @@ data::SyntheticSet Rded::snapshot() const {
 
 std::vector<data::Asset> Rded::assets() const {
   if (!observer_) return {};
-  return {train::asset_of({*observer_}, options_.teachers, "teachers")};
+  return {observer_->asset()};
 }
 
 void Rded::save_state(storage::StateWriter& out) const {
-  out.text("teachers/sha256", observer_->sha256);
-  if (images_.defined()) out.tensor("images", images_);
+  observer_->save_state(out);
+  for (std::size_t c = 0; c < finished_.size(); ++c) {
+    if (finished_[c].defined()) out.tensor(class_name(c), finished_[c]);
+  }
 }
 
 void Rded::load_state(RunContext& run, const storage::StateReader& in) {
-  check(run);
-  if (const std::string begun = in.text("teachers/sha256"); begun != observer_->sha256) {
-    throw ConfigError(str("teachers '", options_.teachers, "': this run began with one of SHA-256 ",
-                          begun, ", found ", observer_->sha256));
+  load_observer(run);
+  observer_->expect_as_begun(in);
+  finished_.resize(std::size_t(run.dataset.num_classes()));
+  for (std::size_t c = 0; c < finished_.size(); ++c) {
+    if (in.has(class_name(c))) finished_[c] = in.tensor(class_name(c));
   }
-  if (in.has("images")) images_ = in.tensor("images");
 }
 
 MethodInfo rded_info() {

@@ -1,8 +1,10 @@
 #include "methods/decoupled/real_crops.h"
 
 #include <algorithm>
+#include <mutex>
 
 #include "lib/augment/views.h"
+#include "lib/core/clock.h"
 #include "lib/core/error.h"
 #include "lib/core/parallel.h"
 #include "lib/core/str.h"
@@ -104,6 +106,37 @@ Tensor images_of_class(const Job& job, std::int64_t label, const Rng& rng) {
   return data::truncated_bytes(job.dataset.preprocessing(), mosaics).to(at::kCPU);
 }
 
+/// Says how many classes are finished, and when the others will be.
+class ClassProgress {
+ public:
+  ClassProgress(ProgressSink* sink, const FinishedClasses& finished)
+      : sink_(sink), classes_(std::int64_t(finished.size())), began_(wall_seconds()) {
+    for (const Tensor& images : finished) earlier_ += images.defined() ? 1 : 0;
+  }
+
+  void one_more() {
+    if (sink_ == nullptr) return;
+    const std::lock_guard lock(mutex_);
+    ++made_;
+    const std::int64_t done = earlier_ + made_;
+    const double each = (wall_seconds() - began_) / double(made_);
+    sink_->update({.phase = "choosing crops, classes",
+                   .done = done,
+                   .total = classes_,
+                   .earlier = earlier_,
+                   .loss = {},
+                   .seconds_left = each * double(classes_ - done)});
+  }
+
+ private:
+  ProgressSink* sink_;
+  std::int64_t classes_;
+  double began_;
+  std::int64_t earlier_ = 0;
+  std::mutex mutex_;
+  std::int64_t made_ = 0;
+};
+
 }  // namespace
 
 void RealCropOptions::describe(config::OptionTable& table) {
@@ -196,7 +229,7 @@ Tensor crop_losses(const nn::Network& network, const nn::NetworkState& state, co
 
 Tensor realistic_images(const data::ImageDataset& dataset, const train::Member& observer,
                         const RealCropOptions& options, std::int64_t ipc, const Rng& rng,
-                        const StopFlag* stop) {
+                        const CropWatch& watch) {
   expect_possible(dataset, options, ipc);
   const std::int64_t factor = options.factor_for(dataset.shape());
   const Job job{.dataset = dataset,
@@ -204,15 +237,20 @@ Tensor realistic_images(const data::ImageDataset& dataset, const train::Member& 
                 .options = options,
                 .factor = factor,
                 .wanted = ipc * factor * factor,
-                .stop = stop};
-  const data::ImageShape shape = dataset.shape();
-  const Tensor images = at::empty(
-      {dataset.num_classes() * ipc, shape.channels, shape.height, shape.width}, at::kByte);
-  parallel_tasks(dataset.num_classes(), [&](std::int64_t c) {
-    images.narrow(0, c * ipc, ipc).copy_(images_of_class(job, c, rng.child("class", c)));
+                .stop = watch.stop};
+  const std::int64_t classes = dataset.num_classes();
+  FinishedClasses own;
+  FinishedClasses& finished = watch.finished != nullptr ? *watch.finished : own;
+  finished.resize(std::size_t(classes));
+  ClassProgress progress(watch.progress, finished);
+  parallel_tasks(classes, [&](std::int64_t c) {
+    Tensor& images = finished[std::size_t(c)];
+    if (images.defined()) return;
+    images = images_of_class(job, c, rng.child("class", c));
+    progress.one_more();
   });
   // On the CPU, where the bits of stored images are made again.
-  return dataset.preprocessing().apply(images);
+  return dataset.preprocessing().apply(at::cat(finished));
 }
 
 }  // namespace retort::methods::decoupled

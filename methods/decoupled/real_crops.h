@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lib/config/options.h"
+#include "lib/core/progress.h"
 #include "lib/core/rng.h"
 #include "lib/core/stop.h"
 #include "lib/core/tensor.h"
@@ -49,14 +50,26 @@ void expect_possible(const data::ImageDataset& dataset, const RealCropOptions& o
 /// Crops that go through the network at once, on each thread: fewer of larger images.
 std::int64_t crops_at_once(const RealCropOptions& options, data::ImageShape image);
 
+/// Images of classes that are finished, uint8 [ipc,C,H,W] on the CPU each; undefined: not yet.
+using FinishedClasses = Tensors;
+
+/// Who looks on while images are made.
+struct CropWatch {
+  const StopFlag* stop = nullptr;
+  ProgressSink* progress = nullptr;
+  /// Classes in here are taken as they are, others put here once they are finished, before anybody
+  /// who asked for a stop gets it. Empty: none is finished. Null: nobody keeps them.
+  FinishedClasses* finished = nullptr;
+};
+
 /// Of random real images of every class random crops; of each image the crop that `observer` finds
 /// most realistic; of these the best, as mosaics. As they are stored: 8-bit pixels, preprocessed.
 /// Classes run side by side, each on one thread; what is held does not grow with the number of real
 /// images. What is drawn for a class depends on `rng`, the class and its images only.
 /// @return float32 [K*ipc,C,H,W] on the CPU, class-major
-/// @throws ConfigError as expect_possible; Interrupted when `stop` was requested
+/// @throws ConfigError as expect_possible; Interrupted when a stop was requested
 Tensor realistic_images(const data::ImageDataset& dataset, const train::Member& observer,
                         const RealCropOptions& options, std::int64_t ipc, const Rng& rng,
-                        const StopFlag* stop = nullptr);
+                        const CropWatch& watch = {});
 
 }  // namespace retort::methods::decoupled

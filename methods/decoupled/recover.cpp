@@ -1,7 +1,7 @@
 #include "methods/decoupled/recover.h"
 
 #include <algorithm>
-#include <filesystem>
+#include <cmath>
 
 #include "lib/core/error.h"
 #include "lib/core/hash.h"
@@ -13,21 +13,21 @@
 #include "lib/synth/parametrization.h"
 #include "lib/synth/real_selection.h"
 #include "methods/decoupled/predicted_work.h"
+#include "methods/decoupled/stored_pixels.h"
 
 namespace retort::methods::decoupled {
 namespace {
 
 // What a state holds.
-constexpr char kTeachersSha256[] = "teachers/sha256";
 constexpr char kStatisticsSha256[] = "teachers/statistics-sha256";
 constexpr char kPriors[] = "knowledge/percent";
 constexpr char kPriorImages[] = "knowledge/images";
 
 /// Of all batches, in their order.
-RecoverLoss mean_loss(const std::vector<RecoverGradient>& gradients) {
+RecoverLoss mean_loss(const std::vector<RecoverLoss>& losses) {
   RecoverLoss mean;
-  const auto share = 1 / double(gradients.size());
-  for (const auto& [values, loss] : gradients) {
+  const auto share = 1 / double(losses.size());
+  for (const RecoverLoss& loss : losses) {
     mean.total += share * loss.total;
     mean.cross_entropy += share * loss.cross_entropy;
     mean.batch_norm += share * loss.batch_norm;
@@ -46,16 +46,12 @@ std::vector<std::int64_t> with_rows(const data::ImageDataset& dataset, std::int6
   return {rows, shape.channels, shape.height, shape.width};
 }
 
-std::string teachers_command(const RunContext& run, const std::string& out) {
-  return str("retort teachers --nets ConvNet-3-BN --dataset ", run.dataset.info().name, " --out ",
-             out);
-}
-
 std::string text_of(const std::vector<train::Member>& teachers) {
   std::vector<std::string> texts;
   for (const auto& teacher : teachers) {
-    texts.push_back(
-        str(teacher.name, " (number ", teacher.number, ", ", fixed(teacher.accuracy, 1), " %)"));
+    const bool tested = !std::isnan(teacher.accuracy);
+    texts.push_back(str(teacher.name, " (number ", teacher.number,
+                        tested ? str(", ", fixed(teacher.accuracy, 1), " %") : "", ")"));
   }
   return join(texts);
 }
@@ -75,23 +71,6 @@ std::int64_t places_beside_compensators(std::int64_t ipc, std::int64_t teachers,
 
 Recover::Recover(RecoverOptions options) : options_(std::move(options)) {}
 
-void Recover::expect_file(const RunContext& run) const {
-  const std::string& file = options_.teachers;
-  const auto advice = [&](const std::string& out) {
-    return str("This makes one, with the options of --dataset that are used here: ",
-               teachers_command(run, out));
-  };
-  if (file.empty()) {
-    throw ConfigError(
-        str("option 'teachers': which file of teachers shall images be recovered "
-            "from? ",
-            advice("teachers.h5")));
-  }
-  if (!std::filesystem::exists(file)) {
-    throw ConfigError(str("option 'teachers': there is no file '", file, "'. ", advice(file)));
-  }
-}
-
 void Recover::check_data(const RunContext& run) const {
   options_.check();
   const auto& preprocessing = run.dataset.preprocessing();
@@ -108,12 +87,11 @@ void Recover::prepare(RunContext& run) {
   dataset_ = &run.dataset;
   stop_ = run.stop;
   rng_ = run.rng;
-  expect_file(run);
-  teachers_ = train::load_committee(options_.teachers, options_.teacher_names, run.dataset);
+  teachers_.emplace(options_.teachers, run);
   const std::int64_t classes = run.dataset.num_classes();
   ipc_ = run.ipc;
   if (options_.compensators) {
-    const auto teachers = std::int64_t(teachers_.size());
+    const auto teachers = std::int64_t(teachers_->members().size());
     ipc_ = places_beside_compensators(run.ipc, teachers, classes);
     if (ipc_ == 0) {
       throw ConfigError(str("ipc ", run.ipc, " of ", classes, " classes has no room for the ",
@@ -125,15 +103,18 @@ void Recover::prepare(RunContext& run) {
   } else {
     batches_ = across_classes(classes, ipc_, options_.batch_images);
   }
-  voters_.emplace(options_, teachers_, ipc_, rng_.child("voters"));
+  voters_.emplace(options_, teachers_->members(), ipc_, rng_.child("voters"));
 }
 
-void Recover::check(RunContext& run) { prepare(run); }
+void Recover::check(RunContext& run) {
+  options_.teachers.to_be_made(run) ? check_data(run) : prepare(run);
+}
 
 void Recover::tell_of_teachers() const {
-  log::info(str("recovering from ", teachers_.size(),
-                teachers_.size() == 1 ? " teacher" : " teachers", " of '", options_.teachers,
-                "': ", text_of(teachers_)));
+  const std::vector<train::Member>& teachers = teachers_->members();
+  log::info(str("recovering from ", teachers.size(),
+                teachers.size() == 1 ? " teacher" : " teachers", " of '", teachers_->file(),
+                "': ", text_of(teachers)));
   if (voters_->priors().empty()) return;
   log::info(str(
       "they say as much as the priors",
@@ -144,15 +125,15 @@ void Recover::tell_of_teachers() const {
 
 void Recover::measure_priors(RunContext& run) {
   if (!voters_->lacks_priors()) return;
-  knowledge_ = train::measured_knowledge(teachers_, run.dataset, run.stop);
+  knowledge_ = train::measured_knowledge(teachers_->members(), run.dataset, run.stop);
   voters_->set_priors(knowledge_.percent);
 }
 
 const train::Member& Recover::observer() const {
   const std::vector<double>& priors = voters_->priors();
-  if (priors.empty()) return teachers_.front();
+  if (priors.empty()) return teachers_->members().front();
   const auto best = std::max_element(priors.begin(), priors.end()) - priors.begin();
-  return teachers_[std::size_t(best)];
+  return teachers_->members()[std::size_t(best)];
 }
 
 Tensor Recover::initial_values(RunContext& run) const {
@@ -161,7 +142,7 @@ Tensor Recover::initial_values(RunContext& run) const {
   if (options_.init == "real") return random_real(run.dataset, ipc_, rng.child("real"));
   if (options_.init == "mosaic") {
     return realistic_images(run.dataset, observer(), options_.crops, ipc_, rng.child("mosaic"),
-                            run.stop);
+                            {.stop = run.stop, .progress = run.progress});
   }
   const Tensor noise = at::empty(with_rows(run.dataset, count), at::kFloat);
   for (const Batch& batch : batches_) {
@@ -194,7 +175,7 @@ void Recover::balance_statistics() {
 
 void Recover::initialize(RunContext& run) {
   prepare(run);
-  train::expect_knowing(teachers_, options_.teachers, run.dataset, rng_.child("teachers"));
+  teachers_->expect_knowing(run);
   measure_priors(run);
   tell_of_teachers();
   Tensor values;
@@ -248,23 +229,56 @@ void Recover::step(const Batch& batch, const Tensor& gradient, double lr,
   moments_.second.index_copy_(0, rows, moments.second);
 }
 
-UpdateReport Recover::update(std::int64_t iteration) {
-  const auto count = std::int64_t(batches_.size());
-  const LossWeights weights = options_.loss_weights();
-  std::vector<RecoverGradient> gradients(batches_.size());
-  parallel_tasks(count, [&](std::int64_t i) {
-    leave_if_requested(stop_, "recovering");
+std::vector<SeenBatch> Recover::seen(std::int64_t iteration) const {
+  std::vector<SeenBatch> seen(batches_.size());
+  parallel_tasks(std::int64_t(batches_.size()), [&](std::int64_t i) {
     const Batch& batch = batches_[std::size_t(i)];
-    gradients[std::size_t(i)] =
-        recover_gradient(recovered(batch), view_for(batch, iteration), options_.flip == "both",
-                         voters_->of(batch, iteration), weights);
+    seen[std::size_t(i)] =
+        SeenBatch(recovered(batch), view_for(batch, iteration), options_.flip == "both");
   });
-  // Nothing has moved before the last gradient is there: who is stopped makes this iteration again.
+  return seen;
+}
+
+std::vector<std::vector<RecoverTerm>> Recover::terms_of(const std::vector<SeenBatch>& seen,
+                                                        std::int64_t iteration) const {
+  struct Question {
+    const SeenBatch& seen;
+    Voter voter;
+    RecoverTerm& answer;
+  };
+  std::vector<std::vector<RecoverTerm>> terms(batches_.size());
+  std::vector<Question> questions;
+  for (std::size_t i = 0; i < batches_.size(); ++i) {
+    const std::vector<Voter> voters = voters_->of(batches_[i], iteration);
+    terms[i].resize(voters.size());
+    for (std::size_t m = 0; m < voters.size(); ++m) {
+      questions.push_back({seen[i], voters[m], terms[i][m]});
+    }
+  }
+  const LossWeights weights = options_.loss_weights();
+  // Also where there is one: on LibTorch's own threads it would be no faster, and other bits.
+  parallel_tasks(std::int64_t(questions.size()), [&](std::int64_t i) {
+    leave_if_requested(stop_, "recovering");
+    const Question& question = questions[std::size_t(i)];
+    question.answer = question.seen.term_of(question.voter, weights);
+  });
+  return terms;
+}
+
+UpdateReport Recover::update(std::int64_t iteration) {
+  const std::vector<SeenBatch> seen = this->seen(iteration);
+  const auto terms = terms_of(seen, iteration);
+  // Nothing has moved before the last term is there: who is stopped makes this iteration again.
   const double lr = cosine_step_size(options_.lr_images, iteration, options_.iterations);
-  parallel_tasks(count, [&](std::int64_t i) {
-    step(batches_[std::size_t(i)], gradients[std::size_t(i)].values, lr, iteration);
+  const LossWeights weights = options_.loss_weights();
+  std::vector<RecoverLoss> losses(batches_.size());
+  parallel_tasks(std::int64_t(batches_.size()), [&](std::int64_t task) {
+    const auto i = std::size_t(task);
+    const RecoverGradient gradient = seen[i].gradient(terms[i], weights);
+    losses[i] = gradient.loss;
+    step(batches_[i], gradient.values, lr, iteration);
   });
-  const RecoverLoss loss = mean_loss(gradients);
+  const RecoverLoss loss = mean_loss(losses);
   return {.loss = loss.total,
           .columns = {{"cross_entropy", loss.cross_entropy},
                       {"batch_norm", loss.batch_norm},
@@ -280,13 +294,14 @@ data::SyntheticSet Recover::snapshot() const {
   set.from_bytes = true;
   std::int64_t views = 1;
   if (options_.compensators) {
-    const auto teachers = std::int64_t(teachers_.size());
+    const auto teachers = std::int64_t(teachers_->members().size());
     set.images = frozen_.to(at::kCPU).clone();
     set.decoder = synth::make_compensator(teachers, values, preprocessing)->spec();
     set.parameters[synth::kCompensators] = values.clone();
     views += teachers;
   } else {
-    set.images = preprocessing.apply(data::truncated_bytes(preprocessing, values));
+    set.images =
+        as_stored(preprocessing, data::truncated_bytes(preprocessing, values), options_.store);
   }
   const Tensor classes = at::arange(dataset_->num_classes(), at::kLong);
   set.class_index = classes.repeat_interleave(ipc_);
@@ -295,8 +310,8 @@ data::SyntheticSet Recover::snapshot() const {
 }
 
 std::vector<data::Asset> Recover::assets() const {
-  if (teachers_.empty()) return {};
-  data::Asset asset = train::asset_of(teachers_, options_.teachers, "teachers");
+  if (!teachers_) return {};
+  data::Asset asset = teachers_->asset();
   if (knowledge_.images > 0) {
     asset.note += str("; priors ", join(knowledge_.percent), " measured on ", knowledge_.images,
                       " training images");
@@ -307,26 +322,12 @@ std::vector<data::Asset> Recover::assets() const {
 std::string Recover::statistics_sha256() const {
   if (options_.r_bn == 0 || options_.statistics != "class") return "";
   std::string hashes;
-  for (const auto& teacher : teachers_) hashes += teacher.statistics_sha256;
+  for (const auto& teacher : teachers_->members()) hashes += teacher.statistics_sha256;
   return sha256_hex(hashes);
 }
 
-void Recover::expect_as_begun(const storage::StateReader& in) const {
-  const auto compare = [&](const std::string& what, const std::string& name,
-                           const std::string& now) {
-    const std::string before = in.text(name);
-    if (now == before) return;
-    throw ConfigError(str("teachers '", options_.teachers, "': this run began with ", what,
-                          ", SHA-256 ", before, ", these have ", now));
-  };
-  compare("others", kTeachersSha256, assets().front().sha256);
-  const std::string statistics = statistics_sha256();
-  if (statistics.empty()) return;
-  compare("other statistics of classes of the same networks", kStatisticsSha256, statistics);
-}
-
 void Recover::save_state(storage::StateWriter& out) const {
-  out.text(kTeachersSha256, assets().front().sha256);
+  teachers_->save_state(out);
   const std::string statistics = statistics_sha256();
   if (!statistics.empty()) out.text(kStatisticsSha256, statistics);
   if (knowledge_.images > 0) {
@@ -342,7 +343,11 @@ void Recover::save_state(storage::StateWriter& out) const {
 
 void Recover::load_state(RunContext& run, const storage::StateReader& in) {
   prepare(run);
-  expect_as_begun(in);
+  teachers_->expect_as_begun(in);
+  if (const std::string statistics = statistics_sha256(); !statistics.empty()) {
+    expect_sha256(teachers_->file(), "other statistics of classes of the same networks",
+                  in.text(kStatisticsSha256), statistics);
+  }
   if (voters_->lacks_priors()) {
     knowledge_ = {values_of(in.tensor(kPriors)), in.integer(kPriorImages)};
     voters_->set_priors(knowledge_.percent);
@@ -355,14 +360,7 @@ void Recover::load_state(RunContext& run, const storage::StateReader& in) {
 }
 
 Work Recover::work(const RunContext& run) const {
-  Networks networks;
-  if (options_.teachers.empty()) {
-    networks = named_networks(options_.teacher_names, run.dataset);
-  } else {
-    expect_file(run);
-    networks = train::load_networks(options_.teachers, options_.teacher_names, run.dataset);
-  }
-  return predicted_work(options_, networks, run);
+  return predicted_work(options_, networks_of(options_.teachers, run), run);
 }
 
 namespace {

@@ -26,11 +26,13 @@ class Recover : public DistillationMethod {
 
   std::int64_t iterations() const override { return options_.iterations; }
   Work work(const RunContext& run) const override;
+  Prerequisites prerequisites() const override { return options_.prerequisites(); }
   void check(RunContext& run) override;
   void initialize(RunContext& run) override;
   UpdateReport update(std::int64_t iteration) override;
   /// Brought to 8-bit pixels, which is how they are stored.
   data::SyntheticSet snapshot() const override;
+  std::vector<std::string> files_by_content() const override { return {"teachers"}; }
   std::vector<data::Asset> assets() const override;
   void save_state(storage::StateWriter& out) const override;
   void load_state(RunContext& run, const storage::StateReader& in) override;
@@ -38,10 +40,6 @@ class Recover : public DistillationMethod {
  private:
   /// Of the statistics of classes that this run goes by; empty: by none.
   std::string statistics_sha256() const;
-  /// @throws ConfigError for teachers or statistics that are not those of the state
-  void expect_as_begun(const storage::StateReader& in) const;
-  /// @throws ConfigError unless there is a file of teachers, with the command that makes one
-  void expect_file(const RunContext& run) const;
   void check_data(const RunContext& run) const;
   void prepare(RunContext& run);
   void tell_of_teachers() const;
@@ -58,6 +56,12 @@ class Recover : public DistillationMethod {
   Recovered recovered(const Batch& batch) const;
   augment::SharedView view_for(const Batch& batch, std::int64_t iteration) const;
   double smallest_area(std::int64_t iteration) const;
+  /// All batches, through the views of an iteration.
+  std::vector<SeenBatch> seen(std::int64_t iteration) const;
+  /// Of every batch what each of its voters says: side by side, those of one batch too.
+  /// @throws Interrupted when a stop was requested
+  std::vector<std::vector<RecoverTerm>> terms_of(const std::vector<SeenBatch>& seen,
+                                                 std::int64_t iteration) const;
   void step(const Batch& batch, const Tensor& gradient, double lr, std::int64_t iteration) const;
 
   RecoverOptions options_;
@@ -65,7 +69,7 @@ class Recover : public DistillationMethod {
   const StopFlag* stop_ = nullptr;
   std::int64_t ipc_ = 0;  ///< stored images of a class
   Rng rng_{0};
-  std::vector<train::Member> teachers_;
+  std::optional<TeachersOfRun> teachers_;
   std::optional<Voters> voters_;
   std::vector<Batch> batches_;
   Tensor frozen_;  ///< [K*ipc,C,H,W] real images under compensators; else undefined

@@ -48,14 +48,38 @@ struct Recovered {
   Tensor classes;      ///< int64 [B]
 };
 
+/// One part of a loss, and its gradient at what networks see.
+struct RecoverTerm {
+  Tensor gradient;
+  RecoverLoss loss;
+};
+
 struct RecoverGradient {
   Tensor values;  ///< shaped like Recovered::values
   RecoverLoss loss;
 };
 
-/// Gradient of  sum_m w_m (CE_m + r_bn R_m) + tv TV + l2 L2  of one view of the images.
-/// @param mirrored the images and then their mirror images are viewed together (FYI: Son et al.
-///        2024), with the classes twice and statistics over all
+/// A batch through the view of one iteration, and the way back to what moves:
+///   sum_m w_m (CE_m + r_bn R_m) + tv TV + l2 L2
+class SeenBatch {
+ public:
+  SeenBatch() = default;  ///< to be assigned
+  /// @param mirrored the images and then their mirror images are viewed together (FYI: Son et al.
+  ///        2024), with the classes twice and statistics over all
+  SeenBatch(const Recovered& batch, const augment::SharedView& view, bool mirrored);
+
+  /// w (CE + r_bn R) of one voter. Several may be asked at once, each on a thread of its own.
+  RecoverTerm term_of(const Voter& voter, const LossWeights& weights) const;
+  /// Of the terms, added in their order, and the priors of images. Once.
+  RecoverGradient gradient(const std::vector<RecoverTerm>& terms, const LossWeights& weights) const;
+
+ private:
+  Tensor leaf_;    // what moves
+  Tensor viewed_;  // carries the graph
+  Tensor classes_;
+};
+
+/// The same with the voters one after the other: memory for the graph of one of them is enough.
 RecoverGradient recover_gradient(const Recovered& batch, const augment::SharedView& view,
                                  bool mirrored, const std::vector<Voter>& voters,
                                  const LossWeights& weights);

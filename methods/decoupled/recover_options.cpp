@@ -4,7 +4,7 @@
 
 #include "lib/core/error.h"
 #include "lib/core/str.h"
-#include "lib/nn/network_name.h"
+#include "methods/decoupled/stored_pixels.h"
 
 namespace retort::methods::decoupled {
 
@@ -16,32 +16,18 @@ namespace {
 constexpr std::int64_t kMany = 1'000'000'000;
 constexpr double kSmallestCrop = 0.001;
 
-/// A teacher of a file, by network or number.
-config::Rule<std::string> teacher() {
-  return {"networks, or numbers from 0", [](const std::string& text) {
-            return is_number(text) || nn::network_name().accepts(text);
-          }};
-}
-
 }  // namespace
-
-bool is_number(const std::string& teacher) {
-  return !teacher.empty() && teacher.find_first_not_of("0123456789") == std::string::npos;
-}
 
 void RecoverOptions::describe(config::OptionTable& table) {
   table.add("iterations", iterations, "steps of every image", in_range(std::int64_t{1}, kMany));
   describe_teachers(table);
   describe_loss(table);
   describe_views(table);
+  if (!compensators) describe_store(table, store);
 }
 
 void RecoverOptions::describe_teachers(config::OptionTable& table) {
-  const auto anything = [](const std::string&) { return true; };
-  table.add("teachers", teachers, "networks to recover from, made by `retort teachers`",
-            {"a file of teachers", anything});
-  table.add("teacher-names", teacher_names,
-            "which of them, by network or number in the file; nothing: all", teacher());
+  teachers.describe(table, "networks to recover from");
   if (compensators) return;
   table.add("committee", committee,
             "who recovers an image: the one teacher there is; two of them, by its place in its "
@@ -62,7 +48,7 @@ void RecoverOptions::describe_teachers(config::OptionTable& table) {
       .add("pair", pair,
            "the two teachers of one image per class, by network or number; nothing: those of the "
            "largest priors",
-           teacher())
+           teacher_rule())
       .only_with("committee", {"pairs"});
 }
 
@@ -157,6 +143,25 @@ void RecoverOptions::check() const {
         "committee pairs with layout within-class: pairs belong to places in a class, and a batch "
         "of one class holds several; take committee all or layout across-class");
   }
+}
+
+Prerequisites RecoverOptions::prerequisites() const {
+  auto needed = teachers.needed();
+  if (!needed) return {};
+  check();
+  const std::vector<std::string> chosen = teachers.chosen();
+  if (!compensators && committee == "single" && chosen.size() != 1) {
+    throw ConfigError(str("committee single recovers from one teacher, to be made are ",
+                          chosen.size(), ": ", join(chosen),
+                          "; choose one by --teacher-names, or another --committee"));
+  }
+  if (!compensators && committee == "pairs" && chosen.size() < 2) {
+    throw ConfigError(str("a committee of pairs needs 2 teachers or more, to be made are ",
+                          chosen.size(), ": ", join(chosen)));
+  }
+  needed->batch_norm = r_bn != 0;
+  if (r_bn != 0 && statistics == "class") needed->class_statistics = "ema";
+  return {.teachers = std::move(needed)};
 }
 
 LossWeights RecoverOptions::loss_weights() const {

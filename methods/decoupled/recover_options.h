@@ -10,18 +10,15 @@
 #include "methods/decoupled/curriculum.h"
 #include "methods/decoupled/real_crops.h"
 #include "methods/decoupled/recover_loss.h"
+#include "methods/decoupled/teachers_of_run.h"
 
 namespace retort::methods::decoupled {
-
-/// Whether a teacher is named by its number in a file.
-bool is_number(const std::string& teacher);
 
 /// What every recovering method lets the user choose; each sets its own defaults. These are SRe2L's
 /// for CIFAR-100.
 struct RecoverOptions {
   std::int64_t iterations = 1000;
-  std::string teachers;                    ///< a file
-  std::vector<std::string> teacher_names;  ///< of its teachers; empty: all
+  TeacherOptions teachers;
 
   /// Of pixels: who recovers which images. Compensators have one teacher each.
   std::string committee = "single";
@@ -48,10 +45,16 @@ struct RecoverOptions {
   double tv = 0;
   double l2 = 0;
 
+  std::string store = "lossless";  ///< of pixels
+
   /// Instead of pixels, images that are added to real ones of all classes (INFER).
   bool compensators = false;
 
   void describe(config::OptionTable& table);
+  void settle(std::int64_t /*ipc*/) { teachers.settle(); }
+  /// What has to be made first.  @throws ConfigError as check, and for a number of teachers that
+  /// the committee has no use for
+  Prerequisites prerequisites() const;
   /// @throws ConfigError for options that exclude each other, with the reason
   void check() const;
   LossWeights loss_weights() const;
@@ -83,6 +86,7 @@ struct CdaOptions : RecoverOptions {
 /// `sc-dd`: a backbone that was trained without labels.
 struct ScDdOptions : RecoverOptions {
   ScDdOptions() {
+    teachers.can_be_made = false;
     lr_images = 0.4;
     r_bn = 0.005;
   }
@@ -105,6 +109,8 @@ struct LpldOptions : RecoverOptions {
 /// `cv-dd`: two teachers for every image of a class, from realistic crops.
 struct CvDdOptions : RecoverOptions {
   CvDdOptions() {
+    teachers.recipe = "adam";
+    teachers.usual = {"ConvNet-3-BN", "R18m-w16"};
     iterations = 4000;
     committee = "pairs";
     init = "mosaic";
@@ -116,6 +122,7 @@ struct CvDdOptions : RecoverOptions {
 /// `infer`: compensators.
 struct InferOptions : RecoverOptions {
   InferOptions() {
+    teachers.usual = {"ConvNet-3-BN", "R18m-w16"};
     compensators = true;
     r_bn = 1;
   }

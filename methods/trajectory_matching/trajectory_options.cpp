@@ -6,6 +6,7 @@
 #include "lib/core/error.h"
 #include "lib/nn/naming.h"
 #include "lib/nn/network.h"
+#include "lib/train/recipe_settings.h"
 
 namespace retort::methods::trajectory_matching {
 
@@ -24,16 +25,6 @@ config::Rule<std::string> strategy_text() {
             if (text == "auto") return true;
             augment::Strategy::parse(text);  // its message names the unknown operation
             return true;
-          }};
-}
-
-config::Rule<std::string> recipe_setting() {
-  return {"name=value", [](const std::string& text) {
-            const std::size_t equals = text.find('=');
-            if (text.substr(0, equals) == "epochs") {
-              throw ConfigError("option 'make-settings': epochs are said by --make-epochs");
-            }
-            return equals != std::string::npos && equals > 0 && equals + 1 < text.size();
           }};
 }
 
@@ -78,7 +69,7 @@ void TrajectoryOptions::describe_experts(config::OptionTable& table) {
       .add("make-settings", make_settings,
            "options of `retort experts` for experts that are made, where they differ from the "
            "defaults of the method's recipe",
-           recipe_setting())
+           train::recipe_setting())
       .only_with("experts", {""});
   table
       .add("experts-dir", experts_dir,

@@ -79,9 +79,10 @@ TEST_CASE("a dry run predicts what recovering costs, and names what is missing",
   const auto refused = workspace.retort(recover("sre2l", {"--dry-run"}));
   CHECK(refused.exit_code == 2);
   CHECK_THAT(refused.err, Contains("choose one by --teacher-names"));
-  const auto without = workspace.retort({"condense", "--method", "sre2l", "--dataset", "shapes"});
+  const auto without = workspace.retort({"condense", "--method", "sc-dd", "--dataset", "shapes"});
   CHECK(without.exit_code == 2);
-  CHECK_THAT(without.err, Contains("retort teachers --nets ConvNet-3-BN --dataset shapes"));
+  CHECK_THAT(without.err,
+             Contains("retort teachers --recipe sgd --nets ConvNet-3-BN --dataset shapes"));
 }
 
 TEST_CASE("images that a run holds out are unknown to its teachers", "[apps][recover]") {
@@ -136,4 +137,77 @@ TEST_CASE("a set of compensators is shown, described and exported", "[apps][reco
   // Compensators are of the budget that a baseline has.
   CHECK(judged["baselines"][0]["method"] == "random (4 per class)");
   CHECK(judged["baselines"][0]["decoded_images"] == 16);
+}
+
+TEST_CASE("a run goes on with its teachers wherever their file is, and with no others",
+          "[apps][recover][resume]") {
+  const Workspace& workspace = with_teachers();
+  const auto moved = workspace.path("elsewhere/moved.h5");
+  fs::create_directories(moved.parent_path());
+  fs::copy_file(workspace.path("teachers.h5"), workspace.path("here.h5"));
+  const auto command = [](const std::string& run, const std::string& iterations) {
+    return Words{"condense", "--method",     "sre2l",    "--dataset",       "shapes", "--teachers",
+                 "here.h5",  "--iterations", iterations, "--teacher-names", "0",      "--threads",
+                 "1",        "--run-dir",    run};
+  };
+  workspace.succeed(command("unmoved", "40"));
+  // One iteration, then a checkpoint to go on from.
+  workspace.succeed(joined(command("moving", "40"), {"--time-budget", "0.000001s"}));
+  fs::rename(workspace.path("here.h5"), moved);
+
+  const Words resume{"condense", "--run-dir", "moving", "--resume", "--time-budget", "0"};
+  const auto lost = workspace.retort(resume);
+  CHECK(lost.exit_code == 2);
+  CHECK_THAT(lost.err, Contains("there is no file '" + workspace.path("here.h5").string() + "'"));
+  workspace.succeed({"teachers", "--dataset", "shapes", "--nets", "ConvNet-2-BN-w8", "--recipe",
+                     "adam", "--lr", "0.01", "--batch-size", "16", "--epochs", "5", "--threads",
+                     "1", "--out", "others.h5"});
+  const auto others = workspace.retort(joined(resume, {"--teachers", "others.h5"}));
+  CHECK(others.exit_code == 2);
+  CHECK_THAT(others.err, Contains("this run began with others, SHA-256 "));
+
+  workspace.succeed(joined(resume, {"--teachers", "elsewhere/moved.h5"}));
+  CHECK(at::equal(storage::read_set(workspace.path("moving/set.h5")).images,
+                  storage::read_set(workspace.path("unmoved/set.h5")).images));
+}
+
+TEST_CASE("pixels that JPEG files would give back are stored on demand, and said",
+          "[apps][recover]") {
+  const Workspace& workspace = with_teachers();
+  workspace.succeed(recover("cv-dd", joined(into("jpeg"), {"--store", "jpeg75"})));
+  CHECK_THAT(read_text(workspace.path("jpeg/config.cfg")), Contains("store = jpeg75\n"));
+  CHECK_THAT(workspace.succeed({"info", "jpeg.h5"}).out,
+             Contains("as a JPEG of quality 75 gives them back"));
+  for (const std::string method : {"dm", "infer"}) {
+    const auto refused = workspace.retort(
+        {"condense", "--method", method, "--dataset", "shapes", "--store", "jpeg75"});
+    CHECK(refused.exit_code == 2);
+    CHECK_THAT(refused.err, Contains("'" + method + "' stores no 8-bit pixels alone") &&
+                                Contains("an option of sre2l"));
+  }
+}
+
+TEST_CASE("mirrored batches, mosaics to start from and committees under a curriculum run whole",
+          "[apps][recover]") {
+  const Workspace& workspace = with_teachers();
+  const auto metrics = [&](const std::string& name, const std::string& method, const Words& more) {
+    workspace.succeed(recover(method, joined(into(name), more)));
+    const auto set = storage::read_set(workspace.path(name + ".h5"));
+    CHECK(set.images.size(0) == 16);
+    CHECK(set.from_bytes);
+    return read_text(workspace.path(name + "/metrics.csv"));
+  };
+  const Words one{"--teacher-names", "0", "--lr-images", "0.1"};
+  // FYI: twice the batch, so another loss from the same start.
+  const std::string plain = metrics("plain", "sre2l", one);
+  CHECK(metrics("mirrored", "sre2l", joined(one, {"--flip", "both"})) != plain);
+  // Mosaics of 2 x 2 crops.
+  const Words mosaic{"--init", "mosaic", "--mosaic", "2", "--crop-images", "20", "--crops", "2"};
+  CHECK(metrics("mosaics", "sre2l", joined(one, mosaic)) != plain);
+  // CV-DD by CDA's curriculum, from the whole image to a tenth of it.
+  const std::string voted = metrics(
+      "voted-cda", "cv-dd", joined(mosaic, {"--curriculum", "cosine", "--crop-area", "0.1"}));
+  CHECK_THAT(voted, Contains(",1\n"));
+  CHECK_THAT(workspace.succeed({"info", "voted-cda.h5"}).out,
+             Contains("2 networks of teachers.h5"));
 }

@@ -122,8 +122,8 @@ TEST_CASE("every option has a help text and a range, and values outside it are r
       const config::OptionTable names = factory->options();
       for (const auto& option : names.options()) {
         // Paths and what they hold, looked at when they are read.
-        const std::set<std::string> free{"init-set", "experts", "experts-dir", "teachers",
-                                         "teacher-names"};
+        const std::set<std::string> free{"init-set", "experts",       "experts-dir",
+                                         "teachers", "teacher-names", "teachers-dir"};
         if (free.count(option.name) > 0) continue;
         INFO(option.name << ", range " << option.range);
         const std::string before = option.value();

@@ -2,6 +2,7 @@
 #include "lib/train/taught_lessons.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -156,6 +157,43 @@ TEST_CASE("recorded probabilities are met at the temperature of the record", "[t
   view.values = at::tensor({0.5, 0.25, 0.25}).view({1, 3}).to(at::kHalf);
   CHECK_CLOSE((train::recorded_teaching(info)(view) / 4).softmax(1), view.values.to(at::kFloat),
               1e-6);
+}
+
+TEST_CASE("a pool without replacement gives an epoch no batch twice, and in time all",
+          "[train][taught]") {
+  train::RelabelRecipe recipe = school().recipe;
+  recipe.batch_size = 8;
+  ViewsInfo info = train::views_info(recipe, kImages, kClasses, {8, 8});
+  info.sampling = ViewsInfo::Sampling::PoolUnique;
+  data::ViewList pool(info);
+  const auto views_of = [&](std::int64_t epochs) {
+    return train::replayed_views(std::make_shared<data::ViewList>(pool), school().images, epochs,
+                                 8);
+  };
+  const auto label = [&](std::int64_t i) {
+    return train::labelled_batch(recipe, *school().labeler, school().images, i);
+  };
+  pool.append(label(0));
+  CHECK_THROWS_WITH_TEXT(views_of(1), ConfigError,
+                         "a pool of 1 batches of views: an epoch needs 2 different ones");
+  // With as many as an epoch has steps all of them come, by a draw with replacement only half the
+  // time.
+  pool.append(label(1));
+  for (std::int64_t epoch = 0; epoch < 20; ++epoch) {
+    CHECK(batches_drawn(pool, *views_of(20), epoch).size() == 2);
+  }
+  for (std::int64_t i = 2; i < 6; ++i) pool.append(label(i));
+  const auto views = views_of(50);
+  REQUIRE(views->steps_per_epoch() == 2);
+  std::map<std::int64_t, int> times;
+  for (std::int64_t epoch = 0; epoch < 50; ++epoch) {
+    const auto drawn = batches_drawn(pool, *views, epoch);
+    CHECK(drawn.size() == 2);
+    CHECK(drawn == batches_drawn(pool, *views, epoch));
+    for (const std::int64_t batch : drawn) ++times[batch];
+  }
+  CHECK(times.size() == 6);
+  for (const auto& [batch, count] : times) CHECK(count >= 6);  // of 100 / 6
 }
 
 TEST_CASE("a record that a training is not for is refused with what it is for", "[train][taught]") {

@@ -185,3 +185,44 @@ TEST_CASE("resizing keeps the centre of the longer side", "[vision][resize]") {
   CHECK(vision::resize_and_crop(flat, 3).sizes() == at::IntArrayRef({3, 3, 3}));
   CHECK_THROWS_WITH_TEXT(vision::resize_and_crop(flat, 0), ConfigError, "1 or more, found 0");
 }
+
+TEST_CASE("images that pass through JPEG are those that are read back from its bytes",
+          "[vision][jpeg]") {
+  for (const std::int64_t channels : {1, 3}) {
+    const Tensor images = Rng(4).uniform_tensor({2, channels, 20, 24}, 0, 256).to(at::kByte);
+    const Tensor back = vision::through_jpeg(images, 75);
+    CHECK(back.sizes() == images.sizes());
+    CHECK_FALSE(at::equal(back, images));
+    for (std::int64_t i = 0; i < 2; ++i) {
+      const auto bytes = vision::encode_jpeg(images[i], 75);
+      CHECK(at::equal(vision::decode_image(bytes, "test"), back[i]));
+    }
+    // A gray plane of one value survives.
+    const Tensor plain = at::full({1, channels, 16, 16}, 128, at::kByte);
+    CHECK(at::equal(vision::through_jpeg(plain, 75), plain));
+  }
+}
+
+TEST_CASE("a JPEG has colours at half the resolution and the tables of its quality",
+          "[vision][jpeg]") {
+  const auto bytes = vision::encode_jpeg(random_image(3, 32, 32), 75);
+  const auto at = [&](std::size_t i) { return std::to_integer<int>(bytes.at(i)); };
+  int frames = 0;
+  int tables = 0;
+  for (std::size_t i = 2; at(i) == 0xFF && at(i + 1) != 0xDA;
+       i += 2 + std::size_t(256 * at(i + 2) + at(i + 3))) {
+    if (at(i + 1) == 0xC0) {  // baseline frame: of each component number, sampling, table
+      ++frames;
+      CHECK(at(i + 9) == 3);
+      CHECK(at(i + 11) == 0x22);
+      CHECK(at(i + 14) == 0x11);
+      CHECK(at(i + 17) == 0x11);
+    }
+    if (at(i + 1) == 0xDB) {  // 16 of luminance and 17 of chrominance at quality 50 are halved
+      ++tables;
+      CHECK(at(i + 5) == (at(i + 4) == 0 ? 8 : 9));
+    }
+  }
+  CHECK(frames == 1);
+  CHECK(tables >= 1);
+}

@@ -61,7 +61,9 @@ TEST_CASE("rded asks one network, and says how to make or to name it",
                          const std::string& text) {
     CHECK_THROWS_WITH_TEXT(rded(more)->check(run), ConfigError, text);
   };
-  check({{"teachers", ""}}, "Make them by `retort teachers --dataset shapes");
+  CHECK_THROWS_WITH_TEXT(
+      rded({{"teachers", ""}, {"teacher-names", ""}})->initialize(run), ConfigError,
+      "retort teachers --recipe sgd --nets ConvNet-3-BN --dataset shapes --out teachers.h5");
   check({{"teachers", "none.h5"}}, "there is no file 'none.h5'");
   check({{"teacher-names", "R18m"}}, "has no teacher 'R18m'");
   check({{"crop-offset", "9"}, {"mosaic", "1"}, {"crop-images", "9"}},
@@ -90,7 +92,38 @@ TEST_CASE("rded does not go on with another network than it began with",
   storage::write_teachers(file, one.data(), {other});
   CHECK_THROWS_WITH_TEXT(
       rded({{"teachers", file.string()}})->load_state(run, storage::StateReader(state)),
-      ConfigError, "this run began with one of SHA-256 ");
+      ConfigError, "this run began with others, SHA-256 ");
+}
+
+TEST_CASE("rded goes on with the classes that it had finished",
+          "[methods][decoupled][rded][resume]") {
+  struct Impatient : ProgressSink {
+    void update(const Progress& progress) override {
+      if (progress.done == 2) stop.request();
+    }
+    StopFlag stop;
+  };
+  const auto whole = rded();
+  RunContext run = context(2);
+  whole->initialize(run);
+  whole->update(0);
+
+  const auto stopped = rded();
+  Impatient soon;
+  RunContext watched = context(2);
+  watched.stop = &soon.stop;
+  watched.progress = &soon;
+  stopped->initialize(watched);
+  CHECK_THROWS_AS(stopped->update(0), Interrupted);
+  storage::StateWriter state;
+  stopped->save_state(state);
+  const storage::StateReader saved(state);
+  CHECK((saved.has("classes/0") && saved.has("classes/1") && !saved.has("classes/3")));
+
+  const auto resumed = rded();
+  resumed->load_state(run, saved);
+  resumed->update(0);
+  CHECK(at::equal(resumed->snapshot().images, whole->snapshot().images));
 }
 
 TEST_CASE("the cost of rded is that of looking at its crops", "[methods][decoupled][rded]") {
@@ -103,6 +136,5 @@ TEST_CASE("the cost of rded is that of looking at its crops", "[methods][decoupl
   CHECK(flops("20", "10") == Approx(4 * flops("10", "5")));
   CHECK(flops("200", "5") == flops("100", "5"));  // shapes has 100 images of a class
   // A preset names the network and no file.
-  CHECK(rded({{"teachers", ""}})->work(run).memory_bytes == 0);
   CHECK(rded({{"teachers", ""}, {"teacher-names", "ConvNet-2-BN-w8"}})->work(run).memory_bytes > 0);
 }

@@ -161,8 +161,53 @@ TEST_CASE("images in memory while crops are chosen do not grow with the real ima
 TEST_CASE("choosing crops leaves when it is asked to", "[methods][decoupled]") {
   StopFlag stop;
   stop.request();
-  CHECK_THROWS_AS(decoupled::realistic_images(colour_shapes(), observer(), {}, 1, Rng(0), &stop),
-                  Interrupted);
+  CHECK_THROWS_AS(
+      decoupled::realistic_images(colour_shapes(), observer(), {}, 1, Rng(0), {.stop = &stop}),
+      Interrupted);
+}
+
+namespace {
+
+/// Asks for a stop after so many classes, and keeps what it was told.
+struct Impatient : ProgressSink {
+  explicit Impatient(std::int64_t classes) : most(classes) {}
+  void update(const Progress& progress) override {
+    told.push_back(progress);
+    if (progress.done >= most) stop.request();
+  }
+
+  std::int64_t most;
+  StopFlag stop;
+  std::vector<Progress> told;
+};
+
+}  // namespace
+
+TEST_CASE("choosing crops says how far it is, and goes on with the classes that are finished",
+          "[methods][decoupled][resume]") {
+  const std::int64_t classes = colour_shapes().num_classes();
+  const auto images = [&](Impatient& watch, decoupled::FinishedClasses& finished) {
+    return decoupled::realistic_images(
+        colour_shapes(), observer(), {.images_per_class = 10, .crops = 2}, 1, Rng(0),
+        {.stop = &watch.stop, .progress = &watch, .finished = &finished});
+  };
+  Impatient never(classes + 1);
+  decoupled::FinishedClasses all;
+  const Tensor expected = images(never, all);
+  REQUIRE(std::int64_t(never.told.size()) == classes);
+  CHECK(never.told.back().done == classes);
+  CHECK(never.told.back().total == classes);
+  CHECK(never.told.back().seconds_left == 0);
+  CHECK(never.told.front().seconds_left > 0);
+
+  Impatient soon(2);
+  decoupled::FinishedClasses some;
+  CHECK_THROWS_AS(images(soon, some), Interrupted);
+  CHECK(std::count_if(some.begin(), some.end(), [](const Tensor& t) { return t.defined(); }) == 2);
+  Impatient later(classes + 1);
+  CHECK(at::equal(images(later, some), expected));
+  CHECK(std::int64_t(later.told.size()) == classes - 2);
+  CHECK(later.told.front().earlier == 2);
 }
 
 TEST_CASE("a crop is enlarged bilinearly, and smoothed where it is reduced",

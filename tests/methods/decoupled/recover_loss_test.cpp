@@ -1,9 +1,11 @@
 #include "methods/decoupled/recover_loss.h"
 
+#include "lib/core/parallel.h"
 #include "methods/decoupled/image_priors.h"
 #include "methods/decoupled/pixel_adam.h"
 #include "tests/support/catch.h"
 #include "tests/support/gradient_check.h"
+#include "tests/support/threads.h"
 
 using namespace retort;
 using namespace retort::methods::decoupled;
@@ -84,6 +86,25 @@ TEST_CASE("a loss is made of its terms by their weights", "[methods][decoupled]"
   CHECK(of_both.prior == Approx(of_a.prior));
   CHECK(of_a.prior == Approx(0.02 * total_variation(images.values).item<double>() +
                              0.01 * mean_norm(images.values).item<double>()));
+}
+
+TEST_CASE("teachers of a batch that are asked side by side say what they say in turn",
+          "[methods][decoupled]") {
+  const Teacher a("ConvNet-2-w4-BN", 3);
+  const Teacher b("ConvNet-1-w6-BN", 5);
+  const std::vector<Voter> voters = {a.voter(0.3), b.voter(0.5), a.voter(0.2)};
+  const Recovered images{.values = normal(1, {4, 3, 8, 8}), .classes = at::arange(4)};
+  const RecoverGradient expected = recover_gradient(images, kView, true, voters, kWeights);
+  const testing::WithThreads with(3);
+  const SeenBatch seen(images, kView, true);
+  std::vector<RecoverTerm> terms(voters.size());
+  parallel_tasks(3, [&](std::int64_t m) {
+    terms[std::size_t(m)] = seen.term_of(voters[std::size_t(m)], kWeights);
+  });
+  const RecoverGradient found = seen.gradient(terms, kWeights);
+  CHECK(at::equal(found.values, expected.values));
+  CHECK(found.loss.total == expected.loss.total);
+  CHECK(found.loss.batch_norm == expected.loss.batch_norm);
 }
 
 TEST_CASE("the gradient of a compensator is the sum of those of the images",

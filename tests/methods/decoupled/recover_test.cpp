@@ -71,13 +71,18 @@ TEST_CASE("images of a run are those of runs of their own", "[methods][decoupled
 
 TEST_CASE("recovered images do not depend on the number of threads", "[methods][decoupled]") {
   for (const std::string name : {"sre2l", "cv-dd", "infer"}) {
-    INFO(name);
-    const auto bits = [&](int threads) {
-      const testing::WithThreads with(threads);
-      const auto set = run_whole(name, 2, kEverything);
-      return at::cat({synth::decode(set).images.flatten(), set.images.flatten()});
-    };
-    CHECK(at::equal(bits(1), bits(2)));
+    for (const std::int64_t ipc : {1, 2}) {
+      if (name == "infer" && ipc == 1) continue;  // has no room
+      INFO(name << ", " << ipc);
+      const auto bits = [&](int threads) {
+        const testing::WithThreads with(threads);
+        const auto set = run_whole(name, ipc, kEverything);
+        return at::cat({synth::decode(set).images.flatten(), set.images.flatten()});
+      };
+      const Tensor one = bits(1);
+      CHECK(at::equal(one, bits(2)));
+      CHECK(at::equal(one, bits(5)));
+    }
   }
 }
 
@@ -257,8 +262,14 @@ TEST_CASE("what excludes each other is refused with the reason", "[methods][deco
 }
 
 TEST_CASE("whoever has no teachers is told how to make them", "[methods][decoupled]") {
-  check_refused("sre2l", {{"teachers", ""}},
-                "retort teachers --nets ConvNet-3-BN --dataset shapes --out teachers.h5");
+  check_refused("sc-dd", {{"teachers", ""}, {"teacher-names", ""}},
+                "--nets ConvNet-3-BN --dataset shapes --out teachers.h5");
+  const auto method = small_method("sre2l", "4", {{"teachers", ""}, {"teacher-names", ""}});
+  RunContext run = context(2);
+  CHECK_NOTHROW(method->check(run));  // somebody may make them
+  CHECK_THROWS_WITH_TEXT(
+      method->initialize(run), ConfigError,
+      "retort teachers --recipe sgd --nets ConvNet-3-BN --dataset shapes --out teachers.h5");
   check_refused("sre2l", {{"teachers", "nowhere.h5"}}, "there is no file 'nowhere.h5'");
 }
 
@@ -403,10 +414,13 @@ TEST_CASE("what recovering costs follows teachers, images and copies", "[methods
   // Without a file networks may be named, as in presets.
   const Settings named = {{"teachers", ""}, {"teacher-names", "ConvNet-2-BN-w8"}};
   CHECK(cost("sre2l", named, 2) == Approx(one));
-  CHECK(cost("sre2l", {{"teachers", ""}, {"teacher-names", "0"}}, 2) == 0);
+  const Settings made = {
+      {"teachers", ""}, {"teacher-names", "1"}, {"make-teachers", "R18m,ConvNet-2-BN-w8"}};
+  CHECK(cost("sre2l", made, 2) == Approx(one));
 }
 
-TEST_CASE("threads without a batch make recovering no faster", "[methods][decoupled]") {
+TEST_CASE("threads without a batch and a teacher make recovering no faster",
+          "[methods][decoupled]") {
   const auto cost = [](const std::string& name, const Settings& settings, std::int64_t ipc,
                        int threads) {
     const testing::WithThreads with(threads);
@@ -418,5 +432,43 @@ TEST_CASE("threads without a batch make recovering no faster", "[methods][decoup
   CHECK(cost("sre2l", {{"batch-images", "2"}}, 1, 4) ==
         Approx(2 * cost("sre2l", {{"batch-images", "2"}}, 1, 1)));
   CHECK(cost("lpld", {}, 2, 4) == Approx(cost("lpld", {}, 2, 1)));
+  // What each of three teachers says of the one batch of all classes.
+  const Settings all = {{"committee", "all"}};
+  CHECK(cost("cv-dd", all, 1, 3) == Approx(cost("cv-dd", all, 1, 1)));
+  CHECK(cost("cv-dd", all, 1, 6) == Approx(2 * cost("cv-dd", all, 1, 1)));
   CHECK(cost("infer", {}, 4, 12) == Approx(2 * cost("infer", {}, 4, 1)));
+}
+
+TEST_CASE("teachers that nobody gave are asked for, by the recipe of the method",
+          "[methods][decoupled]") {
+  const auto needed = [](const std::string& name, Settings settings) {
+    settings.insert(settings.begin(), {{"teachers", ""}, {"teacher-names", ""}});
+    return small_method(name, "4", settings)->prerequisites().teachers;
+  };
+  CHECK_FALSE(small_method("sre2l", "4")->prerequisites().teachers);
+  CHECK_FALSE(needed("sc-dd", {}));
+  const auto one = needed("sre2l", {{"make-epochs", "3"}, {"make-settings", "lr=0.2"}});
+  REQUIRE(one);
+  CHECK(one->recipe == "sgd");
+  CHECK(one->nets == std::vector<std::string>{"ConvNet-3-BN"});
+  CHECK(one->epochs == 3);
+  CHECK(one->settings == std::vector<std::string>{"lr=0.2"});
+  CHECK(one->batch_norm);
+  CHECK(one->class_statistics == "none");
+  CHECK(needed("lpld", {})->class_statistics == "ema");
+  CHECK(needed("lpld", {{"r-bn", "0"}})->class_statistics == "none");
+  CHECK(needed("cv-dd", {})->recipe == "adam");
+  CHECK(needed("cv-dd", {})->nets.size() == 2);
+  CHECK(needed("rded", {{"teacher-names", "R18m"}})->nets == std::vector<std::string>{"R18m"});
+
+  CHECK_THROWS_WITH_TEXT(needed("sre2l", {{"make-teachers", "R18m,R50m"}}), ConfigError,
+                         "to be made are 2: R18m, R50m; choose one by --teacher-names");
+  CHECK_THROWS_WITH_TEXT(needed("rded", {{"make-teachers", "R18m,R50m"}}), ConfigError,
+                         "one teacher looks at the crops, to be made are 2");
+  CHECK_THROWS_WITH_TEXT(needed("cv-dd", {{"make-teachers", "R18m"}}), ConfigError,
+                         "needs 2 teachers or more, to be made are 1");
+  CHECK_THROWS_WITH_TEXT(needed("sre2l", {{"make-teachers", "R18m"}, {"teacher-names", "R50m"}}),
+                         ConfigError, "expected some of the teachers to be made, R18m");
+  CHECK_THROWS_WITH_TEXT(needed("sre2l", {{"make-settings", "momentun=1"}}), ConfigError,
+                         "option 'make-settings': ");
 }

@@ -1,0 +1,158 @@
+// Runs of the decoupled methods that are given no teachers, and so make their own.
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/core/files.h"
+#include "lib/storage/set_file.h"
+#include "lib/storage/teacher_file.h"
+#include "tests/apps/program.h"
+#include "tests/support/catch.h"
+
+using namespace retort;
+using namespace retort::testing;
+using Catch::Matchers::Contains;
+namespace fs = std::filesystem;
+
+namespace {
+
+Words making(const std::string& method, const std::string& nets, const std::string& epochs,
+             const Words& more) {
+  return joined({"condense", "--method", method, "--dataset", "shapes", "--ipc", "4",
+                 "--make-teachers", nets, "--make-recipe", "adam", "--make-epochs", epochs,
+                 "--make-settings", "lr=0.01,batch-size=16", "--threads", "1"},
+                more);
+}
+
+Words sre2l(const Words& more) {
+  return making("sre2l", "ConvNet-2-BN-w8", "5", joined({"--iterations", "2"}, more));
+}
+
+/// The only thing in a folder.
+fs::path file_in(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder)) files.push_back(entry.path());
+  REQUIRE(files.size() == 1);
+  return files.front();
+}
+
+Tensor images_of(const fs::path& set) { return storage::read_set(set).images; }
+
+}  // namespace
+
+TEST_CASE("a run that is given no teachers makes them beside its folder, the next one asks them",
+          "[apps][teachers][condense]") {
+  const Workspace workspace;
+  const auto predicted = workspace.succeed(sre2l({"--dry-run"}));
+  CHECK_THAT(predicted.out, Contains("1 to be made first, ") &&
+                                Contains("into runs/teachers/adam-shapes-ConvNet-2-BN-w8-5epochs"));
+  const auto dry = nlohmann::json::parse(workspace.succeed(sre2l({"--dry-run", "--json"})).out);
+  CHECK(dry["experts"].is_null());
+  CHECK(dry["teachers"]["count"] == 1);
+  CHECK(dry["teachers"]["missing"] == 1);
+  CHECK(dry["teachers"]["seconds"] > 0.0);
+  CHECK_FALSE(fs::exists(workspace.path("runs")));
+
+  const auto made = workspace.succeed(sre2l({"--run-dir", "runs/a/"}));
+  CHECK_THAT(made.err,
+             Contains("no file of teachers was given, and runs/teachers/adam-shapes-") &&
+                 Contains("made first are 1 teacher of ConvNet-2-BN-w8, recipe adam, 5 epochs") &&
+                 Contains("count neither as condensing nor against --time-budget") &&
+                 Contains("retort condense --run-dir runs/a/ --resume goes on") &&
+                 Contains("epoch 5 of 5") && !Contains("test split"));
+  CHECK_THAT(made.out, Contains("1 of runs/teachers/adam-") && Contains(", 1 made now in"));
+  CHECK_THAT(read_text(workspace.path("runs/a/config.cfg")),
+             Contains("teachers = \n") && Contains("make-teachers = ConvNet-2-BN-w8\n") &&
+                 Contains("make-epochs = 5\n"));
+
+  // The file has what the command of its own makes.
+  workspace.succeed({"teachers", "--dataset", "shapes", "--nets", "ConvNet-2-BN-w8", "--recipe",
+                     "adam", "--lr", "0.01", "--batch-size", "16", "--epochs", "5", "--threads",
+                     "1", "--out", "t.h5"});
+  const fs::path file = file_in(workspace.path("runs/teachers"));
+  const std::string identity = storage::TeacherReader(file).teacher(0).sha256();
+  CHECK(identity == storage::TeacherReader(workspace.path("t.h5")).teacher(0).sha256());
+  const auto set = storage::read_set(workspace.path("runs/a/set.h5"));
+  CHECK(set.assets.at(0).file == file.filename());
+  workspace.succeed({"condense", "--method", "sre2l", "--dataset", "shapes", "--ipc", "4",
+                     "--iterations", "2", "--teachers", "t.h5", "--threads", "1", "--run-dir",
+                     "runs/given"});
+  CHECK(at::equal(set.images, images_of(workspace.path("runs/given/set.h5"))));
+
+  const std::string before = read_text(file);
+  const auto next = workspace.succeed(sre2l({"--run-dir", "runs/b", "--json"}));
+  CHECK_THAT(next.err,
+             Contains("teachers of an earlier run are asked: ") && !Contains("made first"));
+  const auto document = nlohmann::json::parse(next.out);
+  CHECK(document["teachers"]["made"] == 0);
+  CHECK(read_text(file) == before);
+  CHECK(at::equal(set.images, images_of(workspace.path("runs/b/set.h5"))));
+  CHECK_THAT(workspace.succeed(sre2l({"--dry-run"})).out, Contains("1 teacher of runs/teachers/"));
+  // Another method has use for the same.
+  const auto rded = workspace.succeed(
+      making("rded", "ConvNet-2-BN-w8", "5",
+             {"--crop-images", "10", "--crops", "2", "--run-dir", "runs/rded", "--mosaic", "1"}));
+  CHECK_THAT(rded.err, Contains("teachers of an earlier run are asked: "));
+  // The configuration makes them again.
+  workspace.succeed({"condense", "--config", "runs/a/config.cfg", "--run-dir", "elsewhere/d"});
+  CHECK(at::equal(set.images, images_of(workspace.path("elsewhere/d/set.h5"))));
+}
+
+TEST_CASE("a method's teachers have the statistics that it goes by", "[apps][teachers][condense]") {
+  const Workspace workspace;
+  workspace.succeed(making("lpld", "ConvNet-2-BN-w8", "5",
+                           {"--iterations", "2", "--run-dir", "run", "--teachers-dir", "pool"}));
+  CHECK_FALSE(
+      storage::TeacherReader(file_in(workspace.path("pool"))).teacher(0).class_statistics.empty());
+}
+
+TEST_CASE("a run that is stopped while it makes teachers goes on with them",
+          "[apps][teachers][condense][resume]") {
+  const Workspace workspace;
+  const auto command = [](const std::string& pool, const std::string& run) {
+    return making(
+        "cv-dd", "ConvNet-2-BN-w8,ConvNet-1-BN-w8", "60",
+        {"--iterations", "2", "--init", "gaussian", "--teachers-dir", pool, "--run-dir", run});
+  };
+  workspace.succeed(command("whole", "run-whole"));
+  Process running = workspace.start(command("pool", "run"));
+  const auto under_way = [&] {
+    if (!fs::exists(workspace.path("pool"))) return false;
+    for (const auto& entry : fs::directory_iterator(workspace.path("pool"))) {
+      if (fs::exists(entry.path() / "teacher-0.h5")) return true;
+    }
+    return false;
+  };
+  for (int wait = 0; wait < 60000 && !under_way(); ++wait) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  running.signal(SIGINT);
+  const auto stopped = running.wait();
+  INFO(stopped.err);
+  REQUIRE(stopped.exit_code == 130);
+  CHECK_THAT(stopped.err, Contains("go on with retort condense --run-dir run --resume"));
+  const auto resumed = workspace.succeed({"condense", "--run-dir", "run", "--resume"});
+  CHECK_THAT(resumed.err, Contains("ConvNet-2-BN-w8 was finished before") &&
+                              Contains("made first are 1 teacher of"));
+  CHECK(file_in(workspace.path("pool")).extension() == ".h5");
+  CHECK(at::equal(images_of(workspace.path("run/set.h5")),
+                  images_of(workspace.path("run-whole/set.h5"))));
+}
+
+TEST_CASE("what cannot be said of teachers is refused, and nothing is left",
+          "[apps][teachers][condense]") {
+  const Workspace workspace;
+  const auto refused = [&](const Words& words, const std::string& text) {
+    const auto result = workspace.retort(words);
+    CHECK(result.exit_code == 2);
+    CHECK_THAT(result.err, Contains(text));
+    CHECK_FALSE(fs::exists(workspace.path("runs")));
+  };
+  refused(making("sre2l", "ConvNet-2-BN-w8,ConvNet-1-BN-w8", "5", {}),
+          "choose one by --teacher-names");
+  refused(making("sre2l", "ConvNet-2-w8", "5", {}), "has no BatchNorm");
+  refused(sre2l({"--teachers", "t.h5"}), "make-teachers");
+}
