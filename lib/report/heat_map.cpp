@@ -43,7 +43,7 @@ Layout layout_of(const HeatMap& map) {
   layout.cell_width = layout.written ? 46 : std::max(2.0, std::min(16.0, 420.0 / double(most)));
   layout.cell_height = layout.written ? 24 : layout.cell_width;
   layout.left = layout.named ? longest(map.rows) + 10 : 4;
-  layout.top = layout.named ? kSlope * longest(map.columns) + 30 : 20;
+  layout.top = layout.named ? kSlope * longest(map.columns) + 34 : 20;
   return layout;
 }
 

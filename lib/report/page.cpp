@@ -32,15 +32,15 @@ void add_head(Html& html, const ReportData& data) {
   html.open("style").markup(kStyle).close("style").close("head");
 }
 
-void add_gap(Html& html, const Gap& gap) {
-  html.open("p", {{"class", "gap soft"}}).text(gap.reason);
-  if (!gap.command.empty()) html.text(" ").element("code", gap.command);
-  html.close("p");
-}
-
-void add_gaps(Html& html, const SetReport& set, const std::string& section) {
+/// @param whose name of the set, where that is not said above
+void add_gaps(Html& html, const SetReport& set, const std::string& section,
+              const std::string& whose) {
   for (const Gap& gap : set.gaps) {
-    if (gap.section == section) add_gap(html, gap);
+    if (gap.section != section) continue;
+    html.open("div", {{"class", "gap soft"}});
+    html.text(whose.empty() ? gap.reason : str(whose, ": ", gap.reason));
+    if (!gap.command.empty()) html.text(" ").element("code", gap.command, {{"tabindex", "0"}});
+    html.close("div");
   }
 }
 
@@ -52,7 +52,7 @@ void add_section(Html& html, const Section& section, const ReportData& data) {
     html.open("div");
     if (data.sets.size() > 1) html.element("h3", set.name);
     if (section.holds(set)) section.add(html, set);
-    add_gaps(html, set, section.title);
+    add_gaps(html, set, section.title, "");
     html.close("div");
   }
   html.close("div").close("section");
@@ -68,7 +68,9 @@ struct Joint {
 void add_joint(Html& html, const Joint& joint, const ReportData& data) {
   html.open("section", {{"id", joint.id}}).element("h2", joint.title);
   joint.add(html, data);
-  for (const SetReport& set : data.sets) add_gaps(html, set, joint.title);
+  for (const SetReport& set : data.sets) {
+    add_gaps(html, set, joint.title, data.sets.size() > 1 ? set.name : "");
+  }
   html.close("section");
 }
 

@@ -11,11 +11,11 @@ constexpr std::size_t kPoints = 200;  // of a curve
 
 std::string thinned_note(const Curve& curve) {
   if (curve.y.size() <= kPoints) return "";
-  return str(" (each point the mean of ", (curve.y.size() + kPoints - 1) / kPoints, ")");
+  return str(", each point the mean of ", (curve.y.size() + kPoints - 1) / kPoints);
 }
 
 void add_metric(Html& html, const Curve& curve) {
-  add_line_chart(html, {.title = curve.name + thinned_note(curve),
+  add_line_chart(html, {.title = str(curve.name, " by iteration", thinned_note(curve)),
                         .x_title = "iteration",
                         .y_title = curve.name,
                         .curves = {thinned(curve, kPoints)}});

@@ -163,7 +163,19 @@ HeatMap architectures_map(const ReportData& data, const Judging& judging, const 
   }
   const double unknown = std::numeric_limits<double>::quiet_NaN();
   map.values.assign(map.rows.size(), std::vector<double>(map.columns.size(), unknown));
-  for (const auto& [at, value] : values) map.values[at.first][at.second] = value;
+  double low = 100;
+  double high = 0;
+  for (const auto& [at, value] : values) {
+    map.values[at.first][at.second] = value;
+    if (!std::isfinite(value)) continue;
+    low = std::min(low, value);
+    high = std::max(high, value);
+  }
+  // Differences show, and the least accurate is not white.
+  if (low < high) {
+    map.low = low - (high - low) / 2;
+    map.high = high;
+  }
   return map;
 }
 
@@ -198,10 +210,12 @@ void add_accuracy(Html& html, const ReportData& data) {
 }
 
 void add_architectures(Html& html, const ReportData& data) {
+  html.open("div", {{"class", "charts"}});
   for (const auto& [judging, entries] : by_judging(data)) {
     const HeatMap map = architectures_map(data, judging, entries);
     if (map.columns.size() > 1) add_heat_map(html, map);
   }
+  html.close("div");
 }
 
 }  // namespace retort::report

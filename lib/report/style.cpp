@@ -20,15 +20,15 @@ p{margin:.4rem 0 .8rem;max-width:46rem}
 a{color:var(--accent)}
 nav ul{display:flex;flex-wrap:wrap;gap:.25rem 1.1rem;list-style:none;padding:0;margin:.75rem 0 0}
 section{border-top:1px solid var(--line);padding:1.5rem 0 1.25rem;margin-top:1.25rem}
-.sets{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,27rem),1fr));gap:1rem 2rem}
-.sets>div{min-width:0}
+.sets{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,21rem),1fr));gap:1rem 2rem}
+.sets>div{min-width:0;container-type:inline-size}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:.5rem 2rem;align-items:start}
 .scroll{overflow-x:auto;max-width:100%}
 table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;padding-bottom:.35rem}
 th,td{padding:.3rem .8rem .3rem 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 thead th{font-weight:600;color:var(--soft);white-space:nowrap}
-tbody th{font-weight:500;overflow-wrap:anywhere;min-width:7rem}
+tbody th{font-weight:500;overflow-wrap:break-word}
 .number{text-align:right;white-space:nowrap}
 td.name{min-width:8rem;overflow-wrap:anywhere}
 figure{margin:.5rem 0 1rem;min-width:0}
@@ -49,7 +49,7 @@ details{margin:.3rem 0}summary{cursor:pointer;color:var(--accent);width:fit-cont
 details .scroll{max-height:22rem;overflow:auto;margin-top:.4rem}
 code,pre{font:.88rem/1.45 ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace}
 pre{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:.7rem .9rem;overflow-x:auto;margin:.5rem 0}
-.gap{border-left:3px solid var(--line);padding-left:.8rem}.gap code{overflow-wrap:anywhere}
+.gap{border-left:3px solid var(--line);padding-left:.8rem}.gap code{display:block;white-space:pre;overflow-x:auto;padding:.2rem 0}
 .class{display:grid;grid-template-columns:7.5rem 1fr;gap:.2rem .8rem;align-items:start;padding:.35rem 0;border-bottom:1px solid var(--line)}
 .class>h4{font-size:.92rem;font-weight:500;margin:.2rem 0;overflow-wrap:anywhere}
 .cells{display:flex;flex-wrap:wrap;gap:.3rem;margin:0;padding:0;list-style:none;align-items:flex-start}
@@ -68,7 +68,8 @@ dialog img{display:block;width:min(78vw,34rem);max-height:70vh;object-fit:contai
 dialog div{display:flex;gap:.5rem;justify-content:space-between}
 dialog button{font:inherit;color:inherit;background:var(--paper);border:1px solid var(--line);border-radius:5px;padding:.35rem .9rem;cursor:pointer}
 footer{border-top:1px solid var(--line);margin-top:1.5rem;padding-top:1rem;padding-bottom:2.5rem;font-size:.9rem}
-@media (max-width:34rem){header,main,footer{padding-left:.9rem;padding-right:.9rem}.class{grid-template-columns:1fr}}
+@media (max-width:34rem){header,main,footer{padding-left:.9rem;padding-right:.9rem}}
+@container (max-width:30rem){.class{grid-template-columns:1fr}}
 @media print{.pic{cursor:auto}dialog,nav{display:none}}
 )css";
 

@@ -41,9 +41,17 @@ struct GridOptions {
   std::vector<std::string> column_groups{};  ///< names above equal groups of columns; set apart
 };
 
-/// Rows of images on white, labels (as ascii_text leaves them) in black to their left, title on top; enlarged by nearest
-/// neighbour. Rows may differ in length, not in image shape.
+/// Rows of images on white, labels (as ascii_text leaves them) in black to their left, title on
+/// top; enlarged by nearest neighbour. Rows may differ in length, not in image shape.
 /// @return uint8 [3,H,W]  @throws ConfigError for rows of another shape or groups of unequal size
 Tensor image_grid(const std::vector<GridRow>& rows, const GridOptions& options = {});
+
+/// The other way around, of a grid that was drawn with the default options: the first image of
+/// every row, at its own size.
+/// @param picture uint8 [3,H,W]  @param columns of the longest row  @param height, width of images
+/// @return uint8 [rows,3,height,width]; nothing if such a grid has another size than the picture
+std::optional<Tensor> first_images_of_grid(const Tensor& picture, std::int64_t rows,
+                                           std::int64_t columns, std::int64_t height,
+                                           std::int64_t width);
 
 }  // namespace retort::vision
