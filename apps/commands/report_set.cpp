@@ -19,6 +19,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+const std::string kNoBreak = "\u00A0";  // a blank that lines do not end at
+
 void add_fact(std::vector<report::Fact>& facts, const std::string& name, const std::string& text) {
   if (!text.empty()) facts.emplace_back(name, text);
 }
@@ -176,8 +178,9 @@ std::string headline(const report::Evaluation& evaluation) {
   std::vector<std::string> parts;
   for (const report::Judged& judged : evaluation.judged) {
     if (judged.baseline) continue;
-    const std::string spread = judged.runs.size() > 1 ? " ± " + fixed(judged.std, 2) : "";
-    parts.push_back(str(fixed(judged.mean, 2), spread, " % (", judged.network, ")"));
+    const std::string spread =
+        judged.runs.size() > 1 ? kNoBreak + "±" + kNoBreak + fixed(judged.std, 2) : "";
+    parts.push_back(str(fixed(judged.mean, 2), spread, kNoBreak, "% (", judged.network, ")"));
   }
   return str(join(parts), ", protocol ", evaluation.protocol);
 }

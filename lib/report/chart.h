@@ -61,7 +61,8 @@ struct HeatMap {
   std::vector<std::vector<double>> values;  ///< per row; not finite: nothing is known
   double low = 0;                           ///< of which nothing is seen
   double high = 100;
-  int digits = 1;
+  int digits = 1;        ///< behind the point, in cells
+  int table_digits = 1;  ///< and in the table
   /// Tables have no more entries than this: the largest ones then, those on the diagonal left out.
   std::size_t most_numbers = 1024;
 };

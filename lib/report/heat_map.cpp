@@ -13,7 +13,8 @@ namespace {
 constexpr std::size_t kLongestName = 22;
 constexpr std::size_t kNamed = 40;    // rows or columns; beyond, names would lie upon each other
 constexpr std::size_t kWritten = 16;  // columns whose numbers fit into cells
-constexpr int kShades = 20;           // of maps without written numbers
+constexpr double kDigitWidth = 7.2;
+constexpr int kShades = 20;  // of maps without written numbers
 constexpr double kSlope = 0.7071067811865476;
 
 struct Layout {
@@ -40,7 +41,8 @@ Layout layout_of(const HeatMap& map) {
   Layout layout;
   layout.named = most <= kNamed;
   layout.written = map.columns.size() <= kWritten;
-  layout.cell_width = layout.written ? 46 : std::max(2.0, std::min(16.0, 420.0 / double(most)));
+  layout.cell_width = layout.written ? kDigitWidth * double(4 + map.digits)
+                                     : std::max(2.0, std::min(16.0, 420.0 / double(most)));
   layout.cell_height = layout.written ? 24 : layout.cell_width;
   layout.left = layout.named ? longest(map.rows) + 10 : 4;
   layout.top = layout.named ? kSlope * longest(map.columns) + 34 : 20;
@@ -132,7 +134,7 @@ std::vector<Entry> largest_entries(const HeatMap& map) {
 
 Table numbers_of(const HeatMap& map) {
   const auto text = [&](double value) {
-    return std::isfinite(value) ? fixed(value, map.digits) : std::string("-");
+    return std::isfinite(value) ? fixed(value, map.table_digits) : std::string("-");
   };
   Table table;
   if (map.rows.size() * map.columns.size() <= map.most_numbers) {
@@ -164,7 +166,8 @@ std::string in_words(const HeatMap& map) {
                          " columns of ", map.column_title, ". ");
   if (known.empty()) return text + "No values.";
   const auto [low, high] = std::minmax_element(known.begin(), known.end());
-  return text + str("Values from ", fixed(*low, map.digits), " to ", fixed(*high, map.digits), ".");
+  return text + str("Values from ", fixed(*low, map.table_digits), " to ",
+                    fixed(*high, map.table_digits), ".");
 }
 
 }  // namespace

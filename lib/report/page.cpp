@@ -39,7 +39,7 @@ void add_gaps(Html& html, const SetReport& set, const std::string& section,
     if (gap.section != section) continue;
     html.open("div", {{"class", "gap soft"}});
     html.text(whose.empty() ? gap.reason : str(whose, ": ", gap.reason));
-    if (!gap.command.empty()) html.text(" ").element("code", gap.command, {{"tabindex", "0"}});
+    if (!gap.command.empty()) html.text(" ").element("code", gap.command);
     html.close("div");
   }
 }

@@ -49,7 +49,8 @@ void add_judged(Html& html, const Evaluation& evaluation, const Judged& judged) 
                         .column_title = "taken for",
                         .rows = evaluation.class_names,
                         .columns = evaluation.class_names,
-                        .values = shares(judged.confusion)});
+                        .values = shares(judged.confusion),
+                        .digits = 0});
   }
   html.close("div");
 }

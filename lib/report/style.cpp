@@ -49,7 +49,7 @@ details{margin:.3rem 0}summary{cursor:pointer;color:var(--accent);width:fit-cont
 details .scroll{max-height:22rem;overflow:auto;margin-top:.4rem}
 code,pre{font:.88rem/1.45 ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace}
 pre{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:.7rem .9rem;overflow-x:auto;margin:.5rem 0}
-.gap{border-left:3px solid var(--line);padding-left:.8rem}.gap code{display:block;white-space:pre;overflow-x:auto;padding:.2rem 0}
+.gap{border-left:3px solid var(--line);padding-left:.8rem;margin:.7rem 0}.gap code{display:block;overflow-wrap:anywhere;padding:.2rem 0}
 .class{display:grid;grid-template-columns:7.5rem 1fr;gap:.2rem .8rem;align-items:start;padding:.35rem 0;border-bottom:1px solid var(--line)}
 .class>h4{font-size:.92rem;font-weight:500;margin:.2rem 0;overflow-wrap:anywhere}
 .cells{display:flex;flex-wrap:wrap;gap:.3rem;margin:0;padding:0;list-style:none;align-items:flex-start}
