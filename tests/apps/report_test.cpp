@@ -255,3 +255,17 @@ TEST_CASE("damaged files of a run end a report with their names", "[apps][report
   CHECK_THAT(picture.err, Contains("grid-000002.png"));
   CHECK_FALSE(std::filesystem::exists(workspace.path("report.html")));
 }
+
+TEST_CASE("condense tells TensorBoard on request, and remembers that it was asked",
+          "[apps][report]") {
+  const Workspace workspace;
+  workspace.succeed({"condense", "--method", "random", "--dataset", "shapes", "--tensorboard",
+                     "--threads", "1", "--run-dir", "run", "--quiet"});
+  std::int64_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(workspace.path("run"))) {
+    if (entry.path().filename().string().starts_with("events.out.tfevents.")) ++files;
+  }
+  CHECK(files == 1);
+  CHECK_THAT(read_text(workspace.path("run/session.cfg")), Contains("tensorboard = true"));
+  CHECK_THAT(read_text(workspace.path("run/config.cfg")), !Contains("tensorboard"));
+}
