@@ -8,7 +8,7 @@
 namespace retort::report {
 namespace {
 
-constexpr double kCharacter = 7;  // mean width in the style sheet's size of 12, of wide fonts
+constexpr double kCharacter = 7.4;  // mean width in the style sheet's size of 12, of wide fonts
 
 void add_line(Html& html, double x1, double y1, double x2, double y2) {
   html.empty("line", {{"class", "grid"},

@@ -92,7 +92,6 @@ void add_gallery(Html& html, const Gallery& gallery) {
 bool has_images(const SetReport& set) { return !set.galleries.empty() || set.last_picture; }
 
 void add_images(Html& html, const SetReport& set) {
-  if (!set.gallery_note.empty()) html.element("p", set.gallery_note, {{"class", "soft"}});
   for (const Gallery& gallery : set.galleries) add_gallery(html, gallery);
   if (!set.last_picture) return;
   html.open("div", {{"class", "whole"}});

@@ -105,7 +105,6 @@ struct SetReport {
   std::string name;
   std::vector<Fact> facts;  ///< of the set, for a table
   std::vector<Gallery> galleries;
-  std::string gallery_note;           ///< a sentence on what the pictures leave out
   std::optional<Image> last_picture;  ///< of a run without a set yet
   Evolution evolution;
   std::vector<Curve> metrics;  ///< by iteration: the loss, then the method's own columns
