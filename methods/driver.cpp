@@ -16,6 +16,7 @@
 #include "lib/core/text.h"
 #include "lib/eval/evaluator.h"
 #include "lib/nn/network.h"
+#include "lib/report/event_file.h"
 #include "lib/storage/set_file.h"
 #include "lib/synth/parametrization.h"
 #include "lib/synth/picture.h"
@@ -126,11 +127,11 @@ class Run {
     }
     if (options_.out) session_.out = std::filesystem::absolute(*options_.out).lexically_normal();
     if (options_.time_budget_seconds) session_.time_budget_seconds = *options_.time_budget_seconds;
+    if (options_.tensorboard) session_.tensorboard = true;
   }
 
   void keep_session() const {
-    const bool empty = session_.out.empty() && session_.time_budget_seconds == 0;
-    if (!empty || std::filesystem::exists(folder_.session())) {
+    if (!session_.empty() || std::filesystem::exists(folder_.session())) {
       write_session(folder_.session(), session_);
     }
   }
@@ -323,6 +324,7 @@ class Run {
   void iterate() {
     CsvLog metrics(folder_.metrics(), next_);
     CsvLog evaluations(folder_.evaluations(), next_ + 1);
+    if (session_.tensorboard) events_.emplace(folder_.root, next_ + 1);
     double last_save = wall_seconds();
     if (owes_evaluation_) evaluate(evaluations);
     while (next_ < method_.iterations() && !out_of_time()) {
@@ -427,6 +429,10 @@ class Run {
                                                          {"seconds", number_text(seconds)}};
     for (const auto& [name, value] : report.columns) row.emplace_back(name, number_text(value));
     metrics.row(row);
+    if (!events_) return;
+    events_->scalar("loss", next_ + 1, report.loss);
+    events_->scalar("seconds", next_ + 1, seconds);
+    for (const auto& [name, value] : report.columns) events_->scalar(name, next_ + 1, value);
   }
 
   void show_progress(double loss, double seconds) {
@@ -470,6 +476,7 @@ class Run {
                   check_->evaluator.protocol().name, seeds.size() == 1 ? ", seed " : ", seeds ",
                   join(seeds), ")"));
     write_check(evaluations, number_text(result.mean), number_text(result.std));
+    if (events_) events_->scalar("accuracy on " + check_split(), next_, result.mean);
   }
 
   std::string check_split() const {
@@ -491,7 +498,12 @@ class Run {
     const Aside aside(*this);
     set.preprocessing = context_.dataset.preprocessing();
     set.provenance.class_names = context_.dataset.info().class_names;
-    vision::write_image(path, synth::draw_set(set, {.per_class = columns}).pixels);
+    const Tensor pixels = synth::draw_set(set, {.per_class = columns}).pixels;
+    vision::write_image(path, pixels);
+    if (!events_) return;
+    const std::vector<std::byte> png = vision::encode_png(pixels);
+    events_->image("set", next_, {reinterpret_cast<const char*>(png.data()), png.size()},
+                   pixels.size(2), pixels.size(1));
   }
 
   void save_checkpoint() {
@@ -568,10 +580,11 @@ class Run {
   double limit_;  // of the magnitude of stored images
 
   Session session_;
-  std::optional<Check> check_;    // none: no checks are asked for
-  std::int64_t next_ = 0;         // iterations done
-  std::int64_t saved_at_ = -1;    // iterations done at the last checkpoint
-  bool owes_evaluation_ = false;  // the one of `next_` was stopped on the way
+  std::optional<report::EventFile> events_;  // none: TensorBoard is not told
+  std::optional<Check> check_;               // none: no checks are asked for
+  std::int64_t next_ = 0;                    // iterations done
+  std::int64_t saved_at_ = -1;               // iterations done at the last checkpoint
+  bool owes_evaluation_ = false;             // the one of `next_` was stopped on the way
   double start_ = 0;
   double cpu_start_ = 0;
   double opening_ = 0;       // spent before condensing, in all sessions

@@ -36,6 +36,9 @@ struct DriverOptions {
   /// Iterations between pictures of the first ten images of every class; 0: a tenth of the run's,
   /// none in a run of fewer than ten. What there is in the end is in grid.png alone.
   std::int64_t grid_every = 0;
+  /// Metrics, checks and pictures also as TensorBoard's event files in the run folder, by
+  /// iterations done; a resumed run goes on with them.
+  bool tensorboard = false;
   bool eval_on_test = false;     ///< in-loop checks on the test split, and marked so
   eval::Protocol eval_protocol;  ///< how in-loop checks train; needed when there are any
   bool resume = false;

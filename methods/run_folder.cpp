@@ -166,6 +166,7 @@ void LogFile::write(log::Level level, const std::string& message) const {
 void Session::describe(config::OptionTable& table) {
   table.add("out", out, "copy of the set", config::any_text());
   table.add("time-budget", time_budget_seconds, "seconds; 0: none", config::non_negative());
+  table.add("tensorboard", tensorboard, "event files for TensorBoard");
 }
 
 Session read_session(const std::filesystem::path& path) {

@@ -99,7 +99,9 @@ class LogFile {
 struct Session {
   std::string out;                 ///< absolute path of the copy of the set; empty: none
   double time_budget_seconds = 0;  ///< 0: none
+  bool tensorboard = false;        ///< event files are written
 
+  bool empty() const { return out.empty() && time_budget_seconds == 0 && !tensorboard; }
   void describe(config::OptionTable& table);
 };
 /// @throws ConfigError with the line of a file that is not understood

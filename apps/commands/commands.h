@@ -15,6 +15,7 @@ cli::Command experts();
 cli::Command teachers();
 cli::Command relabel();
 cli::Command show();
+cli::Command report_sets();
 cli::Command info();
 cli::Command verify();
 cli::Command list();

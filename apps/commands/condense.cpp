@@ -131,6 +131,7 @@ methods::DriverOptions driver_options(CondenseOptions& options, const fs::path& 
     driver.eval_protocol = check_protocol(options.eval_protocol);
   }
   driver.grid_every = options.grid_every;
+  driver.tensorboard = options.tensorboard;
   driver.resume = options.resume;
   driver.config_text = options.replay_text();
   driver.provenance.program_version = cli::program_version();

@@ -114,6 +114,9 @@ config::OptionTable CondenseOptions::session_options() {
       "opening the dataset and preparation count but are never cut short, checks during the run do "
       "not count; a resumed run keeps the one it had, and what it has used of it",
       any_text());
+  table.add("tensorboard", tensorboard,
+            "write event files for TensorBoard into the run folder as well: metrics, checks and "
+            "pictures by iterations done; a resumed run remembers it");
   return table;
 }
 

@@ -47,6 +47,7 @@ class CondenseOptions {
   std::string time_budget;
   std::string preset;
   std::string config;
+  bool tensorboard = false;
   bool resume = false;
   bool force = false;
   bool dry_run = false;

@@ -11,6 +11,7 @@
 #include "apps/commands/document.h"
 #include "apps/commands/expert_info.h"
 #include "apps/commands/run_info.h"
+#include "apps/commands/set_text.h"
 #include "apps/commands/subset.h"
 #include "apps/commands/teacher_info.h"
 #include "apps/commands/views_info.h"
@@ -29,22 +30,6 @@ namespace {
 
 using nlohmann::json;
 using Rows = std::vector<std::vector<std::string>>;
-
-/// "10", or "3 to 10" when classes differ in size.
-std::string per_class_text(const data::SyntheticSet& set) {
-  const Tensor counts = at::bincount(set.class_index, {}, set.num_classes());
-  const auto low = counts.min().item<std::int64_t>();
-  const auto high = counts.max().item<std::int64_t>();
-  return low == high ? str(low) : str(low, " to ", high);
-}
-
-std::string labels_text(const data::Labels& labels) {
-  if (std::holds_alternative<data::HardLabels>(labels)) return "one class per training image";
-  const auto& soft = std::get<data::SoftLabels>(labels);
-  return str(soft.learned ? "learned" : "fixed", " soft labels over ", soft.values.size(1),
-             " classes, as ",
-             soft.kind == data::SoftLabels::Kind::Logit ? "logits" : "probabilities");
-}
 
 std::string short_hash(const std::string& hash) {
   return hash.size() > 16 ? str(hash.substr(0, 16), "...") : hash;
@@ -98,13 +83,10 @@ void add_provenance(Rows& rows, const data::Provenance& provenance) {
 std::string describe_set(const std::string& path) {
   const data::SyntheticSet set = storage::read_set(path);
   const storage::StoredBytes bytes = storage::stored_bytes(path);
-  const data::ImageShape shape = set.shape();
   const std::int64_t decoded = data::hard_classes(set.labels).numel();
   Rows rows = {
       {"file", str(path, ", a condensed set")},
-      {"stored images",
-       str(set.images.size(0), " of ", shape.channels, "x", shape.height, "x", shape.width, ", ",
-           per_class_text(set), " per class, ", set.num_classes(), " classes")},
+      {"stored images", stored_images_text(set)},
       {"decoder", str(data::decoder_text(set.decoder), ": ", decoded, " training images")},
       {"labels", labels_text(set.labels)},
       {"size",

@@ -9,6 +9,7 @@
 #include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/core/str.h"
+#include "lib/report/page.h"
 #include "lib/storage/set_file.h"
 
 namespace retort::commands {
@@ -47,6 +48,10 @@ bool is_evaluation(const fs::path& path) {
   return schema.is_string() && schema.get<std::string>().starts_with("retort.evaluation/");
 }
 
+bool is_report(const fs::path& path) {
+  return first_bytes(path, std::string_view(report::kPageStart).size()) == report::kPageStart;
+}
+
 std::string name_of(FileKind kind) {
   switch (kind) {
     case FileKind::Set:
@@ -59,6 +64,8 @@ std::string name_of(FileKind kind) {
       return "NumPy archive";
     case FileKind::Evaluation:
       return "result of an evaluation";
+    case FileKind::Report:
+      return "report";
   }
   throw Error("unknown kind of file");
 }
@@ -78,6 +85,8 @@ bool is_of_kind(const fs::path& path, FileKind kind) {
       return first_zip_entry(path).ends_with(".npy");
     case FileKind::Evaluation:
       return is_evaluation(path);
+    case FileKind::Report:
+      return is_report(path);
   }
   throw Error("unknown kind of file");
 }

@@ -175,4 +175,26 @@ Tensor image_grid(const std::vector<GridRow>& rows, const GridOptions& options) 
   return to_tensor(canvas);
 }
 
+std::optional<Tensor> first_images_of_grid(const Tensor& picture, std::int64_t rows,
+                                           std::int64_t columns, std::int64_t height,
+                                           std::int64_t width) {
+  if (rows < 1 || columns < 1 || height < 1 || width < 1) return std::nullopt;
+  Layout layout;
+  choose_cell(layout, height, width, 0);
+  layout.group_size = columns;
+  layout.top = kMargin;
+  // Labels end where images begin; how wide they are shows only in the width of the picture.
+  layout.left = int(picture.size(2)) - kMargin - layout.x(columns - 1) - layout.cell_width;
+  const std::int64_t bottom = layout.y(std::size_t(rows - 1)) + layout.cell_height + kMargin;
+  if (picture.size(1) != bottom || layout.left < kMargin) return std::nullopt;
+  const std::int64_t scale = layout.cell_height / height;
+  std::vector<Tensor> images;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const int y = layout.y(std::size_t(r));
+    images.push_back(picture.slice(1, y, y + layout.cell_height, scale)
+                         .slice(2, layout.left, layout.left + layout.cell_width, scale));
+  }
+  return at::stack(images);
+}
+
 }  // namespace retort::vision

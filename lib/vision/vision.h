@@ -51,4 +51,12 @@ struct GridOptions {
 /// @return uint8 [3,H,W]  @throws ConfigError for rows of another shape or groups of unequal size
 Tensor image_grid(const std::vector<GridRow>& rows, const GridOptions& options = {});
 
+/// The other way around, of a grid that was drawn with the default options: the first image of
+/// every row, at its own size.
+/// @param picture uint8 [3,H,W]  @param columns of the longest row  @param height, width of images
+/// @return uint8 [rows,3,height,width]; nothing if such a grid has another size than the picture
+std::optional<Tensor> first_images_of_grid(const Tensor& picture, std::int64_t rows,
+                                           std::int64_t columns, std::int64_t height,
+                                           std::int64_t width);
+
 }  // namespace retort::vision

@@ -81,6 +81,55 @@ TEST_CASE("a run writes its folder: configuration, metrics, log, picture and set
   CHECK(std::count(metrics.begin(), metrics.end(), '\n') == 7);
 }
 
+TEST_CASE("event files tell TensorBoard of every session of a run that asked for them once",
+          "[methods][driver]") {
+  const Folder folder;
+  DriverOptions options = folder.options();
+  const auto event_files = [&] {
+    std::vector<std::string> texts;
+    std::vector<std::filesystem::path> paths;
+    for (const auto& entry : std::filesystem::directory_iterator(folder.run.root)) {
+      if (entry.path().filename().string().starts_with("events.out.tfevents.")) {
+        paths.push_back(entry.path());
+      }
+    }
+    std::sort(paths.begin(), paths.end());
+    for (const auto& path : paths) texts.push_back(read_text(path));
+    return texts;
+  };
+  const auto count = [](const std::string& text, const std::string& what) {
+    std::int64_t found = 0;
+    for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; ++at) ++found;
+    return found;
+  };
+  SECTION("with their metrics and pictures") {
+    options.tensorboard = true;
+    options.grid_every = 4;
+    StopFlag stop;
+    Scripted first;
+    first.stop = &stop;
+    first.stop_at = 1;
+    CHECK_THROWS_AS(drive(first, options, stop), Interrupted);
+    options.tensorboard = false;
+    options.resume = true;
+    Scripted second;
+    drive(second, options);
+    const auto files = event_files();
+    REQUIRE(files.size() == 2);
+    CHECK(count(files[0], "\x04loss") == 2);
+    CHECK(count(files[1], "\x04loss") == 4);
+    CHECK(count(files[1], "\x03sum") == 4);
+    CHECK(count(files[0], "\x89PNG") == 0);
+    CHECK(count(files[1], "\x89PNG") == 2);  // after 4 iterations, and of the finished set
+  }
+  SECTION("and no other run has any") {
+    Scripted method;
+    drive(method, options);
+    CHECK(event_files().empty());
+    CHECK_FALSE(std::filesystem::exists(folder.run.session()));
+  }
+}
+
 TEST_CASE("how long a run is predicted to take is said before it starts", "[methods][driver]") {
   const Folder folder;
   StopFlag stop;

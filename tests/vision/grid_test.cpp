@@ -80,3 +80,23 @@ TEST_CASE("a grid of images that do not fit together is refused", "[vision][grid
   CHECK_THROWS_WITH_TEXT(image_grid({{"a", plain(3, 0, 0, 0)}}, {.cell = -1}), ConfigError,
                          "below 0");
 }
+
+TEST_CASE("the first image of every row of a grid is found again", "[vision][grid]") {
+  for (const std::int64_t side : {8, 24, 28, 64, 80}) {
+    INFO("images of " << side << " pixels");
+    const Tensor a = at::arange(3 * 3 * side * side, at::kLong).remainder(251).to(at::kByte);
+    const Tensor images = a.view({3, 3, side, side});
+    const Tensor picture = image_grid({{"one", images}, {"a long label", images.flip(0)}});
+    const auto found = vision::first_images_of_grid(picture, 2, 3, side, side);
+    REQUIRE(found);
+    CHECK(at::equal((*found)[0], images[0]));
+    CHECK(at::equal((*found)[1], images[2]));
+    CHECK_FALSE(vision::first_images_of_grid(picture, 3, 3, side, side));
+    CHECK_FALSE(vision::first_images_of_grid(picture, 2, 30, side, side));
+    CHECK_FALSE(vision::first_images_of_grid(picture, 0, 3, side, side));
+  }
+  const Tensor gray = at::arange(16 * 12, at::kByte).view({1, 1, 16, 12});
+  const auto found = vision::first_images_of_grid(image_grid({{"", gray}}, {}), 1, 1, 16, 12);
+  REQUIRE(found);
+  CHECK(at::equal((*found)[0], gray[0].expand({3, 16, 12})));
+}

@@ -1,0 +1,127 @@
+#include <cmath>
+#include <limits>
+
+#include <nlohmann/json.hpp>
+
+#include "apps/commands/report_source.h"
+#include "lib/config/options.h"
+#include "lib/core/error.h"
+#include "lib/core/files.h"
+#include "lib/core/str.h"
+
+namespace retort::commands {
+namespace {
+
+using nlohmann::json;
+
+/// `null` stands for what is not a finite number.
+double number(const json& value) {
+  return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
+}
+
+/// "pgd 8/255"
+std::string attack_text(const json& entry) {
+  const double levels = entry.at("radius").get<double>() * 255;
+  const bool whole = std::abs(levels - std::round(levels)) < 1e-9;
+  return str(
+      entry.at("attack").get<std::string>(), " ",
+      whole ? str(std::int64_t(std::round(levels)), "/255") : config::number_text(levels / 255));
+}
+
+void add_accuracies(report::Judged& judged, const json& entry) {
+  const json& accuracy = entry.at("accuracy");
+  judged.network = entry.at("network").get<std::string>();
+  judged.mean = number(accuracy.at("mean"));
+  judged.std = number(accuracy.at("std"));
+  for (const json& run : accuracy.at("runs")) judged.runs.push_back(number(run));
+  if (!entry.at("best").is_null()) judged.best = number(entry.at("best").at("mean"));
+  for (const json& attacked : entry.value("robust", json::array())) {
+    const json& under = attacked.at("accuracy");
+    judged.attacked.push_back(
+        {attack_text(attacked), number(under.at("mean")), number(under.at("std"))});
+  }
+  for (const json& value : entry.at("per_class")) judged.per_class.push_back(number(value));
+  judged.confusion = entry.at("confusion").get<std::vector<std::vector<std::int64_t>>>();
+  judged.seconds = number(entry.at("seconds"));
+}
+
+/// @param cost what has the bytes and steps: the entry of a baseline, the document of a set
+report::Judged judged_of(const json& entry, const json& cost, const std::string& subject) {
+  report::Judged judged;
+  judged.subject = subject;
+  judged.images = cost.at("decoded_images").get<std::int64_t>();
+  judged.sgd_steps = cost.at("sgd_steps").get<std::int64_t>();
+  judged.image_bytes = number(cost.at("bytes").at("images"));
+  judged.label_bytes = number(cost.at("bytes").at("labels"));
+  add_accuracies(judged, entry);
+  return judged;
+}
+
+std::string option_lines(const json& options) {
+  std::string lines;
+  for (const auto& [key, value] : options.items()) {
+    lines += str(key, " = ", value.get<std::string>(), "\n");
+  }
+  return lines;
+}
+
+void add_beside(report::Evaluation& evaluation, const json& entries, const std::string& name) {
+  for (const json& entry : entries) {
+    const std::string subject = name.empty() ? entry.at("method").get<std::string>() : name;
+    evaluation.judged.push_back(judged_of(entry, entry, subject));
+    evaluation.judged.back().baseline = true;
+  }
+}
+
+report::Evaluation evaluation_of(const json& document, const std::string& subject) {
+  report::Evaluation evaluation;
+  evaluation.protocol = document.at("protocol").get<std::string>();
+  evaluation.dataset = document.at("dataset").get<std::string>();
+  evaluation.tested_on = document.at("tested_on").get<std::string>();
+  evaluation.seeds = join(document.at("seeds").get<std::vector<std::uint64_t>>());
+  evaluation.options = option_lines(document.at("protocol_options"));
+  evaluation.class_names = document.at("class_names").get<std::vector<std::string>>();
+  if (const json teachers = document.value("teachers", json()); teachers.is_object()) {
+    evaluation.teachers = teachers.at("networks").get<std::string>();
+  }
+  for (const json& entry : document.at("results")) {
+    evaluation.judged.push_back(judged_of(entry, document, subject));
+  }
+  const json hard = document.value("hard_labels", json());
+  if (hard.is_array()) add_beside(evaluation, hard, "hard labels");
+  add_beside(evaluation, document.at("baselines"), "");
+  return evaluation;
+}
+
+/// Tables of a page are as long as the list of classes.
+void expect_classes(const report::Evaluation& evaluation) {
+  const std::size_t classes = evaluation.class_names.size();
+  for (const report::Judged& judged : evaluation.judged) {
+    bool fits = judged.per_class.size() == classes && judged.confusion.size() == classes;
+    for (const auto& row : judged.confusion) fits = fits && row.size() == classes;
+    if (fits) continue;
+    throw StorageError(str("expected accuracies and confusions of ", classes,
+                           " classes for network '", judged.network, "', found another number"));
+  }
+}
+
+}  // namespace
+
+EvaluationFile read_evaluation(const std::filesystem::path& path, const std::string& subject) {
+  const std::string where = "'" + path.string() + "'";
+  try {
+    const json document = json::parse(read_text(path));
+    const std::string schema = document.at("schema").get<std::string>();
+    if (schema != "retort.evaluation/1") {
+      throw StorageError(str(where, ": expected schema retort.evaluation/1, found ", schema));
+    }
+    EvaluationFile file{evaluation_of(document, subject), document.value("set_sha256", "")};
+    file.evaluation.file = path.string();
+    with_context(where, [&] { expect_classes(file.evaluation); });
+    return file;
+  } catch (const json::exception& e) {
+    throw StorageError(str(where, ": is no result of an evaluation that can be read: ", e.what()));
+  }
+}
+
+}  // namespace retort::commands

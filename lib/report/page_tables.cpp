@@ -1,0 +1,221 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "lib/core/str.h"
+#include "lib/core/text.h"
+#include "lib/report/figure.h"
+#include "lib/report/sections.h"
+
+namespace retort::report {
+namespace {
+
+/// Facts of all sets, a row per name in the order of their first appearance, a column per set.
+Table facts_table(const ReportData& data, const std::vector<Fact> SetReport::*facts) {
+  Table table{.header = {""}, .rows = {}, .numbers_from = std::size_t(-1)};
+  std::vector<std::string> names;
+  for (const SetReport& set : data.sets) {
+    table.header.push_back(set.name);
+    for (const auto& [name, text] : set.*facts) {
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+    }
+  }
+  for (const auto& name : names) {
+    Row row{name};
+    for (const SetReport& set : data.sets) {
+      const auto& own = set.*facts;
+      const auto found = std::find_if(own.begin(), own.end(),
+                                      [&](const Fact& fact) { return fact.first == name; });
+      row.push_back(found == own.end() ? "-" : found->second);
+    }
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+/// What accuracies must have in common to stand in one table.
+struct Judging {
+  std::string protocol;
+  std::string dataset;
+  std::string tested_on;
+  std::string options;
+  auto operator<=>(const Judging&) const = default;
+};
+
+Judging judging_of(const Evaluation& evaluation) {
+  return {evaluation.protocol, evaluation.dataset, evaluation.tested_on, evaluation.options};
+}
+
+using Entries = std::vector<std::pair<const SetReport*, const Evaluation*>>;
+
+std::map<Judging, Entries> by_judging(const ReportData& data) {
+  std::map<Judging, Entries> groups;
+  for (const SetReport& set : data.sets) {
+    for (const Evaluation& evaluation : set.evaluations) {
+      groups[judging_of(evaluation)].emplace_back(&set, &evaluation);
+    }
+  }
+  return groups;
+}
+
+/// Baselines say whose they are where there are several sets.
+std::string subject_text(const ReportData& data, const SetReport& set, const Judged& judged) {
+  if (!judged.baseline) return set.name;
+  return data.sets.size() > 1 ? str(judged.subject, " (beside ", set.name, ")") : judged.subject;
+}
+
+template <class Has>
+bool any(const Entries& entries, Has has) {
+  return std::any_of(entries.begin(), entries.end(), [&](const auto& entry) {
+    const auto& judged = entry.second->judged;
+    return std::any_of(judged.begin(), judged.end(), has);
+  });
+}
+
+/// "fgsm 8/255 %" of every attack of the first network that has any.
+std::vector<std::string> attack_titles(const Entries& entries) {
+  std::vector<std::string> titles;
+  for (const auto& [set, evaluation] : entries) {
+    for (const Judged& judged : evaluation->judged) {
+      for (const auto& attacked : judged.attacked) {
+        if (std::find(titles.begin(), titles.end(), attacked.attack) == titles.end()) {
+          titles.push_back(attacked.attack);
+        }
+      }
+    }
+  }
+  return titles;
+}
+
+std::string attacked_text(const Judged& judged, const std::string& attack) {
+  for (const auto& attacked : judged.attacked) {
+    if (attacked.attack == attack) {
+      return accuracy_text(attacked.mean, attacked.std, judged.runs.size());
+    }
+  }
+  return "-";
+}
+
+Table accuracy_table(const ReportData& data, const Entries& entries) {
+  const bool best = any(entries, [](const Judged& judged) { return judged.best.has_value(); });
+  const std::vector<std::string> attacks = attack_titles(entries);
+  Table table{.header = {"trained on", "network", "accuracy %"}, .rows = {}, .numbers_from = 2};
+  if (best) table.header.emplace_back("best* %");
+  for (const auto& attack : attacks) table.header.push_back(attack + " %");
+  for (const char* name : {"images", "image bytes", "label bytes", "SGD steps", "seconds"}) {
+    table.header.emplace_back(name);
+  }
+  for (const auto& [set, evaluation] : entries) {
+    for (const Judged& judged : evaluation->judged) {
+      Row row{subject_text(data, *set, judged), judged.network,
+              accuracy_text(judged.mean, judged.std, judged.runs.size())};
+      if (best) row.push_back(judged.best ? fixed(*judged.best, 2) : "-");
+      for (const auto& attack : attacks) row.push_back(attacked_text(judged, attack));
+      for (const auto& text :
+           {str(judged.images), bytes_text(judged.image_bytes), bytes_text(judged.label_bytes),
+            str(judged.sgd_steps), fixed(judged.seconds, 1)}) {
+        row.push_back(text);
+      }
+      table.rows.push_back(std::move(row));
+    }
+  }
+  return table;
+}
+
+void add_protocol(Html& html, const Judging& judging, const Entries& entries) {
+  const Evaluation& first = *entries.front().second;
+  html.element("h3", str("Protocol ", judging.protocol, ", ", judging.dataset, ", tested on ",
+                         judging.tested_on));
+  std::vector<std::string> seeds;
+  for (const auto& [set, evaluation] : entries) seeds.push_back(evaluation->seeds);
+  const bool alike = std::all_of(seeds.begin(), seeds.end(),
+                                 [&](const std::string& text) { return text == seeds.front(); });
+  std::string line =
+      str("Mean ± population standard deviation after the last epoch over networks "
+          "of the seeds ",
+          alike ? seeds.front() : join(seeds, "; then "), ".");
+  if (!first.teachers.empty()) line += str(" Teachers: ", first.teachers, ".");
+  html.element("p", line, {{"class", "soft"}});
+}
+
+/// Rows: sets and baselines; columns: networks; both in order of appearance.
+HeatMap architectures_map(const ReportData& data, const Judging& judging, const Entries& entries) {
+  HeatMap map{
+      .title = str("Accuracy in percent, protocol ", judging.protocol, ", ", judging.dataset),
+      .row_title = "trained on",
+      .column_title = "network",
+      .rows = {},
+      .columns = {},
+      .values = {}};
+  const auto index_in = [](std::vector<std::string>& names, const std::string& name) {
+    const auto found = std::find(names.begin(), names.end(), name);
+    if (found != names.end()) return std::size_t(found - names.begin());
+    names.push_back(name);
+    return names.size() - 1;
+  };
+  std::map<std::pair<std::size_t, std::size_t>, double> values;
+  for (const auto& [set, evaluation] : entries) {
+    for (const Judged& judged : evaluation->judged) {
+      const std::size_t row = index_in(map.rows, subject_text(data, *set, judged));
+      values[{row, index_in(map.columns, judged.network)}] = judged.mean;
+    }
+  }
+  const double unknown = std::numeric_limits<double>::quiet_NaN();
+  map.values.assign(map.rows.size(), std::vector<double>(map.columns.size(), unknown));
+  double low = 100;
+  double high = 0;
+  for (const auto& [at, value] : values) {
+    map.values[at.first][at.second] = value;
+    if (!std::isfinite(value)) continue;
+    low = std::min(low, value);
+    high = std::max(high, value);
+  }
+  // Differences show, and the least accurate is not white.
+  if (low < high) {
+    map.low = low - (high - low) / 2;
+    map.high = high;
+  }
+  return map;
+}
+
+}  // namespace
+
+std::string accuracy_text(double mean, double std, std::size_t runs) {
+  return runs < 2 ? fixed(mean, 2) : fixed(mean, 2) + " ± " + fixed(std, 2);
+}
+
+void add_overview(Html& html, const ReportData& data) {
+  add_table(html, facts_table(data, &SetReport::facts));
+}
+
+void add_cost(Html& html, const ReportData& data) {
+  const bool known = std::any_of(data.sets.begin(), data.sets.end(),
+                                 [](const SetReport& set) { return !set.cost.empty(); });
+  if (known) add_table(html, facts_table(data, &SetReport::cost));
+}
+
+void add_accuracy(Html& html, const ReportData& data) {
+  for (const auto& [judging, entries] : by_judging(data)) {
+    add_protocol(html, judging, entries);
+    add_table(html, accuracy_table(data, entries));
+    if (any(entries, [](const Judged& judged) { return judged.best.has_value(); })) {
+      html.element(
+          "p", str("* the best of several tests, chosen on ", judging.tested_on, ": optimistic."),
+          {{"class", "soft"}});
+    }
+    html.open("details").element("summary", "What this protocol does");
+    html.element("pre", judging.options, {{"tabindex", "0"}}).close("details");
+  }
+}
+
+void add_architectures(Html& html, const ReportData& data) {
+  html.open("div", {{"class", "charts"}});
+  for (const auto& [judging, entries] : by_judging(data)) {
+    const HeatMap map = architectures_map(data, judging, entries);
+    if (map.columns.size() > 1) add_heat_map(html, map);
+  }
+  html.close("div");
+}
+
+}  // namespace retort::report

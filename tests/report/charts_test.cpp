@@ -1,0 +1,170 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "lib/report/axis.h"
+#include "lib/report/chart.h"
+#include "tests/report/markup.h"
+#include "tests/support/catch.h"
+
+using namespace retort;
+using namespace retort::report;
+using Catch::Matchers::Contains;
+using testing::Element;
+
+namespace {
+
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
+template <class Chart>
+Element drawn(void (*add)(Html&, const Chart&), const Chart& chart) {
+  Html html;
+  add(html, chart);
+  return testing::read_markup(std::move(html).finish());
+}
+
+/// Texts of the cells below the header, row by row.
+std::vector<std::vector<std::string>> cells(const Element& figure) {
+  std::vector<std::vector<std::string>> rows;
+  for (const Element* row : figure.all("tbody").front()->all("tr")) {
+    rows.emplace_back();
+    for (const Element& cell : row->children) rows.back().push_back(cell.text);
+  }
+  return rows;
+}
+
+double number(const Element& element, const std::string& key) {
+  return std::stod(element.attribute(key));
+}
+
+}  // namespace
+
+TEST_CASE("axes have round ticks within their ends", "[report]") {
+  CHECK(linear_axis(0, 100).ticks == std::vector<double>{0, 20, 40, 60, 80, 100});
+  CHECK(linear_axis(82.3, 86.1, 4).ticks == std::vector<double>{83, 84, 85, 86});
+  CHECK(linear_axis(-1, 1, 4).ticks[2] == 0);
+  CHECK(linear_axis(3, 3).low < 3);
+  CHECK(linear_axis(0, 0).high == 1);
+  CHECK(logarithmic_axis(0.01, 1000).ticks.size() == 6);
+  CHECK(logarithmic_axis(1, 20).ticks == std::vector<double>{1, 2, 5, 10, 20});
+  CHECK(logarithmic_axis(1, 100).position(10) == Approx(0.5));
+  CHECK(linear_axis(10, 20).position(15) == Approx(0.5));
+}
+
+TEST_CASE("an axis is logarithmic where values span much and are positive", "[report]") {
+  CHECK(axis_for({0.01, kNone, 3}).logarithmic);
+  CHECK_FALSE(axis_for({1, 3}).logarithmic);
+  CHECK_FALSE(axis_for({0, 3}).logarithmic);
+  CHECK_FALSE(axis_for({-5, 3, 500}).logarithmic);
+  CHECK(axis_for({kNone}).low == 0);
+}
+
+TEST_CASE("a long curve is thinned to means of equally many points", "[report]") {
+  Curve curve{.name = "loss", .x = {}, .y = {}, .spread = {}};
+  for (int i = 0; i < 10; ++i) {
+    curve.x.push_back(i);
+    curve.y.push_back(10 * i);
+  }
+  const Curve thin = thinned(curve, 4);
+  CHECK(thin.x == std::vector<double>{1, 4, 7, 9});
+  CHECK(thin.y == std::vector<double>{10, 40, 70, 90});
+  CHECK(thinned(curve, 10).y == curve.y);
+}
+
+TEST_CASE("a line chart draws, tells and lists its points", "[report]") {
+  const LineChart chart{
+      .title = "Loss <of> a run",
+      .x_title = "iteration",
+      .y_title = "loss",
+      .curves = {{.name = "a", .x = {0, 10, 20, 30}, .y = {4, kNone, 2, 1}, .spread = {}},
+                 {.name = "b", .x = {0, 15}, .y = {3, 2}, .spread = {0.5, 0}}}};
+  const Element figure = drawn(add_line_chart, chart);
+  const Element& svg = *figure.all("svg").front();
+  CHECK(svg.attribute("role") == "img");
+  CHECK(svg.all("title").front()->text == "Loss <of> a run");
+  CHECK_THAT(svg.all("desc").front()->text,
+             Contains("loss over iteration from 0 to 30.") &&
+                 Contains("a: 3 points, from 4 to 1, lowest 1, highest 4."));
+  CHECK(cells(figure) == std::vector<std::vector<std::string>>{{"0", "4", "3 ± 0.5"},
+                                                               {"10", "-", "-"},
+                                                               {"15", "-", "2"},
+                                                               {"20", "2", "-"},
+                                                               {"30", "1", "-"}});
+  // A gap in the data lifts the pen.
+  const auto paths = svg.all("path");
+  REQUIRE(paths.size() == 3);
+  CHECK(paths[0]->attribute("class") == "curve s1");
+  const std::string path = paths[0]->attribute("d");
+  CHECK(std::count(path.begin(), path.end(), 'M') == 2);
+  CHECK(std::count(path.begin(), path.end(), 'L') == 1);
+  CHECK(paths[1]->attribute("class") == "band s2");
+  // Larger values stand higher, and all points within the drawing.
+  const auto marks = svg.all("circle");
+  REQUIRE(marks.size() == 5);
+  CHECK(number(*marks[0], "cy") < number(*marks[1], "cy"));
+  CHECK(number(*marks[0], "cx") < number(*marks[1], "cx"));
+  CHECK(number(*marks[0], "cy") == Approx(22));
+  CHECK(number(*marks[2], "cy") == Approx(220).margin(0.2));
+  CHECK(figure.all("li").size() == 2);
+}
+
+TEST_CASE("bars are as long as their values, and missing ones are told", "[report]") {
+  const Element figure = drawn(add_bar_chart, BarChart{.title = "Accuracy",
+                                                       .value_title = "accuracy %",
+                                                       .names = {"cat", "dog", "ship"},
+                                                       .values = {50, 100, kNone}});
+  const auto bars = figure.all("rect");
+  REQUIRE(bars.size() == 3);
+  CHECK(number(*bars[0], "width") == Approx(number(*bars[1], "width") / 2).margin(0.1));
+  CHECK(number(*bars[2], "width") == 0);
+  CHECK(cells(figure) ==
+        std::vector<std::vector<std::string>>{{"cat", "50.0"}, {"dog", "100.0"}, {"ship", "-"}});
+  CHECK_THAT(figure.all("desc").front()->text,
+             Contains("lowest cat with 50.0, highest dog with 100.0"));
+}
+
+TEST_CASE("a histogram marks what is not allowed", "[report]") {
+  const Element figure = drawn(add_histogram, Histogram{.title = "Pixels",
+                                                        .value_title = "value",
+                                                        .low = -0.5,
+                                                        .high = 1.5,
+                                                        .counts = {1, 4, 0, 5},
+                                                        .allowed_low = 0,
+                                                        .allowed_high = 1});
+  const auto bars = figure.all("rect");
+  REQUIRE(bars.size() == 3);
+  CHECK(bars[0]->attribute("class") == "bar s2");
+  CHECK(bars[1]->attribute("class") == "bar s1");
+  CHECK(bars[2]->attribute("class") == "bar s2");
+  CHECK(number(*bars[1], "height") == Approx(0.8 * number(*bars[2], "height")).margin(0.2));
+  CHECK(cells(figure)[1] == std::vector<std::string>{"0", "0.5", "4", "40.00"});
+  CHECK_THAT(figure.all("desc").front()->text, Contains("10 values") && Contains("50.00 %"));
+}
+
+TEST_CASE("a small heat map writes its numbers, a large one its largest entries", "[report]") {
+  HeatMap map{.title = "Accuracy",
+              .row_title = "set",
+              .column_title = "network",
+              .rows = {"a & b", "c"},
+              .columns = {"ConvNet-3", "ResNet-18"},
+              .values = {{80, 40}, {kNone, 100}}};
+  const Element small = drawn(add_heat_map, map);
+  CHECK(small.all("rect").size() == 4);
+  CHECK(small.all("rect")[0]->attribute("fill-opacity") == "0.80");
+  CHECK(cells(small) ==
+        std::vector<std::vector<std::string>>{{"a & b", "80.0", "40.0"}, {"c", "-", "100.0"}});
+
+  map.rows.clear();
+  map.values.assign(50, std::vector<double>(50, 0));
+  for (int i = 0; i < 50; ++i) {
+    map.rows.push_back("class " + std::to_string(i));
+    map.values[std::size_t(i)][std::size_t(i)] = 90;
+  }
+  map.columns = map.rows;
+  map.values[3][7] = 10;
+  map.values[7][3] = 5;
+  const Element large = drawn(add_heat_map, map);
+  CHECK(large.all("path").size() == 3);  // one per shade
+  CHECK(cells(large) == std::vector<std::vector<std::string>>{{"class 3", "class 7", "10.0"},
+                                                              {"class 7", "class 3", "5.0"}});
+}
