@@ -95,8 +95,12 @@ eval::NetworkResult SubjectEvaluation::train_and_test(const std::string& name,
                             "; nothing was kept, which takes --out FILE or a set that "
                             "lies in its run folder"));
     }
-    throw Interrupted(str(e.what(), "; ", finished_.count(), " finished networks are kept in ",
-                          finished_.path().string(), ", the same command goes on from there"));
+    throw Interrupted(
+        str(e.what(), "; ",
+            finished_.count() == 0
+                ? std::string("no network was finished")
+                : str(finished_.count(), " finished networks are kept in ",
+                      finished_.path().string(), ", the same command goes on from there")));
   }
 }
 

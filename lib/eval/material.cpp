@@ -66,8 +66,9 @@ std::unique_ptr<const train::StudentViews> student_views(const Protocol& protoco
   } catch (const ConfigError& e) {
     const data::ViewsInfo& info = material.views->info();
     throw ConfigError(str(e.what(), "; labels for protocol '", protocol.name, "' are made by ",
-                          relabel_command(protocol), ", or it is changed by --protocol-set epochs=",
-                          info.epochs, ",batch-size=", info.batch));
+                          relabel_command(protocol), ", or it is changed by --protocol-set ",
+                          protocol.epochs > info.epochs ? str("epochs=", info.epochs, ",") : "",
+                          "batch-size=", info.batch));
   }
 }
 

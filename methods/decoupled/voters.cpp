@@ -46,9 +46,9 @@ void expect_class_statistics(const std::vector<train::Member>& teachers) {
   for (const auto& teacher : teachers) {
     if (!teacher.class_statistics.empty()) continue;
     throw ConfigError(str("statistics class: teacher ", teacher.number, " (", teacher.name,
-                          ") has none of every class; `retort teachers --statistics-only "
-                          "--class-statistics ema` adds them to its file, and statistics global "
-                          "goes without"));
+                          ") has none of every class; `retort teachers --dataset NAME --out FILE "
+                          "--statistics-only --class-statistics ema` adds them to its file, and "
+                          "statistics global goes without"));
   }
 }
 

@@ -222,6 +222,7 @@ TEST_CASE("SHA-256 gives the published digest of abc", "[core][hash]") {
 TEST_CASE("an unknown name is answered with the nearest known one", "[core][names]") {
   const std::vector<std::string> known{"random", "herding", "dm"};
   CHECK(nearest_name("herdng", known) == "herding");
+  CHECK(nearest_name("HERDING", known) == "herding");
   CHECK(nearest_name("zzzzzzzz", known).empty());
   CHECK_THAT(
       unknown_name_message("method", "randm", known),

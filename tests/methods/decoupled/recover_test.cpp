@@ -285,7 +285,8 @@ TEST_CASE("teachers need what is asked of them", "[methods][decoupled]") {
   const std::string bare = write("bare.h5", known);
   check_refused(
       "lpld", {{"teachers", bare}},
-      "has none of every class; `retort teachers --statistics-only --class-statistics ema`");
+      "has none of every class; `retort teachers --dataset NAME --out FILE --statistics-only "
+      "--class-statistics ema`");
 
   const auto network = nn::make_network("ConvNet-2-w4", shapes().shape(), shapes().num_classes());
   const std::string plain =
