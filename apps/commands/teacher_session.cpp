@@ -55,7 +55,8 @@ double TeacherSession::predicted_seconds(const nn::Network& network) const {
         {dataset_.batch(data::Split::Train, rows),
          data::HardLabels{dataset_.labels(data::Split::Train).index_select(0, rows)}});
     training.batch_size = count;
-    train::Training(network, few, training, Rng(0)).epoch(state);
+    const auto lessons = options_.recipe.lessons(few, network.num_classes(), training);
+    train::Training(network, *lessons, training, Rng(0)).epoch(state);
   };
   const std::int64_t batch = std::min(options_.recipe.batch_size, images);
   return double(images * options_.recipe.epochs) * seconds_per_item(batch, 1, step);

@@ -8,6 +8,8 @@
 #include "lib/core/error.h"
 #include "lib/core/names.h"
 #include "lib/core/str.h"
+#include "lib/train/cropped_lessons.h"
+#include "lib/train/image_lessons.h"
 #include "lib/train/recipe_settings.h"
 
 namespace retort::train {
@@ -20,15 +22,27 @@ std::string crop_and_mirror(bool mirror_changes_class) {
   return mirror_changes_class ? "crop" : "crop_flip";
 }
 
+bool crops_and_enlarges(const TeacherRecipe& recipe) {
+  return recipe.augmentation == "rrc" || recipe.augmentation == "rrc_flip";
+}
+
+/// Of the Strategy, where crops are shifts.
+std::string operations_of(const TeacherRecipe& recipe, bool mirror_changes_class) {
+  if (crops_and_enlarges(recipe)) return "none";
+  return recipe.augmentation == "auto" ? crop_and_mirror(mirror_changes_class)
+                                       : recipe.augmentation;
+}
+
 /// One teacher between its checkpoint and its hooks.
 class TeacherTraining {
  public:
   TeacherTraining(const nn::Network& network, const data::ImageDataset& dataset,
-                  const TrainOptions& options, std::uint64_t seed, std::string identity,
-                  std::filesystem::path checkpoint)
+                  const TeacherRecipe& recipe, const TrainOptions& options, std::uint64_t seed,
+                  std::string identity, std::filesystem::path checkpoint)
       : network_(network),
         data_(dataset, data::Split::Train),
-        training_(network, data_, options, Rng(seed).child("training")),
+        lessons_(recipe.lessons(data_, network.num_classes(), options)),
+        training_(network, *lessons_, options, Rng(seed).child("training")),
         state_(network.initialize(Rng(seed).child("init"), dataset.device())),
         identity_(std::move(identity)),
         checkpoint_(std::move(checkpoint)) {
@@ -89,6 +103,7 @@ class TeacherTraining {
 
   const nn::Network& network_;
   DatasetData data_;
+  std::unique_ptr<const Lessons> lessons_;
   Training training_;
   nn::NetworkState state_;
   std::string identity_;
@@ -173,8 +188,8 @@ void TeacherRecipe::describe(config::OptionTable& table) {
             at_least(std::int64_t{0}));
   table.add("augmentation", augmentation,
             "auto: shifted by up to an eighth of the side, and mirrored but for digits; crop, "
-            "crop_flip or none",
-            one_of({"auto", "crop", "crop_flip", "none"}));
+            "crop_flip or none; rrc, rrc_flip: random resized crops from 0.08 of the image on",
+            one_of({"auto", "crop", "crop_flip", "rrc", "rrc_flip", "none"}));
   table.add("curvature", curvature,
             "penalty on the curvature of the loss in the images (GUARD): full by second "
             "derivatives, simplified by the loss alone",
@@ -205,8 +220,7 @@ TrainOptions TeacherRecipe::train_options(bool mirror_changes_class) const {
       schedule == "cosine" ? TrainOptions::Schedule::Cosine : TrainOptions::Schedule::Constant;
   options.warmup_epochs = warmup_epochs;
   // FYI's convention applies the flip in front of one other operation, so both happen.
-  options.augmentation = augment::Strategy::of(
-      augmentation == "auto" ? crop_and_mirror(mirror_changes_class) : augmentation, "fyi");
+  options.augmentation = augment::Strategy::of(operations_of(*this, mirror_changes_class), "fyi");
   if (curvature != "none") {
     const bool full = curvature == "full";
     const double usual = full ? 100 : 1e-4;
@@ -216,6 +230,15 @@ TrainOptions TeacherRecipe::train_options(bool mirror_changes_class) const {
                   .weight = curvature_weight > 0 ? curvature_weight : usual};
   }
   return options;
+}
+
+std::unique_ptr<const Lessons> TeacherRecipe::lessons(const TrainingData& data,
+                                                      std::int64_t num_classes,
+                                                      const TrainOptions& options) const {
+  auto whole = std::make_unique<ImageLessons>(data, num_classes, options);
+  if (!crops_and_enlarges(*this)) return whole;
+  return std::make_unique<CroppedLessons>(std::move(whole),
+                                          augment::ViewPolicy{.flip = augmentation == "rrc_flip"});
 }
 
 storage::Teacher as_teacher(const nn::Network& network, const nn::NetworkState& state) {
@@ -238,7 +261,7 @@ storage::Teacher train_teacher(const nn::Network& network, const data::ImageData
                                const StopFlag* stop) {
   TrainOptions options = recipe.train_options(dataset.info().mirror_changes_class);
   options.stop = stop;
-  TeacherTraining training(network, dataset, options, seed,
+  TeacherTraining training(network, dataset, recipe, options, seed,
                            identity_of(network, dataset, recipe, seed), checkpoint);
   training.run(hooks);
   storage::Teacher teacher = as_teacher(network, training.state());

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "lib/data/image_dataset.h"
 #include "lib/nn/network.h"
 #include "lib/storage/teacher_file.h"
+#include "lib/train/lessons.h"
 #include "lib/train/supervised.h"
 
 namespace retort::train {
@@ -23,6 +25,8 @@ namespace retort::train {
 ///   adam  Cui et al. 2025 (CV-DD): Adam 1e-3 with weight decay in the gradient, batches of 512
 /// Both shift images by up to an eighth of their side and mirror them, each on its own. What comes
 /// in at the border is the mean colour here, black in the code, which pads before it normalises.
+/// Augmentation rrc_flip is the code's for larger images: random resized crops (of 0.08 to 1 of the
+/// image, ratios 3/4 to 4/3), mirrored; rrc leaves the mirror out.
 struct TeacherRecipe {
   std::string name = "sgd";
   std::int64_t epochs = 200;
@@ -45,6 +49,10 @@ struct TeacherRecipe {
   /// Sets options by "name=value". @throws ConfigError as an option table does
   void apply(const std::vector<std::string>& settings);
   TrainOptions train_options(bool mirror_changes_class) const;
+  /// What teachers are shown. `data` must outlive it.
+  /// @param options train_options, changed or not
+  std::unique_ptr<const Lessons> lessons(const TrainingData& data, std::int64_t num_classes,
+                                         const TrainOptions& options) const;
 };
 
 /// What whoever trains a teacher wants to know. All may be empty.
