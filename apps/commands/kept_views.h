@@ -26,8 +26,8 @@ class KeptViews final : public data::RecordedViews {
   };
 
   /// Takes up what is there and labels the rest.
-  /// @throws ConfigError as train::expect_label_groups, and if another process works there;
-  ///         Interrupted when all that was done is saved
+  /// @throws ConfigError as train::expect_label_groups, before what is there is touched, and if
+  ///         another process works there; Interrupted when all that was done is saved
   KeptViews(What what, const std::filesystem::path& path, cli::Program& program);
 
   const data::ViewsInfo& info() const override { return info_; }

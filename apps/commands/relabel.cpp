@@ -4,9 +4,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "apps/cli/signals.h"
 #include "apps/commands/commands.h"
 #include "apps/commands/document.h"
+#include "apps/commands/label_rest.h"
 #include "apps/commands/labelling_plan.h"
 #include "apps/commands/relabel_options.h"
 #include "lib/core/clock.h"
@@ -167,29 +167,7 @@ class ViewLabelling {
 
   std::int64_t views_missing() const { return labelling_.views() - labelling_.views_done(); }
 
-  void run(cli::Program& program) {
-    const std::int64_t earlier = labelling_.views_done();
-    const std::string folder = train::PartsFolder::of(options_.out.path).string();
-    if (earlier > 0) {
-      log::info(str(earlier, " of ", labelling_.views(), " views have labels in ", folder));
-    }
-    cli::expect_polling();
-    try {
-      labelling_.run(
-          [&](std::int64_t done) {
-            program.terminal.update({.phase = "labelling, views",
-                                     .done = done,
-                                     .total = labelling_.views(),
-                                     .earlier = earlier,
-                                     .loss = {}});
-          },
-          &program.stop);
-    } catch (const Interrupted& e) {
-      throw Interrupted(
-          str(e.what(), "; what is done is saved in ", folder, ", the same command goes on"));
-    }
-    program.terminal.finish();
-  }
+  void run(cli::Program& program) { label_rest(labelling_, "", options_.out.path, program); }
 
   /// A set names one committee: what another one said of its images goes.
   void write(SyntheticSet& set) {

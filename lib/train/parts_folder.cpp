@@ -9,6 +9,7 @@
 #include "lib/config/differences.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
+#include "lib/core/log.h"
 #include "lib/core/str.h"
 
 namespace retort::train {
@@ -90,14 +91,20 @@ void PartsFolder::begin(const std::string& plan, OtherPlan other) const {
   if (fs::exists(file) && has_work(folder_, words_.kinds)) {
     const auto differing = config::differences(read_text(file), plan);
     if (differing.empty()) return;
+    const std::string found =
+        str("'", folder_.string(), "' holds ", words_.unfinished,
+            " of other settings (theirs / asked for): ", config::differences_text(differing));
     if (other == OtherPlan::Refused)
-      throw ConfigError(
-          str("'", folder_.string(), "' holds ", words_.unfinished,
-              " of other settings (theirs / asked for): ", config::differences_text(differing),
-              "; go on with theirs, or remove the folder"));
+      throw ConfigError(str(found, "; go on with theirs, or remove the folder"));
+    log::info(str(found, "; they are replaced"));
   }
   // Those of another plan are of no use here, and without a plan nobody knows what they are.
   remove_work();
+  if (has_work(folder_, words_.kinds)) {
+    // Under the new plan they would pass for its own.
+    throw StorageError(str("'", folder_.string(), "': ", words_.unfinished,
+                           " that are of no use any more cannot be removed; remove the folder"));
+  }
   write_text(file, plan);
 }
 

@@ -40,7 +40,7 @@ class PartsFolder {
   /// Takes up the plan that is there, unless nothing was made by it yet, else keeps `plan`.
   /// @param plan `key = value` lines of all that decides what becomes of the files
   /// @throws ConfigError if something was made by a plan that differs, in what, theirs and mine,
-  ///         unless that is replaced
+  ///         unless that is replaced, which the log says; StorageError if it cannot be removed
   void begin(const std::string& plan, OtherPlan other = OtherPlan::Refused) const;
   /// Removes its own files, and the folder if nothing else is in it.
   void tidy_up() const;

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cli/terminal.h"
+#include "apps/commands/kept_views.h"
 #include "apps/commands/student_teachers.h"
 #include "datasets/dataset.h"
 #include "lib/core/error.h"
@@ -16,6 +17,7 @@
 #include "lib/train/relabel.h"
 #include "tests/apps/program.h"
 #include "tests/support/catch.h"
+#include "tests/train/small_committee.h"
 
 using namespace retort;
 using namespace retort::testing;
@@ -260,6 +262,39 @@ TEST_CASE("labels of a baseline's views are kept for an evaluation that is inter
     // Those of another seed are begun anew, and nothing is left in the end.
     CHECK(fs::exists(parts) == (seed == 0));
   }
+}
+
+TEST_CASE("labels of another plan are left alone where those that are asked for cannot be made",
+          "[apps][evaluate][taught]") {
+  const TemporaryFolder folder("retort-kept");
+  const auto dataset = separable_dataset(30, 1);
+  const fs::path out = folder.path() / "kept.json.random";
+  const auto label = [&](const std::string& network, std::int64_t count) {
+    auto recipe = train::RelabelRecipe::defaults("cv-dd");
+    recipe.vote = "equal";
+    recipe.epochs = 1;
+    StopFlag stop;
+    StoppingTerminal terminal(stop, 1000);
+    cli::Program program{terminal, stop};
+    const auto labeler = train::labeler_of(recipe, {fresh_member(dataset, network, 3)}, count);
+    const Tensor images = dataset.batch(data::Split::Train, at::arange(count, at::kLong));
+    return commands::KeptViews({.name = "random",
+                                .recipe = recipe,
+                                .labeler = labeler,
+                                .images = images,
+                                .plan = "images = " + std::to_string(count) + "\n"},
+                               out, program)
+        .views();
+  };
+  const fs::path part = train::PartsFolder::of(out) / "labels-0.h5";
+  CHECK(label("ConvNet-1-BN-w8", 16) == 16);
+  const std::string made = read_text(part);
+  // Its last maps have a pixel, and the last batch has an image.
+  CHECK_THROWS_WITH_TEXT(label("R18m-w16", 17), ConfigError, "a group of one for BatchNorm");
+  REQUIRE(fs::exists(part));
+  CHECK(read_text(part) == made);
+  CHECK(label("ConvNet-1-BN-w8", 17) == 17);
+  CHECK_FALSE(read_text(part) == made);
 }
 
 TEST_CASE("an export says which labels stay behind", "[apps][exchange][taught]") {

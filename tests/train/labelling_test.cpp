@@ -4,6 +4,7 @@
 
 #include "lib/core/error.h"
 #include "lib/core/files.h"
+#include "lib/core/log.h"
 #include "tests/support/catch.h"
 #include "tests/support/process.h"
 #include "tests/train/small_committee.h"
@@ -116,6 +117,12 @@ TEST_CASE("labels of another plan are not taken up, nor what killed writes have 
   CHECK_FALSE(fs::exists(job.out.string() + ".tmp.1"));
   CHECK_FALSE(fs::exists(job.parts / "labels-0.h5.tmp.1"));
   CHECK(fs::exists(job.folder.path() / "other.h5.tmp.1"));
+  std::string said;
+  const log::Sink before =
+      log::set_sink([&](log::Level, const std::string& message) { said += message; });
   CHECK(replacing("a = 2\n") == 0);
+  log::set_sink(before);
+  CHECK_THAT(said, Catch::Matchers::Contains("holds unfinished labels of other settings (theirs / "
+                                             "asked for): a: 1 / 2; they are replaced"));
   CHECK_FALSE(fs::exists(job.parts / "labels-0.h5"));
 }

@@ -93,6 +93,20 @@ TEST_CASE("a plan holds once something was made by it, and not before", "[train]
   CHECK(f.plan() == "lr = 3\n");
 }
 
+TEST_CASE("what cannot be removed does not pass for the work of another plan",
+          "[train][teachers]") {
+  const Folder f;
+  const TeacherParts parts(f.out);
+  parts.begin("lr = 1\n");
+  parts.keep(0, f.data, f.teacher(1));
+  // A folder with something in it, where a file is to go.
+  fs::remove(f.parts / "plan.cfg");
+  fs::create_directories(f.parts / "teacher-1.h5" / "full");
+  CHECK_THROWS_WITH_TEXT(parts.begin("lr = 2\n"), StorageError,
+                         "unfinished teachers that are of no use any more cannot be removed");
+  CHECK_FALSE(fs::exists(f.parts / "plan.cfg"));
+}
+
 TEST_CASE("what a killed process had merged is recognised", "[train][teachers]") {
   const Folder f;
   const TeacherParts parts(f.out);
