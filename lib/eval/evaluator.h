@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lib/core/progress.h"
+#include "lib/core/speed.h"
 #include "lib/core/stop.h"
 #include "lib/data/image_dataset.h"
 #include "lib/data/synthetic_set.h"
@@ -123,8 +124,8 @@ class Evaluator {
   /// Wall seconds that so many runs will take on this machine: measured, in some tenths of a second
   /// for networks that train a hundred images in that time, by some steps and tests on all cores
   /// that the runs will have.
-  double predicted_seconds(const Material& material, const nn::Network& network,
-                           std::int64_t runs) const;
+  double predicted_seconds(const Material& material, const nn::Network& network, std::int64_t runs,
+                           const Clock& clock = wall_seconds) const;
 
   const Protocol& protocol() const { return protocol_; }
 

@@ -45,8 +45,8 @@ train::TrainOptions harmless(train::TrainOptions options) {
 class Trial {
  public:
   Trial(const nn::Network& network, const train::Lessons& lessons, train::TrainOptions options,
-        std::int64_t networks)
-      : network_(network), lessons_(lessons), options_(std::move(options)) {
+        std::int64_t networks, const Clock& clock)
+      : network_(network), lessons_(lessons), options_(std::move(options)), clock_(clock) {
     for (std::int64_t i = 0; i < networks; ++i) states_.push_back(network.initialize(Rng(0)));
   }
 
@@ -56,26 +56,32 @@ class Trial {
     const train::Lesson lesson = lesson_of(0);
     const std::int64_t batch = lesson.images.size(0);
     const double lessons =
-        seconds_of([&] { side_by_side([&](nn::NetworkState&) { lesson_of(0); }); });
+        seconds_of([&] { side_by_side([&](nn::NetworkState&) { lesson_of(0); }); }, clock_);
     const std::int64_t unit = std::max<std::int64_t>(1, options_.batch_norm_group);
-    const double steps = seconds_per_item(batch, unit, [&](std::int64_t images) {
-      const SameLesson same(first_of(lesson, images));
-      side_by_side([&](nn::NetworkState& state) {
-        train::Training(network_, same, options_, Rng(0)).epoch(state);
-      });
-    });
+    const double steps = seconds_per_item(
+        batch, unit,
+        [&](std::int64_t images) {
+          const SameLesson same(first_of(lesson, images));
+          side_by_side([&](nn::NetworkState& state) {
+            train::Training(network_, same, options_, Rng(0)).epoch(state);
+          });
+        },
+        clock_);
     return lessons / double(batch) + steps;
   }
 
   /// Wall seconds of an image that is tested.
   double test(const data::ImageDataset& dataset) {
     const std::int64_t most = std::min(kTestImages, dataset.size(data::Split::Test));
-    return seconds_per_item(most, 1, [&](std::int64_t images) {
-      side_by_side([&](nn::NetworkState& state) {
-        const Tensor batch = dataset.batch(data::Split::Test, at::arange(images, at::kLong));
-        network_.forward(state, batch);
-      });
-    });
+    return seconds_per_item(
+        most, 1,
+        [&](std::int64_t images) {
+          side_by_side([&](nn::NetworkState& state) {
+            const Tensor batch = dataset.batch(data::Split::Test, at::arange(images, at::kLong));
+            network_.forward(state, batch);
+          });
+        },
+        clock_);
   }
 
  private:
@@ -88,13 +94,14 @@ class Trial {
   const nn::Network& network_;
   const train::Lessons& lessons_;
   train::TrainOptions options_;
+  const Clock& clock_;
   std::vector<nn::NetworkState> states_;
 };
 
 }  // namespace
 
 double Evaluator::predicted_seconds(const Material& material, const nn::Network& network,
-                                    std::int64_t runs) const {
+                                    std::int64_t runs, const Clock& clock) const {
   const at::NoGradGuard no_grad;
   const auto lessons = make_lessons(protocol_, material, dataset_);
   const std::int64_t images = material.training.images.size(0);
@@ -102,7 +109,8 @@ double Evaluator::predicted_seconds(const Material& material, const nn::Network&
   const std::int64_t at_once = runs_side_by_side(runs, network, batch);
   const std::int64_t threads = thread_count();
   const auto options = train_options(protocol_, material, dataset_.info().mirror_changes_class);
-  Trial trial(network, *lessons, harmless(options), std::clamp<std::int64_t>(at_once, 1, threads));
+  Trial trial(network, *lessons, harmless(options), std::clamp<std::int64_t>(at_once, 1, threads),
+              clock);
   const Work run = work(material, network);
   const double seconds =
       double(run.epochs * images) * trial.training() + run.test * trial.test(dataset_);

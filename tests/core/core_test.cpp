@@ -1,12 +1,12 @@
+#include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <optional>
 #include <set>
 #include <sys/stat.h>
-#include <thread>
+#include <utility>
 
 #include "lib/core/error.h"
 #include "lib/core/file_lock.h"
@@ -68,27 +68,56 @@ TEST_CASE("uniform, normal and integer draws have the promised distribution", "[
     CHECK(std::abs(count - expected) < 4 * std::sqrt(expected * 6 / 7));
 }
 
+namespace {
+
+/// Work on a clock of its own, which takes longer the first time with so many items.
+struct TimedWork {
+  double seconds = 0;    ///< of an item
+  double preparing = 0;  ///< once for every number of items
+  double now = 0;
+  std::vector<std::int64_t> asked = {};
+
+  double speed(std::int64_t most, std::int64_t unit) {
+    const auto work = [this](std::int64_t items) {
+      const bool first = std::find(asked.begin(), asked.end(), items) == asked.end();
+      asked.push_back(items);
+      now += seconds * double(items) + (first ? preparing : 0);
+    };
+    return seconds_per_item(most, unit, work, [this] { return now; });
+  }
+};
+
+}  // namespace
+
 TEST_CASE("the speed of work is that of all of it, or of some where that takes long",
           "[core][speed]") {
-  std::vector<std::int64_t> asked;
-  const auto sleeping = [&](double milliseconds) {
-    return [&asked, milliseconds](std::int64_t items) {
-      asked.push_back(items);
-      std::this_thread::sleep_for(
-          std::chrono::duration<double, std::milli>(milliseconds * double(items)));
-    };
-  };
-  const double quick = seconds_per_item(100, 1, sleeping(0.5));
-  CHECK(quick >= 0.5e-3);
-  CHECK(quick < 5e-3);
-  CHECK(asked.front() == 16);
-  CHECK(asked.back() == 100);
-  asked.clear();
-  CHECK(seconds_per_item(1000, 5, sleeping(6)) >= 6e-3);
-  CHECK(asked == std::vector<std::int64_t>{20, 20});
-  asked.clear();
-  CHECK(seconds_per_item(3, 8, sleeping(1)) >= 1e-3);
-  CHECK(std::set(asked.begin(), asked.end()) == std::set<std::int64_t>{3});
+  TimedWork quick{.seconds = 0.0005};
+  CHECK(quick.speed(100, 1) == Approx(0.0005));
+  CHECK(quick.asked.front() == 16);
+  CHECK(quick.asked.back() == 100);
+  TimedWork slow{.seconds = 0.006};
+  CHECK(slow.speed(1000, 5) == Approx(0.006));
+  CHECK(slow.asked == std::vector<std::int64_t>{20, 20});
+  TimedWork few{.seconds = 0.001};
+  CHECK(few.speed(3, 8) == Approx(0.001));
+  CHECK(std::set(few.asked.begin(), few.asked.end()) == std::set<std::int64_t>{3});
+}
+
+TEST_CASE("preparing memory for more items does not count as the speed of work", "[core][speed]") {
+  TimedWork work{.seconds = 0.001, .preparing = 1};
+  CHECK(work.speed(1000, 1) == Approx(0.001));
+  CHECK(work.asked.back() == 256);
+  double now = 0;
+  bool first = true;
+  const auto whole = [&] { now += std::exchange(first, false) ? 1 : 0.2; };
+  CHECK(seconds_of(whole, [&] { return now; }) == Approx(0.2));
+}
+
+TEST_CASE("the speed of work is that of its fastest time", "[core][speed]") {
+  double now = 0;
+  int times = 0;
+  const auto disturbed = [&] { now += ++times % 3 == 0 ? 0.01 : 0.03; };
+  CHECK(seconds_of(disturbed, [&] { return now; }) == Approx(0.01));
 }
 
 TEST_CASE("every position of a permutation is uniform, and permutations do not repeat a value",
