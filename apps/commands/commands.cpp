@@ -4,7 +4,7 @@ namespace retort::commands {
 
 const std::vector<cli::Command>& all_commands() {
   static const std::vector<cli::Command> commands = {
-      condense(),    evaluate(), experts(), teachers(), relabel(),    show(),
+      condense(),    evaluate(), experts(), teachers(), relabel(),    sweep(),      show(),
       report_sets(), info(),     verify(),  list(),     export_set(), import_set(),
   };
   return commands;

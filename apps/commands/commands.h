@@ -14,6 +14,7 @@ cli::Command evaluate();
 cli::Command experts();
 cli::Command teachers();
 cli::Command relabel();
+cli::Command sweep();
 cli::Command show();
 cli::Command report_sets();
 cli::Command info();

@@ -128,6 +128,12 @@ config::OptionTable CondenseOptions::file_options() {
   return table;
 }
 
+config::OptionTable CondenseOptions::options() {
+  config::OptionTable table = file_options();
+  table.append(flag_options());
+  return table;
+}
+
 void CondenseOptions::choose_method(const std::vector<std::string>& args) {
   preset = cli::peek_flag(args, "preset");
   config = cli::peek_flag(args, "config");
@@ -228,8 +234,7 @@ CondenseOptions::CondenseOptions(const cli::Command& command,
         str("which method? Give --method NAME or --preset NAME; known: ", known_methods()));
   }
   config::OptionTable table = file_options();
-  config::OptionTable all = table;
-  all.append(flag_options());
+  config::OptionTable all = options();
   check_names(args, all, table);
   const cli::Arguments arguments = cli::parse_arguments(args, all);
   help = arguments.help;

@@ -54,6 +54,8 @@ class CondenseOptions {
 
   std::unique_ptr<methods::MethodFactory> factory;  ///< none for --help without a method
 
+  /// Everything that may stand on the command line, bound to this object.
+  config::OptionTable options();
   /// `key = value` lines that repeat this run with --config.
   std::string replay_text();
   std::string help_text(const cli::Command& command);

@@ -12,6 +12,7 @@
 #include "apps/commands/dataset_options.h"
 #include "apps/commands/device_options.h"
 #include "apps/commands/document.h"
+#include "apps/commands/evaluate_words.h"
 #include "apps/commands/kernel_options.h"
 #include "apps/commands/output_file.h"
 #include "apps/commands/student_teachers.h"
@@ -385,6 +386,38 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
 }
 
 }  // namespace
+
+struct EvaluateWords::State {
+  CommandLine line;
+  eval::Protocol protocol;
+};
+
+EvaluateWords::EvaluateWords() : state_(std::make_unique<State>()) {}
+EvaluateWords::~EvaluateWords() = default;
+
+config::OptionTable& EvaluateWords::table() { return state_->line.table; }
+
+void EvaluateWords::take(const std::vector<std::string>& flags) {
+  CommandLine& line = state_->line;
+  cli::apply_flags(line.table, cli::parse_arguments(flags, line.table));
+  state_->protocol = plan_report(line.evaluate).protocol;
+  parse_baselines(line.evaluate.baselines);
+}
+
+const std::vector<std::string>& EvaluateWords::nets() const { return state_->line.evaluate.nets; }
+std::int64_t EvaluateWords::threads() const { return state_->line.common.threads; }
+
+std::string EvaluateWords::recorded() const {
+  config::OptionTable own;
+  state_->line.evaluate.describe(own);
+  state_->line.dataset.describe(own);
+  state_->line.device.describe(own);
+  state_->line.kernels.describe(own);
+  config::OptionTable recipe;
+  eval::Protocol protocol = state_->protocol;
+  protocol.describe(recipe);
+  return config::config_text(own) + config::config_text(recipe);
+}
 
 cli::Command evaluate() {
   return {

@@ -20,6 +20,8 @@ class FileLock {
 
   /// Removes the file while it is held: whoever waits for it makes a new one.
   void remove_file() const;
+  /// The open file. A process that inherits it holds the lock as well, until its own end.
+  int descriptor() const { return file_; }
 
  private:
   FileLock(std::filesystem::path path, int file);

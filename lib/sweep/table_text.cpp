@@ -1,0 +1,237 @@
+#include <algorithm>
+
+#include "lib/config/options.h"
+#include "lib/core/str.h"
+#include "lib/core/text.h"
+#include "lib/sweep/table.h"
+
+namespace retort::sweep {
+namespace {
+
+using nlohmann::json;
+using Line = std::vector<std::string>;
+
+/// Labels of all rows, each once, in the order of their first.
+std::vector<std::string> label_keys(const Table& table) {
+  std::vector<std::string> keys;
+  for (const auto& row : table.rows) {
+    for (const auto& [key, value] : row.labels) {
+      if (std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(key);
+    }
+  }
+  return keys;
+}
+
+/// What stands in the column of the method when a row is no set of its own.
+std::string label_of(const Row& row, const std::string& key, bool first) {
+  const std::string value = value_of(row.labels, key);
+  if (row.beside.empty()) return value;
+  if (first) return value.empty() ? row.beside : str(value, ", ", row.beside);
+  return value;
+}
+
+Line labels_of(const Row& row, const std::vector<std::string>& keys) {
+  Line line;
+  for (std::size_t i = 0; i < keys.size(); ++i) line.push_back(label_of(row, keys[i], i == 0));
+  return line;
+}
+
+/// Lines of numbers as people read them: the accuracy with its spread over all networks.
+Line shown(const Row& row, const std::string& plus_minus) {
+  const auto between = row.between();
+  const std::string accuracy = row.networks() == 1
+                                   ? fixed(row.mean(), 2)
+                                   : str(fixed(row.mean(), 2), plus_minus, fixed(row.spread(), 2));
+  const bool made = row.beside.empty() || row.beside == "hard labels";
+  return {row.protocol,
+          row.network,
+          accuracy,
+          between ? fixed(*between, 2) : "-",
+          str(row.sets.size()),
+          str(row.networks()),
+          str(row.images),
+          bytes_text(double(row.image_bytes)),
+          bytes_text(double(row.label_bytes)),
+          made ? fixed(row.condense_seconds(), 1) : "-",
+          fixed(row.evaluate_seconds(), 1)};
+}
+
+Line with_dashes(Line line) {
+  for (auto& entry : line) {
+    if (entry.empty()) entry = "-";
+  }
+  return line;
+}
+
+Line joined(Line a, const Line& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+/// Titles of what `shown` gives.
+const Line kTitles{"protocol", "network", "accuracy %",  "between sets", "sets",        "networks",
+                   "images",   "bytes",   "label bytes", "condensing s", "evaluating s"};
+
+std::string progress(const Table& table) {
+  return str(table.finished, " of ", table.cells, table.cells == 1 ? " cell is" : " cells are",
+             " finished");
+}
+
+std::string explanation(const Table& table) {
+  return progress(table) +
+         "; accuracy: mean ± population std over all networks of all sets; between sets: "
+         "population std of the sets' means; seconds: mean over sets\n";
+}
+
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"') quoted += '"';
+    quoted += c;
+  }
+  return quoted + '"';
+}
+
+std::string csv_line(const Line& line) {
+  Line fields;
+  for (const auto& text : line) fields.push_back(csv_field(text));
+  return join(fields, ",") + "\n";
+}
+
+std::string latex_escaped(const std::string& text) {
+  std::string result;
+  for (const char c : text) {
+    if (std::string("&%$#_{}").find(c) != std::string::npos) {
+      result += str('\\', c);
+    } else if (c == '~') {
+      result += "\\textasciitilde{}";
+    } else if (c == '^') {
+      result += "\\textasciicircum{}";
+    } else if (c == '\\') {
+      result += "\\textbackslash{}";
+    } else {
+      result += c;
+    }
+  }
+  return result;
+}
+
+std::string latex_line(const Line& line) {
+  Line cells;
+  for (const auto& text : line) cells.push_back(latex_escaped(text));
+  return join(cells, " & ") + " \\\\\n";
+}
+
+/// The mark between mean and spread must survive the escaping.
+std::string with_latex_plus_minus(std::string text) {
+  const std::string mark = "±";
+  for (std::size_t at = 0; (at = text.find(mark, at)) != std::string::npos;) {
+    text.replace(at, mark.size(), "$\\pm$");
+  }
+  return text;
+}
+
+json set_json(const SetResult& set) {
+  return {{"seed", set.seed.empty() ? json() : json(set.seed)},
+          {"run", set.run},
+          {"evaluation", set.file},
+          {"mean", set.mean()},
+          {"runs", set.runs},
+          {"condense_seconds", set.condense_seconds},
+          {"evaluate_seconds", set.evaluate_seconds}};
+}
+
+json row_json(const Row& row) {
+  json labels = json::object();
+  for (const auto& [key, value] : row.labels) labels[key] = value.empty() ? json() : json(value);
+  json sets = json::array();
+  for (const auto& set : row.sets) sets.push_back(set_json(set));
+  const auto between = row.between();
+  return {{"cell", labels},
+          {"beside", row.beside.empty() ? json() : json(row.beside)},
+          {"protocol", row.protocol},
+          {"network", row.network},
+          {"accuracy",
+           {{"mean", row.mean()},
+            {"std", row.spread()},
+            {"std_between_sets", between ? json(*between) : json()},
+            {"networks", row.networks()}}},
+          {"sets", sets},
+          {"decoded_images", row.images},
+          {"bytes", {{"images", row.image_bytes}, {"labels", row.label_bytes}}}};
+}
+
+}  // namespace
+
+std::string table_text(const Table& table) {
+  if (table.rows.empty()) return progress(table) + ", no set is judged\n";
+  const auto keys = label_keys(table);
+  std::vector<Line> lines{joined(keys, kTitles)};
+  for (const auto& row : table.rows) {
+    lines.push_back(with_dashes(joined(labels_of(row, keys), shown(row, " ± "))));
+  }
+  return explanation(table) + "\n" + columns(lines, {.numbers_from = keys.size() + 2});
+}
+
+std::string table_csv(const Table& table) {
+  const auto keys = label_keys(table);
+  const Line titles{"beside",
+                    "protocol",
+                    "network",
+                    "accuracy",
+                    "std",
+                    "std_between_sets",
+                    "sets",
+                    "networks",
+                    "images",
+                    "image_bytes",
+                    "label_bytes",
+                    "condense_seconds",
+                    "evaluate_seconds"};
+  std::string text = csv_line(joined(keys, titles));
+  for (const auto& row : table.rows) {
+    Line line;
+    for (const auto& key : keys) line.push_back(value_of(row.labels, key));
+    const auto between = row.between();
+    const Line numbers{row.beside,
+                       row.protocol,
+                       row.network,
+                       config::number_text(row.mean()),
+                       config::number_text(row.spread()),
+                       between ? config::number_text(*between) : "",
+                       str(row.sets.size()),
+                       str(row.networks()),
+                       str(row.images),
+                       str(row.image_bytes),
+                       str(row.label_bytes),
+                       config::number_text(row.condense_seconds()),
+                       config::number_text(row.evaluate_seconds())};
+    text += csv_line(joined(line, numbers));
+  }
+  return text;
+}
+
+std::string table_latex(const Table& table) {
+  const auto keys = label_keys(table);
+  std::string text = "% " + explanation(table);
+  text += str("\\begin{tabular}{", std::string(keys.size() + 2, 'l'),
+              std::string(kTitles.size() - 2, 'r'), "}\n\\hline\n");
+  text += latex_line(joined(keys, kTitles)) + "\\hline\n";
+  for (const auto& row : table.rows) {
+    text += with_latex_plus_minus(
+        latex_line(with_dashes(joined(labels_of(row, keys), shown(row, " ± ")))));
+  }
+  return text + "\\hline\n\\end{tabular}\n";
+}
+
+json table_json(const Table& table) {
+  json rows = json::array();
+  for (const auto& row : table.rows) rows.push_back(row_json(row));
+  return {{"schema", "retort.sweep/1"},
+          {"cells", table.cells},
+          {"finished", table.finished},
+          {"rows", rows}};
+}
+
+}  // namespace retort::sweep

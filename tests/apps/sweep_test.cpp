@@ -1,0 +1,225 @@
+#include <chrono>
+#include <csignal>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/core/files.h"
+#include "lib/core/str.h"
+#include "tests/apps/program.h"
+#include "tests/support/catch.h"
+
+using namespace retort;
+using namespace retort::testing;
+using Catch::Matchers::Contains;
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Three methods, two sizes, two seeds on `shapes`, a second of work each.
+std::string grid(const Workspace& workspace, const std::string& out) {
+  return str("out = ", out,
+             "\n[condense]\nmethod = random, dm, datadam\ndataset = shapes\nipc = 1, 2\n"
+             "seed = 0, 1\niterations = 3\nnet = ConvNet-2-w8\nbatch-real = 8\n"
+             "[evaluate]\nprotocol = ",
+             tiny_protocol(workspace), "\nruns = 2\n");
+}
+
+/// One run that takes long enough to be stopped in it.
+std::string long_cell(const Workspace& workspace) {
+  return str("out = long\n[condense]\nmethod = dm\ndataset = shapes\niterations = 400\n",
+             "net = ConvNet-2-w8\nbatch-real = 8\n[evaluate]\nprotocol = ",
+             tiny_protocol(workspace), "\n");
+}
+
+ProcessResult run_sweep(const Workspace& workspace, const Words& words) {
+  return workspace.start(joined({"sweep"}, words)).wait(300);
+}
+
+/// Times of writing of what finished cells hold, by path.
+std::map<std::string, std::int64_t> finished_files(const fs::path& out) {
+  std::map<std::string, std::int64_t> times;
+  if (!fs::is_directory(out)) return times;
+  for (const auto& cell : fs::directory_iterator(out)) {
+    if (!fs::exists(cell.path() / "set.h5")) continue;
+    std::map<std::string, std::int64_t> own;
+    bool judged = false;
+    for (const auto& file : fs::directory_iterator(cell.path())) {
+      const std::string name = file.path().filename().string();
+      judged = judged || (name.starts_with("evaluation-") && name.ends_with(".json"));
+      if (name == ".lock") continue;
+      own[file.path().string()] = fs::last_write_time(file.path()).time_since_epoch().count();
+    }
+    if (judged) times.merge(own);
+  }
+  return times;
+}
+
+std::size_t finished_cells(const fs::path& out) {
+  std::size_t count = 0;
+  for (const auto& [path, time] : finished_files(out)) {
+    if (fs::path(path).filename() == "set.h5") ++count;
+  }
+  return count;
+}
+
+void wait_until(const std::function<bool()>& reached) {
+  for (int wait = 0; wait < 30000 && !reached(); ++wait) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  REQUIRE(reached());
+}
+
+/// Rows without what a clock decides and where they lie.
+json results(const fs::path& table) {
+  json rows = json::parse(read_text(table))["rows"];
+  for (auto& row : rows) {
+    for (auto& set : row["sets"]) {
+      for (const char* key : {"run", "evaluation", "condense_seconds", "evaluate_seconds"}) {
+        set.erase(key);
+      }
+    }
+  }
+  return rows;
+}
+
+}  // namespace
+
+TEST_CASE("a sweep killed in its middle is finished by a second call, and shards make the same",
+          "[apps][sweep]") {
+  const Workspace workspace;
+  write_text(workspace.path("one.sweep"), grid(workspace, "one"));
+  write_text(workspace.path("two.sweep"), grid(workspace, "two"));
+  const fs::path one = workspace.path("one");
+  {
+    Process killed = workspace.start({"sweep", "one.sweep", "--jobs", "2"});
+    wait_until([&] { return finished_cells(one) >= 3; });
+    killed.signal(SIGKILL);
+    CHECK(killed.wait().exit_code == 128 + SIGKILL);
+  }
+  const auto before = finished_files(one);
+  CHECK(finished_cells(one) < 12);
+  const auto second = run_sweep(workspace, {"one.sweep", "--jobs", "2"});
+  INFO(second.err);
+  REQUIRE(second.exit_code == 0);
+  CHECK(finished_cells(one) == 12);
+  const auto after = finished_files(one);
+  for (const auto& [path, time] : before) CHECK(after.at(path) == time);
+  CHECK_THAT(second.out, Contains("12 of 12 cells are finished"));
+
+  const auto third = run_sweep(workspace, {"one.sweep"});
+  CHECK(third.exit_code == 0);
+  CHECK(finished_files(one) == after);
+  CHECK(third.out == second.out);
+  CHECK(third.out == read_text(one / "table.txt"));
+
+  Process shard = workspace.start({"sweep", "two.sweep", "--shard", "0/2", "--jobs", "1"});
+  const auto other = run_sweep(workspace, {"two.sweep", "--shard", "1/2", "--jobs", "1"});
+  INFO(other.err);
+  CHECK(other.exit_code == 0);
+  CHECK(shard.wait(300).exit_code == 0);
+  const auto joined = workspace.succeed({"sweep", "two.sweep", "--table-only", "--json"});
+  const json document = json::parse(joined.out);
+  CHECK(document["schema"] == "retort.sweep/1");
+  CHECK(document["finished"] == 12);
+  CHECK(document["rows"].size() == 6);
+  CHECK(document["rows"][0]["accuracy"]["networks"] == 4);
+  CHECK(results(workspace.path("two/table.json")) == results(one / "table.json"));
+}
+
+TEST_CASE("an interrupted sweep has its runs save, and goes on where they were", "[apps][sweep]") {
+  const Workspace workspace;
+  write_text(workspace.path("long.sweep"), long_cell(workspace));
+  const fs::path run = workspace.path("long/dm-shapes");
+  Process sweep = workspace.start({"sweep", "long.sweep", "--jobs", "1"});
+  wait_until([&] { return fs::exists(run / "metrics.csv"); });
+  sweep.signal(SIGINT);
+  const auto stopped = sweep.wait();
+  INFO(stopped.err);
+  CHECK(stopped.exit_code == 130);
+  CHECK_THAT(stopped.err, Contains("0 of 1 cells were finished; what ran has saved"));
+  CHECK(fs::exists(run / "checkpoint.h5"));
+  const auto plan = json::parse(run_sweep(workspace, {"long.sweep", "--dry-run", "--json"}).out);
+  CHECK(plan["schema"] == "retort.sweep-plan/1");
+  CHECK(plan["cells"][0]["state"] == "goes on");
+  CHECK(plan["cells"][0]["memory_bytes"].get<double>() > 0);
+  const auto finished = run_sweep(workspace, {"long.sweep", "--jobs", "1"});
+  INFO(finished.err);
+  CHECK(finished.exit_code == 0);
+  CHECK_THAT(read_text(workspace.path("long/sweep/dm-shapes.log")),
+             Contains("resumed at iteration "));
+}
+
+TEST_CASE("a cell that fails is reported with its last lines, and the others go on",
+          "[apps][sweep]") {
+  const Workspace workspace;
+  const auto write = [&](const std::string& ipc, const std::string& features) {
+    write_text(workspace.path("some.sweep"),
+               str("[condense]\nmethod = random\ndataset = shapes\nipc = ", ipc, "\n", features));
+  };
+  write("1, 5000", "");
+  const auto failed = run_sweep(workspace, {"some.sweep", "--jobs", "2"});
+  INFO(failed.err);
+  CHECK(failed.exit_code == 1);
+  CHECK_THAT(failed.err,
+             Contains("1 of 2 cells failed\n  random-shapes-ipc5000: condense, exit code 2") &&
+                 Contains("ipc 5000 is above the size of class"));
+  CHECK_THAT(failed.out, Contains("1 of 2 cells are finished, no set is judged"));
+  CHECK(fs::exists(workspace.path("runs/some/random-shapes-ipc1/set.h5")));
+
+  // What is meant by a cell has changed: the old run stays.
+  write("1", "images-per-class = 7\n");
+  const auto changed = run_sweep(workspace, {"some.sweep", "--jobs", "1"});
+  INFO(changed.err);
+  CHECK(changed.exit_code == 0);
+  CHECK_THAT(changed.err, Contains("runs/some/random-shapes-ipc1 holds a run with other options "
+                                   "(there / here): images-per-class: 0 / 7; it stays"));
+  // A grid that grows renames no run.
+  write("1", "images-per-class = 0, 7\n");
+  const auto grown = workspace.succeed({"sweep", "some.sweep", "--table-only"});
+  CHECK_THAT(grown.out, Contains("2 of 2 cells are finished"));
+}
+
+TEST_CASE("a sweep that cannot be is refused before anything runs", "[apps][sweep]") {
+  const Workspace workspace;
+  const auto check = [&](const std::string& text, const std::string& message,
+                         const Words& more = {}) {
+    write_text(workspace.path("wrong.sweep"), "out = never\n" + text);
+    const auto result = workspace.retort(joined({"sweep", "wrong.sweep"}, more));
+    INFO(result.err);
+    CHECK(result.exit_code == 2);
+    CHECK(result.out.empty());
+    CHECK_THAT(result.err, Contains(message));
+    CHECK_FALSE(fs::exists(workspace.path("never")));
+  };
+  const std::string good = "[condense]\nmethod = dm\ndataset = shapes\n";
+  check("[condense]\nmethd = dm\n",
+        "wrong.sweep:3: unknown option 'methd' of condense; did you mean 'method'?");
+  check("[condense]\nmethod = dmm\n", "wrong.sweep:3: unknown method 'dmm'; did you mean 'dm'?");
+  check("[condense]\nmethod = dm\ndataset = shape\n", "wrong.sweep:4: unknown dataset 'shape'");
+  check("[condense]\nmethod = dm\n", "cell dm: which dataset?");
+  check(good + "ipc = 1, x\n", "wrong.sweep:5: option 'ipc': expected a whole number");
+  check(good + "run-dir = x\n", "wrong.sweep:5: option 'run-dir' of condense is set by the sweep");
+  check(good + "syn-steps = 3\n",
+        "wrong.sweep:5: no method of the sweep has an option 'syn-steps'");
+  check(good + "bandwidth = 2\n", "cell dm-shapes: option 'bandwidth' changes nothing");
+  check(good + "lr-img = 1\nlr-images = 2\n",
+        "wrong.sweep:6: 'lr-images' is already set in line 5");
+  check(good + "threads = 0\n", "a cell needs a number of threads");
+  check(good + "[evaluate]\nprotocl = dsa\n",
+        "unknown option 'protocl' of evaluate; did you mean 'protocol'?");
+  check(good + "[evaluate]\nprotocol = dsaa\n", "wrong.sweep:6: unknown protocol 'dsaa'");
+  check(good + "[evaluate]\nbaselines = random, randm\n", "did you mean 'random'?");
+  check(good + "[evaluate]\nnets = ConvNet-3, Nonsense\n", "Nonsense");
+  check(good + "threads = 4\n", "computes with 4 threads, more than the 2", {"--threads", "2"});
+  check(good, "option 'shard'", {"--shard", "2/2"});
+  check(good, "option 'memory'", {"--memory", "much"});
+  const auto missing = workspace.retort({"sweep", "none.sweep"});
+  CHECK(missing.exit_code == 1);
+  CHECK_THAT(missing.err, Contains("none.sweep"));
+}
