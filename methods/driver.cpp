@@ -151,6 +151,7 @@ class Run {
 
   RunOutcome condense(const std::optional<storage::StateReader>& saved) {
     prepare_check();
+    if (options_.provide && !saved) method_.check(context_);
     announce();
     provide();
     start_ = wall_seconds();
@@ -168,8 +169,7 @@ class Run {
     const data::Provenance& provenance = outcome.set.provenance;
     const std::optional<std::string> plan = plan_cut_short(provenance.config);
     if (!same_config(provenance.config)) {
-      refuse(config::differences(plan.value_or(provenance.config), options_.config_text),
-             folder_.set());
+      refuse(differences_from(plan.value_or(provenance.config)), folder_.set());
     }
     log::info(plan ? cut_text(provenance.iterations)
                    : "this run is finished; nothing to do but write its result");
@@ -196,9 +196,7 @@ class Run {
     return found;
   }
 
-  bool same_config(const std::string& theirs) const {
-    return config::differences(theirs, options_.config_text).empty();
-  }
+  bool same_config(const std::string& theirs) const { return differences_from(theirs).empty(); }
 
   /// The configuration with the planned iterations, of a run that its time budget ended: only that
   /// leaves a checkpoint of more than was `done`.

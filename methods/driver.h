@@ -28,8 +28,8 @@ struct DriverOptions {
   /// at the call.
   std::optional<double> began;
   /// Finds or makes what the method needs first and names it in the context; empty: nothing is
-  /// needed. Called once the run folder is there and the run can be resumed by it. Its time counts
-  /// neither as condensing nor against the budget.
+  /// needed. Called once the run folder is there and the run can be resumed by it, of a new run
+  /// after the method's check. Its time counts neither as condensing nor against the budget.
   std::function<void(RunContext& context)> provide;
   std::int64_t checkpoint_every = 0;  ///< iterations; 0: by time, about once a minute
   std::int64_t eval_every = 0;        ///< iterations; 0: no in-loop evaluation

@@ -87,7 +87,7 @@ struct Work {
 };
 
 /// One algorithm that condenses a dataset. Lives for one run; used by one thread. Order of calls:
-/// prerequisites; check, initialize or load_state on a fresh object; after the last two update;
+/// prerequisites; check on a fresh object; initialize or load_state, after it or not; then update;
 /// snapshot and save_state in between.
 class DistillationMethod {
  public:
@@ -98,8 +98,8 @@ class DistillationMethod {
   /// What whoever runs it has to find or make first, and to name in the RunContext.
   /// @throws ConfigError if options disagree
   virtual Prerequisites prerequisites() const { return {}; }
-  /// For whoever will not call initialize: finds what that would refuse, as far as it can be told
-  /// from options and from files that were given, without computing.
+  /// Before prerequisites are made, and for whoever will not call initialize: finds what that would
+  /// refuse, as far as options and files that were given tell, without computing.
   /// @throws ConfigError, DataError, StorageError
   virtual void check(RunContext& /*run*/) {}
   /// @throws ConfigError if options and data disagree; Interrupted when `run.stop` was requested

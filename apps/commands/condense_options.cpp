@@ -180,10 +180,7 @@ void CondenseOptions::refuse_other_methods(const std::string& name,
   const std::vector<std::string> others = methods_with(name);
   if (others.empty()) return;
   throw ConfigError(str("unknown option '", name, "': the method '", method, "' ",
-                        name == "iterations" ? "makes no iterations"
-                        : name == "store"
-                            ? "stores no 8-bit pixels alone, which a file of JPEG pictures holds"
-                            : "has none of this name",
+                        name == "iterations" ? "makes no iterations" : "has none of this name",
                         "; an option of ", join(others)));
 }
 
@@ -248,6 +245,7 @@ CondenseOptions::CondenseOptions(const cli::Command& command,
 
 std::string CondenseOptions::replay_text() {
   config::OptionTable table = recorded_options();
+  DatasetOptions::leave_out_machine(table);
   // Bits depend on the number of threads.
   table.add("threads", common.threads, "", at_least(0));
   table.append(factory->options());

@@ -15,6 +15,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::int64_t kMostMemory = std::int64_t(1) << 30;  // MiB
+
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
@@ -55,9 +57,9 @@ void DatasetOptions::describe(config::OptionTable& table) {
   table.add("image-size", image_size, "folders: resize and crop to this side; 0: as stored",
             config::in_range(std::int64_t(0), 4096));
   table.add("image-memory", image_memory,
-            "folders: MiB of decoded images that are kept in memory; those of a larger split are "
-            "decoded whenever they are looked at, to the same pixels",
-            config::at_least(0));
+            "folders: MiB up to which both splits together are decoded into memory; above it "
+            "images are decoded whenever they are looked at, to the same pixels",
+            config::in_range(std::int64_t(0), kMostMemory));
   table.add("test-fraction", test_fraction,
             "part of the training images that becomes the test split where a source has none",
             config::in_range(0.01, 0.9));
@@ -66,6 +68,11 @@ void DatasetOptions::describe(config::OptionTable& table) {
             "digits and letters, which augmentation must not mirror; auto: yes for the MNIST and "
             "EMNIST families and for HDF5 files that say so",
             config::one_of({"auto", "yes", "no"}));
+}
+
+void DatasetOptions::leave_out_machine(config::OptionTable& table) {
+  std::erase_if(table.options(),
+                [](const config::Option& option) { return option.name == "image-memory"; });
 }
 
 void DatasetOptions::adopt(config::OptionTable& table, const data::Provenance& provenance) {

@@ -21,12 +21,15 @@ struct DatasetOptions {
   std::string data;
   std::int64_t images_per_class = 0;
   std::int64_t image_size = 0;
-  std::int64_t image_memory = 2048;  ///< MiB
+  std::int64_t image_memory = 2048;  ///< MiB, of both splits
   double test_fraction = 0.2;
   bool zca = false;
   std::string mirror_changes_class = "auto";  ///< yes | no | auto: what the source knows
 
   void describe(config::OptionTable& table);
+  /// Takes what suits a machine and changes no image from a table whose values are recorded and
+  /// compared.
+  static void leave_out_machine(config::OptionTable& table);
 
   /// Takes what flags left at its default from the configuration a set was made with; nothing when
   /// another dataset was asked for by name.

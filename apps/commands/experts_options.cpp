@@ -117,6 +117,7 @@ std::string ExpertsOptions::recorded_text() {
   std::erase_if(recorded.options(), [](const config::Option& option) {
     return option.name == "dataset" || option.name == "data";
   });
+  DatasetOptions::leave_out_machine(recorded);
   return config::config_text(recorded);
 }
 

@@ -13,13 +13,11 @@ namespace {
 namespace fs = std::filesystem;
 using train::ExpertParts;
 
-constexpr std::size_t kLettersOfId = 8;
-
 std::string file_name(const ExpertsOptions& options, const storage::ExpertInfo& info,
                       const std::string& id) {
   return str(options.recipe.name, "-", info.dataset, options.dataset.zca ? "-zca" : "", "-",
              info.network, "-", options.recipe.epochs, "epochs-seed", options.seed, "-",
-             id.substr(0, kLettersOfId), ".h5");
+             short_id(id), ".h5");
 }
 
 }  // namespace
@@ -60,6 +58,13 @@ RunExperts::Found RunExperts::look() const {
   return found;
 }
 
+RunPrerequisite::Missing RunExperts::missing() const {
+  const Found found = look();
+  return {found.stock.missing, found.seconds};
+}
+
+std::string RunExperts::counted(std::int64_t networks) const { return experts_text(networks); }
+
 void RunExperts::announce(const Found& found, const std::string& go_on) const {
   const auto [in_file, finished, missing] = found.stock;
   log::info(str("no file of experts was given: this run follows ", experts_text(needed_.count),
@@ -81,50 +86,18 @@ void RunExperts::provide(cli::Program& program, const std::string& go_on,
                          methods::RunContext& run) {
   const double began = wall_seconds();
   const Found found = look();
-  Made made{.experts = found.stock.missing};
-  if (made.experts > 0) announce(found, go_on);
+  Made made{.networks = found.stock.missing};
+  if (made.networks > 0) announce(found, go_on);
   if (found.stock.in_file < needed_.count) {
     session_->make_up_to(needed_.count, program, "go on with " + go_on);
   }
   made.seconds = wall_seconds() - began;
   made_ = made;
-  log::info(made.experts > 0
+  log::info(made.networks > 0
                 ? str("experts are made, ", duration_text(made.seconds),
                       "; condensing begins. They are kept for other runs: ", file_.string())
                 : str("experts of an earlier run are followed: ", file_.string()));
   run.experts = file_.string();
-}
-
-nlohmann::json RunExperts::prediction() const {
-  const Found found = look();
-  return {{"file", file_.string()},
-          {"count", needed_.count},
-          {"missing", found.stock.missing},
-          {"seconds", found.seconds ? nlohmann::json(*found.seconds) : nlohmann::json()}};
-}
-
-std::string RunExperts::prediction_text() const {
-  const Found found = look();
-  const std::int64_t missing = found.stock.missing;
-  if (missing == 0) return str(experts_text(needed_.count), " of ", file_.string());
-  return str(missing, missing < needed_.count ? " more" : "", " to be made first, ",
-             duration_text(found.seconds.value_or(0)), ", into ", file_.string());
-}
-
-nlohmann::json RunExperts::outcome() const {
-  if (!made_) return {};
-  return {{"file", file_.string()},
-          {"count", needed_.count},
-          {"made", made_->experts},
-          {"seconds", made_->seconds}};
-}
-
-std::string RunExperts::outcome_text() const {
-  if (!made_) return "";
-  return str(needed_.count, " of ", file_.string(),
-             made_->experts > 0 ? str(", ", made_->experts, " made now in ",
-                                      duration_text(made_->seconds), ", besides the time below")
-                                : ", made before");
 }
 
 }  // namespace retort::commands

@@ -3,7 +3,6 @@
 // made there.
 
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -25,22 +24,6 @@ class RunExperts : public RunPrerequisite {
              const data::ImageDataset& dataset);
 
   std::string name() const override { return "experts"; }
-  nlohmann::json prediction() const override;
-  std::string prediction_text() const override;
-  nlohmann::json outcome() const override;
-  std::string outcome_text() const override;
-
-  /// Named after what decides what experts become, with the first letters of their id.
-  const std::filesystem::path& file() const { return file_; }
-  std::int64_t count() const { return needed_.count; }
-  /// How many there are, and what making the others is predicted to take; nothing on a device.
-  struct Found {
-    train::ExpertParts::Stock stock;
-    std::optional<double> seconds;
-  };
-  /// @throws StorageError for other experts under the name of the file
-  Found look() const;
-
   /// Until the file has them all, whoever makes them. Says so first, with the time it will take.
   /// What else an earlier session has planned there is left to it.
   /// @param go_on the command that continues after an interruption
@@ -48,11 +31,16 @@ class RunExperts : public RunPrerequisite {
   void provide(cli::Program& program, const std::string& go_on, methods::RunContext& run) override;
 
  private:
-  /// Experts that `provide` found missing, and its seconds; nothing before it.
-  struct Made {
-    std::int64_t experts = 0;
-    double seconds = 0;
+  /// How many there are, and what making the others is predicted to take; nothing on a device.
+  struct Found {
+    train::ExpertParts::Stock stock;
+    std::optional<double> seconds;
   };
+  Missing missing() const override;
+  std::int64_t count() const override { return needed_.count; }
+  std::string counted(std::int64_t networks) const override;
+  /// @throws StorageError for other experts under the name of the file
+  Found look() const;
   void announce(const Found& found, const std::string& go_on) const;
 
   methods::ExpertsNeeded needed_;
@@ -60,8 +48,6 @@ class RunExperts : public RunPrerequisite {
   ExpertsOptions options_;
   std::optional<ExpertSession> session_;
   std::string id_;
-  std::filesystem::path file_;
-  std::optional<Made> made_;
 };
 
 }  // namespace retort::commands

@@ -2,14 +2,16 @@
 // The teachers of a run that was given no file of them.
 
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "apps/commands/run_prerequisite.h"
 #include "apps/commands/teacher_session.h"
 #include "apps/commands/teachers_options.h"
 #include "lib/data/image_dataset.h"
+#include "lib/storage/teacher_file.h"
+#include "lib/train/teacher_parts.h"
 
 namespace retort::commands {
 
@@ -22,33 +24,31 @@ class RunTeachers : public RunPrerequisite {
   RunTeachers(const methods::TeachersNeeded& needed, const NetworksOfRun& run,
               const data::ImageDataset& dataset, const std::string& go_on);
 
-  /// Named after what decides what teachers become, with the first letters of its hash.
-  const std::filesystem::path& file() const { return file_; }
-
   std::string name() const override { return "teachers"; }
-  nlohmann::json prediction() const override;
-  std::string prediction_text() const override;
+  /// Statistics of classes that the method needs are added to teachers of an earlier run. Waits for
+  /// what another process makes of the same file.
   void provide(cli::Program& program, const std::string& go_on, methods::RunContext& run) override;
-  nlohmann::json outcome() const override;
-  std::string outcome_text() const override;
 
  private:
-  /// How many are missing, and what making them is predicted to take; nothing on a device.
-  struct Found {
-    std::int64_t missing = 0;
-    std::optional<double> seconds;
-  };
-  /// @throws StorageError for other teachers under the name of the file
-  Found look() const;
-  void announce(const Found& found, const std::string& go_on) const;
-  void make(cli::Program& program) const;
-  std::int64_t count() const { return std::int64_t(options_.nets.size()); }
+  Missing missing() const override;
+  std::int64_t count() const override { return std::int64_t(options_.nets.size()); }
+  std::string counted(std::int64_t networks) const override;
+  /// Teachers of the file; none if it is not there yet.
+  /// @throws StorageError for others under its name
+  std::vector<storage::Teacher> stored() const;
+  bool complete() const;
+  void announce(const Missing& found, const std::string& go_on) const;
+  /// Once no other process works on them. @throws Interrupted when a stop was requested
+  train::TeacherParts parts_when_free(cli::Program& program) const;
+  /// Trains what is missing, or takes statistics of what is there.
+  void go_further(cli::Program& program);
+  /// Removes what a killed process has left beside the finished file.
+  void tidy_up() const;
 
   const data::ImageDataset& dataset_;
   TeachersOptions options_;
+  std::string statistics_;  ///< of classes: "none", or one of train::class_averages()
   std::optional<TeacherSession> session_;
-  std::filesystem::path file_;
-  std::optional<Found> made_;  ///< the seconds are those that it took
 };
 
 }  // namespace retort::commands

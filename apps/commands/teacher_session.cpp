@@ -13,6 +13,7 @@
 #include "lib/core/speed.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
+#include "lib/kernels/uncounted.h"
 #include "lib/train/supervised.h"
 
 namespace retort::commands {
@@ -44,6 +45,7 @@ TeacherSession::TeacherSession(TeachersOptions& options, const data::ImageDatase
 }
 
 double TeacherSession::predicted_seconds(const nn::Network& network) const {
+  const kernels::Uncounted uncounted;
   train::TrainOptions training =
       options_.recipe.train_options(dataset_.info().mirror_changes_class);
   training.lr = 1e-9;
@@ -134,6 +136,31 @@ void TeacherSession::make(const train::TeacherParts& parts, std::vector<Teacher>
       parts.keep(number, data, *teacher);
     }
     teachers.push_back(std::move(*teacher));
+  }
+  parts.finish(data, teachers);
+}
+
+void TeacherSession::take_statistics(const train::TeacherParts& parts,
+                                     std::vector<Teacher>& teachers, cli::Program& program) const {
+  const TrainedOn data = TrainedOn::of(dataset_);
+  parts.begin(str(plan_text(teachers.size()), "statistics-only = true\n"));
+  cli::expect_polling();
+  for (std::size_t i = 0; i < teachers.size(); ++i) {
+    Teacher& teacher = teachers[i];
+    const auto network =
+        nn::make_network(teacher.network, dataset_.shape(), dataset_.num_classes());
+    if (!network->has_batch_norm()) {
+      log::info(str(network->name(), " has no BatchNorm, and so no statistics of classes"));
+      continue;
+    }
+    if (auto finished = parts.finished(std::int64_t(i))) {
+      log::info(str(network->name(), " had its statistics before"));
+      teacher = std::move(*finished);
+      continue;
+    }
+    saying_where_it_is(
+        [&] { take_class_statistics(teacher, *network, options_, dataset_, &program.stop); });
+    parts.keep(std::int64_t(i), data, teacher);
   }
   parts.finish(data, teachers);
 }

@@ -45,6 +45,10 @@ class TeacherSession {
   /// @throws Interrupted when a stop was requested; all that was done is saved
   void make(const train::TeacherParts& parts, std::vector<storage::Teacher>& teachers,
             cli::Program& program) const;
+  /// Statistics of classes for the teachers that the file holds, and writes it again.
+  /// @throws Interrupted as above
+  void take_statistics(const train::TeacherParts& parts, std::vector<storage::Teacher>& teachers,
+                       cli::Program& program) const;
   /// Runs `work`; whoever interrupts it is told where what is done lies, and how it goes on.
   void saying_where_it_is(const std::function<void()>& work) const;
 

@@ -2,7 +2,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "apps/cli/signals.h"
 #include "apps/commands/commands.h"
 #include "apps/commands/document.h"
 #include "apps/commands/teacher_info.h"
@@ -108,32 +107,6 @@ void import_one(TeachersOptions& options, const data::ImageDataset& dataset,
   parts.finish(data, teachers);
 }
 
-/// For the teachers that the file holds.
-void take_all_statistics(TeachersOptions& options, const data::ImageDataset& dataset,
-                         const TeacherSession& session, const train::TeacherParts& parts,
-                         std::vector<Teacher>& teachers, cli::Program& program) {
-  const TrainedOn data = TrainedOn::of(dataset);
-  parts.begin(str(session.plan_text(teachers.size()), "statistics-only = true\n"));
-  cli::expect_polling();
-  for (std::size_t i = 0; i < teachers.size(); ++i) {
-    Teacher& teacher = teachers[i];
-    const auto network = nn::make_network(teacher.network, dataset.shape(), dataset.num_classes());
-    if (!network->has_batch_norm()) {
-      log::info(str(network->name(), " has no BatchNorm, and so no statistics of classes"));
-      continue;
-    }
-    if (auto finished = parts.finished(std::int64_t(i))) {
-      log::info(str(network->name(), " had its statistics before"));
-      teacher = std::move(*finished);
-      continue;
-    }
-    session.saying_where_it_is(
-        [&] { take_class_statistics(teacher, *network, options, dataset, &program.stop); });
-    parts.keep(std::int64_t(i), data, teacher);
-  }
-  parts.finish(data, teachers);
-}
-
 int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
   const double began = wall_seconds();
   TeachersOptions options(args);
@@ -159,7 +132,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   } else {
     options.expect_wanted();
     if (options.statistics_only) {
-      take_all_statistics(options, dataset, session, parts, teachers, program);
+      session.take_statistics(parts, teachers, program);
     } else if (!options.import_file.empty()) {
       import_one(options, dataset, session, parts, teachers, program);
     } else {

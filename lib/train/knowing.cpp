@@ -10,6 +10,7 @@
 #include "lib/core/str.h"
 #include "lib/core/text.h"
 #include "lib/train/committee.h"
+#include "lib/train/voting.h"
 
 namespace retort::train {
 namespace {
@@ -18,8 +19,6 @@ constexpr std::int64_t kSample = 500;
 /// What decides between reasons takes more: some images per class, up to a limit.
 constexpr std::int64_t kPerClass = 6;
 constexpr std::int64_t kLargestSample = 2000;
-/// Votes go by this many, in percent.
-constexpr std::int64_t kVoteSample = 2000;
 constexpr std::int64_t kImagesAtOnce = 50;
 
 /// Images and their classes.

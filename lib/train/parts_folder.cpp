@@ -19,8 +19,10 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kEnd = ".h5";
 
+fs::path lock_of(const fs::path& folder) { return folder / ".lock"; }
+
 FileLock locked(const fs::path& folder, const std::string& doing) {
-  auto lock = FileLock::try_now(folder / ".lock");
+  auto lock = FileLock::try_now(lock_of(folder));
   if (!lock) throw ConfigError(str("'", folder.string(), "': another process ", doing));
   return std::move(*lock);
 }
@@ -69,7 +71,16 @@ bool PartsFolder::under_way(const fs::path& out, const std::vector<std::string>&
 }
 
 PartsFolder::PartsFolder(const fs::path& out, Words words)
-    : folder_(of(out)), words_(std::move(words)), lock_(locked(folder_, words_.doing)) {
+    : PartsFolder(out, words, locked(of(out), words.doing)) {}
+
+std::optional<PartsFolder> PartsFolder::if_free(const fs::path& out, Words words) {
+  auto lock = FileLock::try_now(lock_of(of(out)));
+  if (!lock) return std::nullopt;
+  return PartsFolder(out, std::move(words), std::move(*lock));
+}
+
+PartsFolder::PartsFolder(const fs::path& out, Words words, FileLock lock)
+    : folder_(of(out)), words_(std::move(words)), lock_(std::move(lock)) {
   remove_temporaries(folder_);
   remove_temporaries(out.has_parent_path() ? out.parent_path() : fs::path("."), out.filename());
 }

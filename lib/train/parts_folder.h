@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,8 @@ class PartsFolder {
   /// Takes the lock, and removes what killed writes of OUT and of its files have left.
   /// @throws ConfigError if another process works there
   PartsFolder(const std::filesystem::path& out, Words words);
+  /// The same; nothing if another process works there.
+  static std::optional<PartsFolder> if_free(const std::filesystem::path& out, Words words);
 
   /// Of one of its files: "teacher-0.h5"
   static std::string name(const std::string& kind, std::int64_t number);
@@ -46,6 +49,7 @@ class PartsFolder {
   void tidy_up() const;
 
  private:
+  PartsFolder(const std::filesystem::path& out, Words words, FileLock lock);
   void remove_work() const;
 
   std::filesystem::path folder_;

@@ -16,6 +16,8 @@ const std::vector<std::string>& kinds() {
   return all;
 }
 
+PartsFolder::Words words() { return {kinds(), "trains these teachers", "unfinished teachers"}; }
+
 }  // namespace
 
 fs::path TeacherParts::folder_of(const fs::path& out) { return PartsFolder::of(out); }
@@ -28,9 +30,20 @@ std::int64_t TeacherParts::finished_count(const fs::path& out) {
   return count;
 }
 
-TeacherParts::TeacherParts(fs::path out)
-    : out_(std::move(out)),
-      folder_(out_, {kinds(), "trains these teachers", "unfinished teachers"}) {}
+TeacherParts::TeacherParts(fs::path out) : out_(std::move(out)), folder_(out_, words()) {}
+
+TeacherParts::TeacherParts(fs::path out, PartsFolder folder)
+    : out_(std::move(out)), folder_(std::move(folder)) {}
+
+std::optional<TeacherParts> TeacherParts::if_free(const fs::path& out) {
+  auto folder = PartsFolder::if_free(out, words());
+  if (!folder) return std::nullopt;
+  return TeacherParts(out, std::move(*folder));
+}
+
+bool TeacherParts::empty() const {
+  return folder_.files(kTeacher).empty() && folder_.files(kCheckpoint).empty();
+}
 
 bool TeacherParts::merged_into(const std::vector<storage::Teacher>& out) const {
   const auto parts = folder_.files(kTeacher);

@@ -27,7 +27,11 @@ class TeacherParts {
 
   /// Takes the lock. @throws ConfigError if another process works there
   explicit TeacherParts(std::filesystem::path out);
+  /// The same; nothing if another process works there.
+  static std::optional<TeacherParts> if_free(const std::filesystem::path& out);
 
+  /// Whether nothing of a teacher lies there.
+  bool empty() const;
   /// Whether all that lies there is in OUT already: a process was killed between writing it and
   /// tidying up.
   /// @param out the teachers of OUT
@@ -50,6 +54,7 @@ class TeacherParts {
   void tidy_up() const;
 
  private:
+  TeacherParts(std::filesystem::path out, PartsFolder folder);
   std::filesystem::path part(std::int64_t number) const;
 
   std::filesystem::path out_;

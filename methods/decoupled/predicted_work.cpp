@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "lib/core/parallel.h"
+#include "lib/train/voting.h"
 #include "methods/decoupled/recover.h"
 #include "methods/prediction.h"
 
@@ -17,11 +18,14 @@ double teachers_at_once(const RecoverOptions& options, double teachers) {
   return options.committee == "all" ? teachers : 1;
 }
 
-/// Images that pass through a teacher, all and of one batch, and batches of all teachers.
+/// Images that pass through a teacher, all and of one batch, batches of all teachers, images that
+/// move, and those that stay.
 struct Passing {
   double images = 0;
   double batch = 0;
   double batches = 0;
+  double moved = 0;
+  double kept = 0;
 };
 
 Passing passing(const RecoverOptions& options, std::int64_t teachers, const RunContext& run) {
@@ -37,7 +41,53 @@ Passing passing(const RecoverOptions& options, std::int64_t teachers, const RunC
   const double batches = options.compensators ? double(teachers) * places
                          : within             ? double(classes) * std::ceil(places / batch)
                                               : places * std::ceil(double(classes) / batch);
-  return {copies * double(classes) * places, copies * batch, batches};
+  const double moved = (options.compensators ? double(teachers) : double(classes)) * places;
+  return {copies * double(classes) * places, copies * batch, batches, moved,
+          options.compensators ? double(classes) * places : 0};
+}
+
+/// Of what moves, its two moments and its gradient; of images under compensators; and of the
+/// batches that teachers are asked about at once, their view and what each teacher says of it.
+double image_bytes(const Passing& pass, std::int64_t teachers, const RecoverOptions& options,
+                   const RunContext& run) {
+  constexpr double kCopies = 4;
+  const double voters = options.compensators ? 1 : teachers_at_once(options, double(teachers));
+  const double seen = std::min(pass.batches, std::ceil(double(questions_at_once()) / voters));
+  const double images = kCopies * pass.moved + pass.kept + seen * pass.batch * (2 + voters);
+  return images * double(run.dataset.shape().numel()) * double(sizeof(float));
+}
+
+bool votes(const RecoverOptions& options) {
+  return !options.compensators && (options.committee == "pairs" || options.committee == "all");
+}
+
+bool asks_for_priors(const RecoverOptions& options) {
+  return votes(options) && options.priors.empty();
+}
+
+/// Who looks for realistic crops; the costliest where it is not known who that will be.
+const nn::Network& observer(const RecoverOptions& options, const Networks& networks) {
+  const std::vector<double>& priors = options.priors;
+  if (asks_for_priors(options)) {
+    return **std::max_element(networks.begin(), networks.end(),
+                              [](const auto& a, const auto& b) { return a->macs() < b->macs(); });
+  }
+  if (!votes(options) || priors.size() != networks.size()) return *networks.front();
+  const auto best = std::max_element(priors.begin(), priors.end()) - priors.begin();
+  return *networks[std::size_t(best)];
+}
+
+Flops setup_flops(const RecoverOptions& options, const Networks& networks, const RunContext& run) {
+  Flops flops;
+  if (asks_for_priors(options)) {
+    const std::int64_t images = std::min(train::kVoteSample, run.dataset.size(data::Split::Train));
+    for (const auto& network : networks) flops = flops + forward_flops(*network, double(images));
+  }
+  if (!options.compensators && options.init == "mosaic") {
+    flops =
+        flops + forward_flops(observer(options, networks), options.crops.looked_at(run.dataset));
+  }
+  return flops;
 }
 
 }  // namespace
@@ -63,10 +113,9 @@ Work predicted_work(const RecoverOptions& options, const Networks& networks,
         work.per_iteration + forward_flops(*network, idle * kPasses * share * pass.images);
     activations = std::max(activations, activation_bytes(*network, pass.batch * threads));
   }
-  work.memory_bytes = pixel_bytes(run.dataset) + activations;
-  if (!options.compensators && options.init == "mosaic") {
-    work.setup = forward_flops(*networks.front(), options.crops.looked_at(run.dataset));
-  }
+  work.memory_bytes =
+      pixel_bytes(run.dataset) + activations + image_bytes(pass, teachers, options, run);
+  work.setup = setup_flops(options, networks, run);
   return work;
 }
 

@@ -1,5 +1,6 @@
 #include "methods/decoupled/rded.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "lib/core/error.h"
@@ -23,7 +24,14 @@ void expect_one(const TeachersOfRun& teachers) {
                         teachers.file(), "' offers ", join(found), "; name one of them"));
 }
 
+constexpr char kFinished[] = "finished-classes";
+
 std::string class_name(std::size_t c) { return str("classes/", c); }
+
+std::int64_t count_of(const FinishedClasses& classes) {
+  return std::count_if(classes.begin(), classes.end(),
+                       [](const Tensor& images) { return images.defined(); });
+}
 
 }  // namespace
 
@@ -105,6 +113,7 @@ std::vector<data::Asset> Rded::assets() const {
 
 void Rded::save_state(storage::StateWriter& out) const {
   observer_->save_state(out);
+  out.integer(kFinished, count_of(finished_));
   for (std::size_t c = 0; c < finished_.size(); ++c) {
     if (finished_[c].defined()) out.tensor(class_name(c), finished_[c]);
   }
@@ -117,6 +126,10 @@ void Rded::load_state(RunContext& run, const storage::StateReader& in) {
   for (std::size_t c = 0; c < finished_.size(); ++c) {
     if (in.has(class_name(c))) finished_[c] = in.tensor(class_name(c));
   }
+  const std::int64_t expected = in.integer(kFinished);
+  if (count_of(finished_) == expected) return;
+  throw StorageError(str("state of rded: expected images of ", expected,
+                         " finished classes, found ", count_of(finished_)));
 }
 
 MethodInfo rded_info() {

@@ -31,7 +31,9 @@ class Rded : public DistillationMethod {
   void initialize(RunContext& run) override;
   UpdateReport update(std::int64_t iteration) override;
   data::SyntheticSet snapshot() const override;
-  std::vector<std::string> files_by_content() const override { return {"teachers"}; }
+  std::vector<std::string> files_by_content() const override {
+    return {"teachers", "teachers-dir"};
+  }
   std::vector<data::Asset> assets() const override;
   void save_state(storage::StateWriter& out) const override;
   void load_state(RunContext& run, const storage::StateReader& in) override;

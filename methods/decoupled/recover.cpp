@@ -24,10 +24,10 @@ constexpr char kPriors[] = "knowledge/percent";
 constexpr char kPriorImages[] = "knowledge/images";
 
 /// Of all batches, in their order.
-RecoverLoss mean_loss(const std::vector<RecoverLoss>& losses) {
+RecoverLoss mean_loss(const std::vector<RecoverGradient>& gradients) {
   RecoverLoss mean;
-  const auto share = 1 / double(losses.size());
-  for (const RecoverLoss& loss : losses) {
+  const auto share = 1 / double(gradients.size());
+  for (const auto& [values, loss] : gradients) {
     mean.total += share * loss.total;
     mean.cross_entropy += share * loss.cross_entropy;
     mean.batch_norm += share * loss.batch_norm;
@@ -69,6 +69,12 @@ std::int64_t places_beside_compensators(std::int64_t ipc, std::int64_t teachers,
   return ipc * classes / (classes + teachers);
 }
 
+std::int64_t questions_at_once() {
+  // Teachers differ in what they cost, so with one each the slowest would have the others wait.
+  constexpr std::int64_t kEach = 4;
+  return kEach * thread_count();
+}
+
 Recover::Recover(RecoverOptions options) : options_(std::move(options)) {}
 
 void Recover::check_data(const RunContext& run) const {
@@ -80,6 +86,26 @@ void Recover::check_data(const RunContext& run) const {
         "channel by channel: take preprocessing by mean and std, found " +
         preprocessing.description());
   }
+  if (!options_.compensators && options_.init == "mosaic") {
+    expect_possible(run.dataset, options_.crops, run.ipc);
+  }
+}
+
+std::int64_t Recover::places(const RunContext& run, std::int64_t teachers) const {
+  if (!options_.compensators) return run.ipc;
+  const std::int64_t classes = run.dataset.num_classes();
+  const std::int64_t places = places_beside_compensators(run.ipc, teachers, classes);
+  if (places > 0) return places;
+  throw ConfigError(str("ipc ", run.ipc, " of ", classes, " classes has no room for the ", teachers,
+                        " compensators of an image of each: ask for a larger ipc"));
+}
+
+void Recover::check_unmade(const RunContext& run) const {
+  const std::vector<train::Member> teachers = unmade_teachers(options_.teachers, run);
+  RecoverOptions options = options_;
+  options.statistics = "global";  // those of classes are taken when the teachers are made
+  const Voters voters(options, teachers, places(run, std::int64_t(teachers.size())),
+                      run.rng.child("voters"));
 }
 
 void Recover::prepare(RunContext& run) {
@@ -89,14 +115,9 @@ void Recover::prepare(RunContext& run) {
   rng_ = run.rng;
   teachers_.emplace(options_.teachers, run);
   const std::int64_t classes = run.dataset.num_classes();
-  ipc_ = run.ipc;
+  const auto teachers = std::int64_t(teachers_->members().size());
+  ipc_ = places(run, teachers);
   if (options_.compensators) {
-    const auto teachers = std::int64_t(teachers_->members().size());
-    ipc_ = places_beside_compensators(run.ipc, teachers, classes);
-    if (ipc_ == 0) {
-      throw ConfigError(str("ipc ", run.ipc, " of ", classes, " classes has no room for the ",
-                            teachers, " compensators of an image of each: ask for a larger ipc"));
-    }
     batches_ = for_compensators(classes, ipc_, teachers);
   } else if (options_.layout == "within-class") {
     batches_ = within_classes(classes, ipc_, options_.batch_images);
@@ -107,7 +128,9 @@ void Recover::prepare(RunContext& run) {
 }
 
 void Recover::check(RunContext& run) {
-  options_.teachers.to_be_made(run) ? check_data(run) : prepare(run);
+  if (!options_.teachers.to_be_made(run)) return prepare(run);
+  check_data(run);
+  check_unmade(run);
 }
 
 void Recover::tell_of_teachers() const {
@@ -141,8 +164,11 @@ Tensor Recover::initial_values(RunContext& run) const {
   const std::int64_t count = run.dataset.num_classes() * ipc_;
   if (options_.init == "real") return random_real(run.dataset, ipc_, rng.child("real"));
   if (options_.init == "mosaic") {
-    return realistic_images(run.dataset, observer(), options_.crops, ipc_, rng.child("mosaic"),
-                            {.stop = run.stop, .progress = run.progress});
+    FinishedClasses bytes;
+    realistic_images(run.dataset, observer(), options_.crops, ipc_, rng.child("mosaic"),
+                     {.stop = run.stop, .progress = run.progress, .finished = &bytes});
+    // CV-DD's code reads its patches from JPEG files too.
+    return as_stored(run.dataset.preprocessing(), at::cat(bytes), options_.store);
   }
   const Tensor noise = at::empty(with_rows(run.dataset, count), at::kFloat);
   for (const Batch& batch : batches_) {
@@ -229,27 +255,37 @@ void Recover::step(const Batch& batch, const Tensor& gradient, double lr,
   moments_.second.index_copy_(0, rows, moments.second);
 }
 
-std::vector<SeenBatch> Recover::seen(std::int64_t iteration) const {
-  std::vector<SeenBatch> seen(batches_.size());
-  parallel_tasks(std::int64_t(batches_.size()), [&](std::int64_t i) {
-    const Batch& batch = batches_[std::size_t(i)];
+Recover::Wave Recover::wave_from(std::size_t first, std::int64_t iteration) const {
+  Wave wave{.first = first, .last = first, .voters = {}};
+  for (std::int64_t questions = 0; wave.last < batches_.size() && questions < questions_at_once();
+       ++wave.last) {
+    wave.voters.push_back(voters_->of(batches_[wave.last], iteration));
+    questions += std::int64_t(wave.voters.back().size());
+  }
+  return wave;
+}
+
+std::vector<SeenBatch> Recover::seen(const Wave& wave, std::int64_t iteration) const {
+  std::vector<SeenBatch> seen(wave.voters.size());
+  parallel_tasks(std::int64_t(seen.size()), [&](std::int64_t i) {
+    const Batch& batch = batches_[wave.first + std::size_t(i)];
     seen[std::size_t(i)] =
         SeenBatch(recovered(batch), view_for(batch, iteration), options_.flip == "both");
   });
   return seen;
 }
 
-std::vector<std::vector<RecoverTerm>> Recover::terms_of(const std::vector<SeenBatch>& seen,
-                                                        std::int64_t iteration) const {
+std::vector<std::vector<RecoverTerm>> Recover::terms_of(const Wave& wave,
+                                                        const std::vector<SeenBatch>& seen) const {
   struct Question {
     const SeenBatch& seen;
-    Voter voter;
+    const Voter& voter;
     RecoverTerm& answer;
   };
-  std::vector<std::vector<RecoverTerm>> terms(batches_.size());
+  std::vector<std::vector<RecoverTerm>> terms(seen.size());
   std::vector<Question> questions;
-  for (std::size_t i = 0; i < batches_.size(); ++i) {
-    const std::vector<Voter> voters = voters_->of(batches_[i], iteration);
+  for (std::size_t i = 0; i < seen.size(); ++i) {
+    const std::vector<Voter>& voters = wave.voters[i];
     terms[i].resize(voters.size());
     for (std::size_t m = 0; m < voters.size(); ++m) {
       questions.push_back({seen[i], voters[m], terms[i][m]});
@@ -265,20 +301,31 @@ std::vector<std::vector<RecoverTerm>> Recover::terms_of(const std::vector<SeenBa
   return terms;
 }
 
+std::vector<RecoverGradient> Recover::gradients(std::int64_t iteration) const {
+  const LossWeights weights = options_.loss_weights();
+  std::vector<RecoverGradient> gradients(batches_.size());
+  for (std::size_t first = 0; first < batches_.size();) {
+    const Wave wave = wave_from(first, iteration);
+    const std::vector<SeenBatch> seen = this->seen(wave, iteration);
+    const auto terms = terms_of(wave, seen);
+    parallel_tasks(std::int64_t(seen.size()), [&](std::int64_t task) {
+      const auto i = std::size_t(task);
+      gradients[first + i] = seen[i].gradient(terms[i], weights);
+    });
+    first = wave.last;
+  }
+  return gradients;
+}
+
 UpdateReport Recover::update(std::int64_t iteration) {
-  const std::vector<SeenBatch> seen = this->seen(iteration);
-  const auto terms = terms_of(seen, iteration);
+  const std::vector<RecoverGradient> gradients = this->gradients(iteration);
   // Nothing has moved before the last term is there: who is stopped makes this iteration again.
   const double lr = cosine_step_size(options_.lr_images, iteration, options_.iterations);
-  const LossWeights weights = options_.loss_weights();
-  std::vector<RecoverLoss> losses(batches_.size());
   parallel_tasks(std::int64_t(batches_.size()), [&](std::int64_t task) {
     const auto i = std::size_t(task);
-    const RecoverGradient gradient = seen[i].gradient(terms[i], weights);
-    losses[i] = gradient.loss;
-    step(batches_[i], gradient.values, lr, iteration);
+    step(batches_[i], gradients[i].values, lr, iteration);
   });
-  const RecoverLoss loss = mean_loss(losses);
+  const RecoverLoss loss = mean_loss(gradients);
   return {.loss = loss.total,
           .columns = {{"cross_entropy", loss.cross_entropy},
                       {"batch_norm", loss.batch_norm},

@@ -32,7 +32,9 @@ class Recover : public DistillationMethod {
   UpdateReport update(std::int64_t iteration) override;
   /// Brought to 8-bit pixels, which is how they are stored.
   data::SyntheticSet snapshot() const override;
-  std::vector<std::string> files_by_content() const override { return {"teachers"}; }
+  std::vector<std::string> files_by_content() const override {
+    return {"teachers", "teachers-dir"};
+  }
   std::vector<data::Asset> assets() const override;
   void save_state(storage::StateWriter& out) const override;
   void load_state(RunContext& run, const storage::StateReader& in) override;
@@ -41,6 +43,10 @@ class Recover : public DistillationMethod {
   /// Of the statistics of classes that this run goes by; empty: by none.
   std::string statistics_sha256() const;
   void check_data(const RunContext& run) const;
+  /// What teachers that are still to be made would refuse.
+  void check_unmade(const RunContext& run) const;
+  /// Stored images of a class. @throws ConfigError if compensators leave room for none
+  std::int64_t places(const RunContext& run, std::int64_t teachers) const;
   void prepare(RunContext& run);
   void tell_of_teachers() const;
   /// Priors that nobody gave: how much of the training images every teacher knows.
@@ -56,12 +62,23 @@ class Recover : public DistillationMethod {
   Recovered recovered(const Batch& batch) const;
   augment::SharedView view_for(const Batch& batch, std::int64_t iteration) const;
   double smallest_area(std::int64_t iteration) const;
-  /// All batches, through the views of an iteration.
-  std::vector<SeenBatch> seen(std::int64_t iteration) const;
-  /// Of every batch what each of its voters says: side by side, those of one batch too.
+  /// Batches [first, last) whose voters are asked at once.
+  struct Wave {
+    std::size_t first = 0;
+    std::size_t last = 0;
+    std::vector<std::vector<Voter>> voters;  ///< of each of them
+  };
+  /// The batches from `first` on that keep all threads busy, one at least.
+  Wave wave_from(std::size_t first, std::int64_t iteration) const;
+  /// Its batches, through the views of an iteration.
+  std::vector<SeenBatch> seen(const Wave& wave, std::int64_t iteration) const;
+  /// Of each of its batches what every voter says: side by side, those of one batch too.
   /// @throws Interrupted when a stop was requested
-  std::vector<std::vector<RecoverTerm>> terms_of(const std::vector<SeenBatch>& seen,
-                                                 std::int64_t iteration) const;
+  std::vector<std::vector<RecoverTerm>> terms_of(const Wave& wave,
+                                                 const std::vector<SeenBatch>& seen) const;
+  /// Of all batches, wave by wave: one wave's graphs and terms are in memory at a time.
+  /// @throws Interrupted when a stop was requested
+  std::vector<RecoverGradient> gradients(std::int64_t iteration) const;
   void step(const Batch& batch, const Tensor& gradient, double lr, std::int64_t iteration) const;
 
   RecoverOptions options_;
@@ -83,6 +100,9 @@ class Recover : public DistillationMethod {
 /// counted as an image, floor(ipc / (1 + teachers / classes)).
 std::int64_t places_beside_compensators(std::int64_t ipc, std::int64_t teachers,
                                         std::int64_t classes);
+
+/// Of teachers about batches, as many as keep all threads busy.
+std::int64_t questions_at_once();
 
 MethodInfo sre2l_info();
 MethodInfo cda_info();

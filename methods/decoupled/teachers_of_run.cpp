@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
+#include <set>
+#include <utility>
 
 #include "lib/core/error.h"
 #include "lib/core/str.h"
@@ -102,14 +104,23 @@ std::vector<std::string> TeacherOptions::networks() const {
 
 std::vector<std::string> TeacherOptions::chosen() const {
   const std::vector<std::string> made = networks();
-  if (names.empty()) return made;
   std::vector<std::string> chosen;
+  for (const std::size_t number : chosen_numbers()) chosen.push_back(made[number]);
+  return chosen;
+}
+
+std::vector<std::size_t> TeacherOptions::chosen_numbers() const {
+  const std::vector<std::string> made = networks();
+  std::vector<std::size_t> chosen;
+  for (std::size_t i = 0; names.empty() && i < made.size(); ++i) chosen.push_back(i);
   for (const std::string& name : names) {
     for (std::size_t i = 0; i < made.size(); ++i) {
-      if (made[i] == name || std::to_string(i) == name) chosen.push_back(made[i]);
+      if (made[i] == name || std::to_string(i) == name) chosen.push_back(i);
     }
   }
-  if (chosen.size() == names.size()) return chosen;
+  const std::size_t different = std::set<std::size_t>(chosen.begin(), chosen.end()).size();
+  const std::size_t expected = names.empty() ? made.size() : names.size();
+  if (chosen.size() == expected && different == expected) return chosen;
   throw ConfigError(str("option 'teacher-names': expected some of the teachers to be made, ",
                         join(made), ", each once, found ", join(names)));
 }
@@ -159,6 +170,20 @@ Networks networks_of(const TeacherOptions& options, const RunContext& run) {
     networks.push_back(nn::make_network(name, dataset.shape(), dataset.num_classes()));
   }
   return networks;
+}
+
+std::vector<train::Member> unmade_teachers(const TeacherOptions& options, const RunContext& run) {
+  const data::ImageDataset& dataset = run.dataset;
+  const std::vector<std::string> made = options.networks();
+  std::vector<train::Member> teachers;
+  for (const std::size_t number : options.chosen_numbers()) {
+    train::Member teacher;
+    teacher.name = made[number];
+    teacher.number = std::int64_t(number);
+    teacher.network = nn::make_network(teacher.name, dataset.shape(), dataset.num_classes());
+    teachers.push_back(std::move(teacher));
+  }
+  return teachers;
 }
 
 void expect_sha256(const std::string& file, const std::string& what, const std::string& before,

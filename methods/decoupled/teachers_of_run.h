@@ -46,8 +46,11 @@ struct TeacherOptions {
   void settle();
   /// Networks of the file that is made.
   std::vector<std::string> networks() const;
-  /// Those of them that are asked.  @throws ConfigError for a name that is none of them
+  /// Those of them that are asked.
+  /// @throws ConfigError for a name that is none of them, and for one that is named twice
   std::vector<std::string> chosen() const;
+  /// The same by their numbers in the file.
+  std::vector<std::size_t> chosen_numbers() const;
   /// Whether whoever runs the method has to make them and has not yet.
   bool to_be_made(const RunContext& run) const;
   /// What that takes; nothing if a file is given.  @throws ConfigError for wrong settings
@@ -84,6 +87,9 @@ class TeachersOfRun {
 /// that would be made.
 /// @throws ConfigError for a file that is not there; as load_networks
 Networks networks_of(const TeacherOptions& options, const RunContext& run);
+
+/// Those that would be made and asked, without what they learn.  @throws ConfigError as chosen
+std::vector<train::Member> unmade_teachers(const TeacherOptions& options, const RunContext& run);
 
 /// @throws ConfigError naming both if what a run began with has another SHA-256 now
 void expect_sha256(const std::string& file, const std::string& what, const std::string& before,

@@ -166,6 +166,14 @@ TEST_CASE("a run goes on with its teachers wherever their file is, and with no o
   CHECK(others.exit_code == 2);
   CHECK_THAT(others.err, Contains("this run began with others, SHA-256 "));
 
+  // Neither a finished run nor one that gets no more time needs them where they were.
+  const auto again = [&](const std::string& run) {
+    return workspace
+        .succeed({"condense", "--run-dir", run, "--resume", "--teachers", "elsewhere/moved.h5"})
+        .err;
+  };
+  CHECK_THAT(again("unmoved"), Contains("this run is finished"));
+  CHECK_THAT(again("moving"), Contains("its time budget ended this run after 1 iterations"));
   workspace.succeed(joined(resume, {"--teachers", "elsewhere/moved.h5"}));
   CHECK(at::equal(storage::read_set(workspace.path("moving/set.h5")).images,
                   storage::read_set(workspace.path("unmoved/set.h5")).images));
@@ -182,7 +190,7 @@ TEST_CASE("pixels that JPEG files would give back are stored on demand, and said
     const auto refused = workspace.retort(
         {"condense", "--method", method, "--dataset", "shapes", "--store", "jpeg75"});
     CHECK(refused.exit_code == 2);
-    CHECK_THAT(refused.err, Contains("'" + method + "' stores no 8-bit pixels alone") &&
+    CHECK_THAT(refused.err, Contains("'" + method + "' has none of this name") &&
                                 Contains("an option of sre2l"));
   }
 }

@@ -41,6 +41,8 @@ TEST_CASE("finished teachers are kept, merged and tidied up, foreign files are l
   {
     const TeacherParts parts(f.out);
     CHECK_THROWS_WITH_TEXT(TeacherParts(f.out), ConfigError, "another process");
+    CHECK_FALSE(TeacherParts::if_free(f.out).has_value());
+    CHECK(parts.empty());
     parts.begin("lr = 1\n");
     CHECK(TeacherParts::under_way(f.out));
     CHECK_FALSE(parts.finished(0));
@@ -53,7 +55,10 @@ TEST_CASE("finished teachers are kept, merged and tidied up, foreign files are l
   }
   write_text(f.parts / "notes.txt", "mine");
   {
-    const TeacherParts parts(f.out);
+    const auto taken = TeacherParts::if_free(f.out);
+    REQUIRE(taken.has_value());
+    const TeacherParts& parts = *taken;
+    CHECK_FALSE(parts.empty());
     parts.begin("lr = 1\n");
     REQUIRE(parts.finished(0));
     parts.finish(f.data, teachers);

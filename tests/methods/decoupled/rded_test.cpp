@@ -124,6 +124,10 @@ TEST_CASE("rded goes on with the classes that it had finished",
   resumed->load_state(run, saved);
   resumed->update(0);
   CHECK(at::equal(resumed->snapshot().images, whole->snapshot().images));
+
+  state.integer("finished-classes", 4);
+  CHECK_THROWS_WITH_TEXT(rded()->load_state(run, storage::StateReader(state)), StorageError,
+                         "expected images of 4 finished classes, found ");
 }
 
 TEST_CASE("the cost of rded is that of looking at its crops", "[methods][decoupled][rded]") {

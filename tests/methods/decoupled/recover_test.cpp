@@ -1,5 +1,6 @@
 #include "methods/decoupled/recover.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -10,6 +11,7 @@
 #include "lib/storage/teacher_file.h"
 #include "lib/synth/parametrization.h"
 #include "lib/train/teachers.h"
+#include "lib/vision/vision.h"
 #include "methods/decoupled/curriculum.h"
 #include "tests/methods/small.h"
 #include "tests/support/catch.h"
@@ -71,7 +73,8 @@ TEST_CASE("images of a run are those of runs of their own", "[methods][decoupled
 
 TEST_CASE("recovered images do not depend on the number of threads", "[methods][decoupled]") {
   for (const std::string name : {"sre2l", "cv-dd", "infer"}) {
-    for (const std::int64_t ipc : {1, 2}) {
+    // Of 5 images and more one thread asks about some batches after the others.
+    for (const std::int64_t ipc : {1, 2, 5}) {
       if (name == "infer" && ipc == 1) continue;  // has no room
       INFO(name << ", " << ipc);
       const auto bits = [&](int threads) {
@@ -243,6 +246,19 @@ TEST_CASE("a run with balanced statistics goes on with its scales",
   second->load_state(run, storage::StateReader(state));
   for (std::int64_t i = 1; i < 4; ++i) second->update(i);
   CHECK(at::equal(second->snapshot().images, expected));
+}
+
+TEST_CASE("mosaics that are stored as JPEG files start as such", "[methods][decoupled]") {
+  const auto start = [](const std::string& store) {
+    storage::StateWriter state;
+    begun("cv-dd", 2, {{"store", store}})->save_state(state);
+    return data::exact_bytes(shapes().preprocessing(),
+                             storage::StateReader(state).tensor("values"));
+  };
+  const Tensor lossless = start("lossless");
+  const Tensor jpeg = start("jpeg75");
+  CHECK_FALSE(at::equal(jpeg, lossless));
+  CHECK(at::equal(jpeg, vision::through_jpeg(lossless, 75)));
 }
 
 TEST_CASE("what excludes each other is refused with the reason", "[methods][decoupled]") {
@@ -418,6 +434,36 @@ TEST_CASE("what recovering costs follows teachers, images and copies", "[methods
   const Settings made = {
       {"teachers", ""}, {"teacher-names", "1"}, {"make-teachers", "R18m,ConvNet-2-BN-w8"}};
   CHECK(cost("sre2l", made, 2) == Approx(one));
+}
+
+TEST_CASE("an image more takes memory for itself, its moments and its gradient",
+          "[methods][decoupled]") {
+  const auto memory = [](const std::string& name, std::int64_t ipc, const Settings& settings) {
+    const testing::WithThreads with(1);
+    return small_method(name, "4", settings)->work(context(ipc)).memory_bytes;
+  };
+  const data::ImageShape shape = shapes().shape();
+  const double image = 4.0 * double(shape.channels * shape.height * shape.width);
+  const double classes = double(shapes().num_classes());
+  // However many batches there are, teachers are asked about some at a time.
+  CHECK(memory("sre2l", 30, {}) - memory("sre2l", 20, {}) == Approx(4 * 10 * classes * image));
+  CHECK(memory("cv-dd", 30, {}) - memory("cv-dd", 20, {}) == Approx(4 * 10 * classes * image));
+}
+
+TEST_CASE("the preparation of a committee is to look for crops, and for priors that are open",
+          "[methods][decoupled]") {
+  const auto setup = [](Settings settings) {
+    settings.emplace_back("teacher-names", "0,1");
+    const Flops work = small_method("cv-dd", "4", settings)->work(context(2)).setup;
+    return work.fused + work.layered + work.plain;
+  };
+  const double first = setup({{"priors", "2,1"}});
+  const double second = setup({{"priors", "1,2"}});
+  CHECK(first != second);
+  const Settings plain = {{"init", "gaussian"}};
+  CHECK(setup({{"init", "gaussian"}, {"priors", "1,2"}}) == 0);
+  CHECK(setup(plain) > 0);
+  CHECK(setup({}) == Approx(setup(plain) + std::max(first, second)));
 }
 
 TEST_CASE("threads without a batch and a teacher make recovering no faster",
