@@ -155,6 +155,15 @@ TEST_CASE("a run goes on with its teachers wherever their file is, and with no o
   workspace.succeed(joined(command("moving", "40"), {"--time-budget", "0.000001s"}));
   fs::rename(workspace.path("here.h5"), moved);
 
+  // Neither a finished run nor one that gets no more time needs them where they were.
+  const auto again = [&](const std::string& run) {
+    return workspace
+        .succeed({"condense", "--run-dir", run, "--resume", "--teachers", "elsewhere/moved.h5"})
+        .err;
+  };
+  CHECK_THAT(again("unmoved"), Contains("this run is finished"));
+  CHECK_THAT(again("moving"), Contains("its time budget ended this run after 1 iterations"));
+
   const Words resume{"condense", "--run-dir", "moving", "--resume", "--time-budget", "0"};
   const auto lost = workspace.retort(resume);
   CHECK(lost.exit_code == 2);
@@ -166,14 +175,6 @@ TEST_CASE("a run goes on with its teachers wherever their file is, and with no o
   CHECK(others.exit_code == 2);
   CHECK_THAT(others.err, Contains("this run began with others, SHA-256 "));
 
-  // Neither a finished run nor one that gets no more time needs them where they were.
-  const auto again = [&](const std::string& run) {
-    return workspace
-        .succeed({"condense", "--run-dir", run, "--resume", "--teachers", "elsewhere/moved.h5"})
-        .err;
-  };
-  CHECK_THAT(again("unmoved"), Contains("this run is finished"));
-  CHECK_THAT(again("moving"), Contains("its time budget ended this run after 1 iterations"));
   workspace.succeed(joined(resume, {"--teachers", "elsewhere/moved.h5"}));
   CHECK(at::equal(storage::read_set(workspace.path("moving/set.h5")).images,
                   storage::read_set(workspace.path("unmoved/set.h5")).images));

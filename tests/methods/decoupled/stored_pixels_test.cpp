@@ -26,7 +26,7 @@ Tensor stored(const std::string& name, const std::string& store) {
 }  // namespace
 
 TEST_CASE("a set is stored as it is, or as JPEG files give it back", "[methods][decoupled]") {
-  for (const std::string name : {"sre2l", "cv-dd", "rded"}) {
+  for (const std::string name : {"sre2l", "cda", "rded"}) {
     INFO(name);
     const Tensor lossless = stored(name, "lossless");
     const Tensor jpeg = stored(name, "jpeg75");
