@@ -2,9 +2,12 @@
 
 #include <cmath>
 
+#include <hdf5.h>
+
 #include "lib/core/error.h"
 #include "lib/core/hash.h"
 #include "lib/storage/hdf5.h"
+#include "lib/storage/set_file.h"
 #include "tests/storage/expert_examples.h"
 #include "tests/support/catch.h"
 

@@ -7,6 +7,7 @@
 #include "lib/core/hash.h"
 #include "lib/storage/expert_file.h"
 #include "lib/storage/hdf5.h"
+#include "lib/storage/set_file.h"
 #include "tests/storage/expert_examples.h"
 #include "tests/support/catch.h"
 
