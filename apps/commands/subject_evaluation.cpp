@@ -5,7 +5,6 @@
 #include "apps/cli/signals.h"
 #include "lib/core/error.h"
 #include "lib/core/log.h"
-#include "lib/core/parallel.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
 #include "lib/nn/network.h"
@@ -44,14 +43,6 @@ eval::SubjectResult measured(const Subject& subject, const eval::Material& mater
   return result;
 }
 
-double predicted_seconds(const nn::Network& network, double passes, std::int64_t runs) {
-  const double seconds =
-      methods::predicted_seconds(methods::forward_flops(network, passes * double(runs)));
-  // With BatchNorm each keeps to one thread, and leaves the others idle.
-  const bool idle = !network.per_sample(nn::Mode::Train) && runs < thread_count();
-  return idle ? seconds * double(thread_count()) / double(runs) : seconds;
-}
-
 }  // namespace
 
 eval::SubjectResult SubjectEvaluation::operator()(const Subject& subject) const {
@@ -82,7 +73,7 @@ void SubjectEvaluation::announce(const std::string& name, const eval::Evaluator&
                          missing == 1 ? " network" : " networks");
   if (dataset_.device().is_cpu()) {
     const double passes = evaluator.work(material, *network).total();
-    line += ": about " + duration_text(predicted_seconds(*network, passes, missing));
+    line += ": about " + duration_text(methods::training_seconds(*network, passes, missing));
   }
   log::info(line);
 }
