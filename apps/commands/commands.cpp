@@ -4,8 +4,8 @@ namespace retort::commands {
 
 const std::vector<cli::Command>& all_commands() {
   static const std::vector<cli::Command> commands = {
-      condense(), evaluate(), experts(), teachers(),   relabel(),    show(),
-      info(),     verify(),   list(),    export_set(), import_set(),
+      condense(), evaluate(), experts(), teachers(), relabel(),    continual(),
+      show(),     info(),     verify(),  list(),     export_set(), import_set(),
   };
   return commands;
 }

@@ -14,6 +14,7 @@ cli::Command evaluate();
 cli::Command experts();
 cli::Command teachers();
 cli::Command relabel();
+cli::Command continual();
 cli::Command show();
 cli::Command info();
 cli::Command verify();
