@@ -298,9 +298,13 @@ class Run {
       if (options_.resume) log::info("no checkpoint yet: starting at iteration 0");
       method_.initialize(context_);
     } catch (const Interrupted&) {
-      throw Interrupted(str("stopped while preparing, nothing new was saved; start again with ",
-                            resume_command(folder_.root)));
+      throw Interrupted(
+          str("stopped while preparing, nothing new was saved; start again with ", go_on()));
     }
+  }
+
+  std::string go_on() const {
+    return options_.go_on.empty() ? resume_command(folder_.root) : options_.go_on;
   }
 
   void load(const storage::StateReader& state) {
@@ -524,7 +528,7 @@ class Run {
     progress_.finish();
     save_checkpoint();
     throw Interrupted(str("stopped after iteration ", next_, " of ", method_.iterations(),
-                          "; saved, go on with ", resume_command(folder_.root)));
+                          "; saved, go on with ", go_on()));
   }
 
   RunOutcome finish() {

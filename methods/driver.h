@@ -42,6 +42,9 @@ struct DriverOptions {
   bool eval_on_test = false;     ///< in-loop checks on the test split, and marked so
   eval::Protocol eval_protocol;  ///< how in-loop checks train; needed when there are any
   bool resume = false;
+  /// The command that continues an interrupted run, for messages; empty: `retort condense` with its
+  /// folder.
+  std::string go_on;
   /// `key = value` lines that replay the run; a method that iterates has `iterations` among them.
   std::string config_text;
   data::Provenance provenance;  ///< method, seed, dataset filled in by the caller

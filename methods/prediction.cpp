@@ -72,6 +72,13 @@ double predicted_seconds(const Flops& work) {
   return of(work.fused, fused_rate) + of(work.layered, layered_rate) + of(work.plain, plain_rate);
 }
 
+double training_seconds(const nn::Network& network, double passes, std::int64_t runs) {
+  const double seconds = predicted_seconds(forward_flops(network, passes * double(runs)));
+  // With BatchNorm each keeps to one thread, and leaves the others idle.
+  const bool idle = !network.per_sample(nn::Mode::Train) && runs < thread_count();
+  return idle ? seconds * double(thread_count()) / double(runs) : seconds;
+}
+
 Flops operator+(const Flops& a, const Flops& b) {
   return {.fused = a.fused + b.fused, .layered = a.layered + b.layered, .plain = a.plain + b.plain};
 }

@@ -25,6 +25,9 @@ Flops operator+(const Flops& a, const Flops& b);
 /// Measures what ConvNet forward passes reach on this machine with all threads, once per process
 /// and path of Flops there is work for: some tenths of a second each.
 double predicted_seconds(const Flops& work);
+/// Of `runs` networks that train side by side (eval::Evaluator), each for `passes` forward passes
+/// of an image.
+double training_seconds(const nn::Network& network, double passes, std::int64_t runs);
 /// Of choosing real images by their features: training the network that gives them, and one pass
 /// over the training split. Nothing for pixels.
 Flops feature_flops(const data::ImageDataset& dataset, const synth::FeatureOptions& features);

@@ -4,8 +4,8 @@ namespace retort::commands {
 
 const std::vector<cli::Command>& all_commands() {
   static const std::vector<cli::Command> commands = {
-      condense(),    evaluate(), experts(), teachers(), relabel(),    sweep(),      show(),
-      report_sets(), info(),     verify(),  list(),     export_set(), import_set(),
+      condense(), evaluate(),    experts(), teachers(), relabel(), sweep(),      continual(),
+      show(),     report_sets(), info(),    verify(),   list(),    export_set(), import_set(),
   };
   return commands;
 }

@@ -15,6 +15,7 @@ cli::Command experts();
 cli::Command teachers();
 cli::Command relabel();
 cli::Command sweep();
+cli::Command continual();
 cli::Command show();
 cli::Command report_sets();
 cli::Command info();

@@ -10,6 +10,7 @@
 #include "apps/commands/condense_options.h"
 #include "apps/commands/document.h"
 #include "apps/commands/output_file.h"
+#include "apps/commands/run_checks.h"
 #include "apps/commands/run_experts.h"
 #include "apps/commands/run_teachers.h"
 #include "experiments/protocols.h"
@@ -29,40 +30,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// "runs/dm-cifar10-ipc10-seed0", with -2, -3, ... behind it while that exists.
-fs::path new_run_dir(const CondenseOptions& options) {
-  const std::string name =
-      str(options.method, "-", options.dataset.dataset, "-ipc", options.ipc, "-seed", options.seed);
-  fs::path path = fs::path("runs") / name;
-  for (int i = 2; fs::exists(path); ++i) path = fs::path("runs") / str(name, "-", i);
-  return path;
-}
-
-/// Before anything is loaded or touched.
-void check_run_dir(const CondenseOptions& options) {
-  if (options.run_dir.empty()) {
-    if (options.resume) throw ConfigError("--resume needs --run-dir: which run shall go on?");
-    return;
-  }
-  const fs::path path = options.run_dir;
-  if (fs::exists(path) && !fs::is_directory(path)) {
-    throw ConfigError(str("option 'run-dir': '", options.run_dir, "' is not a folder"));
-  }
-  if (!options.resume && !options.dry_run && fs::exists(path) && !fs::is_empty(path)) {
-    throw ConfigError(str("run folder '", options.run_dir,
-                          "' exists; go on with --resume, or choose another --run-dir"));
-  }
-}
-
-void check_ipc(std::int64_t ipc, const data::ImageDataset& dataset) {
-  const std::int64_t smallest = dataset.smallest_class();
-  if (ipc <= smallest) return;
-  for (std::int64_t c = 0; c < dataset.num_classes(); ++c) {
-    if (dataset.class_indices(c).numel() > smallest) continue;
-    throw ConfigError(str("ipc ", ipc, " is above the size of class '",
-                          dataset.info().class_names[std::size_t(c)], "': it has ", smallest,
-                          " training images"));
-  }
+/// "runs/dm-cifar10-ipc10-seed0"
+fs::path named_run_dir(const CondenseOptions& options) {
+  return new_run_dir(str(options.method, "-", options.dataset.dataset, "-ipc", options.ipc, "-seed",
+                         options.seed));
 }
 
 /// Images for checks during the run leave the training split only when checks were asked for.
@@ -235,14 +206,11 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
     cli::print(options.help_text(command));
     return 0;
   }
-  check_run_dir(options);
+  check_run_dir(options.run_dir, options.resume, options.dry_run);
   if (!options.time_budget.empty()) cli::parse_duration("time-budget", options.time_budget);
   if (options.eval_every > 0) check_protocol(options.eval_protocol);
   if (!options.out.empty()) OutputFile{options.out, options.force}.check(FileKind::Set, "");
-  if (options.dry_run && options.device.device != "cpu") {
-    throw ConfigError(
-        str("--dry-run predicts for --device cpu only, found '", options.device.device, "'"));
-  }
+  check_dry_run(options.dry_run, options.device.device);
   const at::Device device = options.device.open();
   options.common.apply(program);
   options.kernels.apply();
@@ -259,7 +227,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
                               .hold_out = holds_out(options) ? options.hold_out : 0};
   const auto method = options.factory->create();
   const fs::path run_dir =
-      options.run_dir.empty() ? new_run_dir(options) : fs::path(options.run_dir);
+      options.run_dir.empty() ? named_run_dir(options) : fs::path(options.run_dir);
   const auto needed = prerequisite_of(options, run_dir, *method, context);
   if (options.dry_run) return report_cost(options, *method, context, needed.get());
 

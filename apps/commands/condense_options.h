@@ -65,22 +65,8 @@ class CondenseOptions {
   config::OptionTable session_options();   ///< around it, also allowed in files
   config::OptionTable flag_options();      ///< around it, flags only
   config::OptionTable file_options();      ///< everything that may stand in a file
-  void choose_method(const std::vector<std::string>& args);
-  void check_method_agrees(const std::string& source,
-                           const std::vector<config::ConfigEntry>& entries) const;
-  /// @throws ConfigError naming the methods that have the option, if this one has not
-  void refuse_other_methods(const std::string& name, const config::OptionTable& known) const;
-  void check_names(const std::vector<std::string>& args, const config::OptionTable& flags,
-                   const config::OptionTable& entries) const;
   /// What is recorded must lead to the same files from any folder.
   void make_paths_absolute();
-
-  struct File {
-    std::string source;
-    std::vector<config::ConfigEntry> entries;
-    config::Origin origin;
-  };
-  std::vector<File> files_;  ///< in the order of application
 };
 
 }  // namespace retort::commands

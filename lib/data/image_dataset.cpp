@@ -61,6 +61,27 @@ DataSplit take(const DataSplit& split, const Tensor& rows) {
   return {std::make_shared<SubsetStore>(split.images, rows), split.labels.index_select(0, rows)};
 }
 
+/// Old label -> place in `classes`, -1 for all others; int64 [count].
+Tensor places_of(const std::vector<std::int64_t>& classes, std::int64_t count) {
+  if (classes.empty()) throw ConfigError("a choice of classes: expected at least one, found none");
+  Tensor places = at::full({count}, -1, at::kLong);
+  auto* place = places.mutable_data_ptr<std::int64_t>();
+  for (std::size_t i = 0; i < classes.size(); ++i) {
+    const std::int64_t c = classes[i];
+    if (c < 0 || c >= count) {
+      throw ConfigError(str("a choice of classes: ", c, " is not in 0 .. ", count - 1));
+    }
+    if (place[c] >= 0) throw ConfigError(str("a choice of classes: ", c, " is named twice"));
+    place[c] = std::int64_t(i);
+  }
+  return places;
+}
+
+/// Images whose label has a place; labels stay.
+DataSplit take_placed(const DataSplit& split, const Tensor& places) {
+  return take(split, places.index_select(0, split.labels).ge(0).nonzero().flatten());
+}
+
 void add_note(std::string& note, const std::string& more) {
   if (!note.empty()) note += "; ";
   note += more;
@@ -189,6 +210,28 @@ ImageDataset ImageDataset::hold_out(double fraction, Rng rng) const {
 
 ImageDataset ImageDataset::train_subset(const Tensor& indices) const {
   return ImageDataset(info_, take(train_, indices), test_, preprocessing_).on(device_);
+}
+
+ImageDataset ImageDataset::only_classes(const std::vector<std::int64_t>& classes) const {
+  const Tensor places = places_of(classes, num_classes());
+  DataSplit train = take_placed(train_, places);
+  DataSplit test = take_placed(test_, places);
+  for (DataSplit* split : {&train, &test}) split->labels = places.index_select(0, split->labels);
+  DatasetInfo info = info_;
+  info.class_names.clear();
+  for (const std::int64_t c : classes)
+    info.class_names.push_back(info_.class_names[std::size_t(c)]);
+  add_note(info.note, str("of ", num_classes(), " classes only ", join(classes)));
+  return ImageDataset(std::move(info), std::move(train), std::move(test), preprocessing_)
+      .on(device_);
+}
+
+ImageDataset ImageDataset::test_only_classes(const std::vector<std::int64_t>& classes) const {
+  DatasetInfo info = info_;
+  add_note(info.note, str("test split of only the classes ", join(classes)));
+  return ImageDataset(std::move(info), train_,
+                      take_placed(test_, places_of(classes, num_classes())), preprocessing_)
+      .on(device_);
 }
 
 Cut stratified_cut(const Tensor& labels, const std::vector<std::string>& class_names,

@@ -89,6 +89,13 @@ class ImageDataset {
   ImageDataset hold_out(double fraction, Rng rng) const;
   /// Training split restricted to these indices (int64 [n]).
   ImageDataset train_subset(const Tensor& indices) const;
+  /// Both splits without the images of other classes; `classes[i]` becomes class i.
+  /// @throws ConfigError for no class, one that is not there, or one that is named twice; DataError
+  ///         when none of them has a test image
+  ImageDataset only_classes(const std::vector<std::int64_t>& classes) const;
+  /// Test split restricted to the images of these classes; all labels stay what they are.
+  /// @throws as only_classes
+  ImageDataset test_only_classes(const std::vector<std::int64_t>& classes) const;
 
  private:
   DatasetInfo info_;

@@ -193,6 +193,17 @@ std::string recipe_text(const std::string& lines) {
   return text;
 }
 
+bool any_best(const EvaluationReport& report) {
+  const auto has = [](const SubjectResult& subject) {
+    return std::any_of(subject.networks.begin(), subject.networks.end(),
+                       [](const NetworkResult& r) { return r.best_mean.has_value(); });
+  };
+  return has(report.subject) || (report.hard_labels && has(*report.hard_labels)) ||
+         std::any_of(report.baselines.begin(), report.baselines.end(), has);
+}
+
+}  // namespace
+
 std::string protocol_line(const Protocol& protocol, bool mirror_changes_class) {
   const auto options = protocol.train_options(mirror_changes_class);
   const bool augmented = !options.augmentation.operations.empty();
@@ -207,17 +218,6 @@ std::string protocol_line(const Protocol& protocol, bool mirror_changes_class) {
   if (options.cutmix_probability > 0) line += str(", CutMix p ", options.cutmix_probability);
   return line;
 }
-
-bool any_best(const EvaluationReport& report) {
-  const auto has = [](const SubjectResult& subject) {
-    return std::any_of(subject.networks.begin(), subject.networks.end(),
-                       [](const NetworkResult& r) { return r.best_mean.has_value(); });
-  };
-  return has(report.subject) || (report.hard_labels && has(*report.hard_labels)) ||
-         std::any_of(report.baselines.begin(), report.baselines.end(), has);
-}
-
-}  // namespace
 
 json to_json(const EvaluationReport& report) {
   json out = {{"schema", "retort.evaluation/1"},

@@ -49,6 +49,8 @@ struct EvaluationReport {
   std::vector<SubjectResult> baselines;
 };
 
+/// "protocol dsa: 1001 epochs, batch 256, augmentation color_crop_..."
+std::string protocol_line(const Protocol& protocol, bool mirror_changes_class);
 nlohmann::json to_json(const EvaluationReport& report);
 /// The table of `retort evaluate`: one line per subject and network, protocol named above it.
 std::string to_table(const EvaluationReport& report);

@@ -34,11 +34,23 @@ LogitGradient squared_error(const StudentLoss& loss, const Tensor& logits, const
   return result;
 }
 
+LogitGradient retention(const StudentLoss& loss, const Tensor& logits, const Targets& targets) {
+  const StudentLoss squared{.kind = StudentLoss::Kind::Divergence,
+                            .temperature = loss.temperature,
+                            .temperature_squared = true};
+  const std::int64_t known = targets.earlier.size(1);
+  LogitGradient result = cross_entropy(logits, targets.values);
+  const LogitGradient kept = divergence(squared, logits.narrow(1, 0, known), targets.earlier);
+  result.loss += kept.loss;
+  result.gradient.narrow(1, 0, known).add_(kept.gradient);
+  return result;
+}
+
 }  // namespace
 
 Targets Targets::rows(std::int64_t begin, std::int64_t count) const {
-  return {values.narrow(0, begin, count),
-          classes.defined() ? classes.narrow(0, begin, count) : Tensor()};
+  const auto cut = [&](const Tensor& x) { return x.defined() ? x.narrow(0, begin, count) : x; };
+  return {cut(values), cut(classes), cut(earlier)};
 }
 
 LogitGradient student_loss(const StudentLoss& loss, const Tensor& logits, const Targets& targets) {
@@ -50,6 +62,8 @@ LogitGradient student_loss(const StudentLoss& loss, const Tensor& logits, const 
       return divergence(loss, logits, targets.values);
     case StudentLoss::Kind::SquaredError:
       return squared_error(loss, logits, targets);
+    case StudentLoss::Kind::Retention:
+      return retention(loss, logits, targets);
   }
   throw Error("a loss of students that nobody knows");
 }

@@ -13,17 +13,21 @@ struct StudentLoss {
   enum class Kind {
     CrossEntropy,  ///< of probabilities
     Divergence,    ///< Kullback-Leibler, below
-    SquaredError   ///< of these, mean over classes, and cross-entropy with classes (G-VBSM)
+    SquaredError,  ///< of these, mean over classes, and cross-entropy with classes (G-VBSM)
+    /// Cross-entropy of probabilities, and the squared temperature times the Divergence from an
+    /// earlier network in the classes that it knows, which are the first.
+    Retention
   } kind = Kind::CrossEntropy;
-  double temperature = 1;            ///< Divergence
+  double temperature = 1;            ///< Divergence, Retention
   bool temperature_squared = false;  ///< Divergence: times the square of the temperature
   double hard_weight = 0;            ///< SquaredError: of the cross-entropy
 };
 
 /// What a student should say to a mini-batch, in the type of its parameters.
 struct Targets {
-  Tensor values;   ///< [N,K] probabilities for CrossEntropy, else logits
-  Tensor classes;  ///< [N,K] probabilities of classes; SquaredError with a hard_weight alone
+  Tensor values;        ///< [N,K] probabilities for CrossEntropy and Retention, else logits
+  Tensor classes;       ///< [N,K] probabilities of classes; SquaredError with a hard_weight alone
+  Tensor earlier = {};  ///< [N,k] logits of a network of k <= K classes; Retention alone
 
   Targets rows(std::int64_t begin, std::int64_t count) const;
 };

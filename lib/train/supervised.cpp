@@ -57,7 +57,7 @@ struct Descent {
 
 Targets on_device(const Targets& targets, at::Device device) {
   const auto moved = [&](const Tensor& x) { return x.defined() ? x.detach().to(device) : x; };
-  return {moved(targets.values), moved(targets.classes)};
+  return {moved(targets.values), moved(targets.classes), moved(targets.earlier)};
 }
 
 void check_targets(const Tensor& images, const Tensor& targets) {

@@ -64,6 +64,8 @@ Targets TaughtLessons::targets(const StudentView& view, const Tensor& classes) c
       return {logits, {}};
     case StudentLoss::Kind::SquaredError:
       return {logits, what_.mixed_classes ? mixed(own, view) : own};
+    case StudentLoss::Kind::Retention:
+      return {mixed(own, view), {}, logits};
   }
   return {};
 }

@@ -215,3 +215,27 @@ TEST_CASE("a synthetic set knows its shape and classes", "[data][set]") {
   set.provenance.class_names = {"a", "b", "c", "d"};
   CHECK(set.num_classes() == 4);
 }
+
+TEST_CASE("a choice of classes keeps their images alone, numbered in the order of the choice",
+          "[data][dataset]") {
+  const ImageDataset three{info({"cat", "dog", "owl"}), numbered_split({0, 1, 2, 0, 2, 1}),
+                           numbered_split({2, 1, 0, 2}), data::Preprocessing::identity(1)};
+  const ImageDataset two = three.only_classes({2, 0});
+  CHECK(two.info().class_names == std::vector<std::string>{"owl", "cat"});
+  CHECK(values_of(two, Split::Train) == std::set<std::int64_t>{0, 2, 3, 4});
+  CHECK(two.labels(Split::Train).equal(rows({1, 0, 1, 0})));
+  CHECK(values_of(two, Split::Test) == std::set<std::int64_t>{0, 2, 3});
+  CHECK(two.labels(Split::Test).equal(rows({0, 1, 0})));
+  CHECK(two.info().sha256 == three.info().sha256);
+  CHECK_THAT(two.info().note, Catch::Matchers::Contains("of 3 classes only 2, 0"));
+
+  const ImageDataset tested = three.test_only_classes({2, 0});
+  CHECK(tested.num_classes() == 3);
+  CHECK(tested.size(Split::Train) == 6);
+  CHECK(values_of(tested, Split::Test) == std::set<std::int64_t>{0, 2, 3});
+  CHECK(tested.labels(Split::Test).equal(rows({2, 0, 2})));
+
+  CHECK_THROWS_WITH_TEXT(three.only_classes({}), ConfigError, "expected at least one, found none");
+  CHECK_THROWS_WITH_TEXT(three.only_classes({3}), ConfigError, "3 is not in 0 .. 2");
+  CHECK_THROWS_WITH_TEXT(three.test_only_classes({1, 1}), ConfigError, "1 is named twice");
+}

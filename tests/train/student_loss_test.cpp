@@ -38,7 +38,10 @@ std::vector<Case> cases(std::int64_t rows = kImages) {
           {"kl, squared",
            {.kind = Kind::Divergence, .temperature = 4, .temperature_squared = true},
            {logits, {}}},
-          {"mse-ce", {.kind = Kind::SquaredError, .hard_weight = 0.15}, {logits, probabilities}}};
+          {"mse-ce", {.kind = Kind::SquaredError, .hard_weight = 0.15}, {logits, probabilities}},
+          {"retention",
+           {.kind = Kind::Retention, .temperature = 2},
+           {probabilities, {}, logits.narrow(1, 0, 3)}}};
 }
 
 /// The same written with the operations of LibTorch, summed over images.
@@ -56,6 +59,15 @@ Tensor by_definition(const Case& c, const Tensor& student) {
     case Kind::SquaredError:
       return (student - c.targets.values).square().mean(1).sum() -
              c.loss.hard_weight * (c.targets.classes * log_q).sum();
+    case Kind::Retention: {
+      // Kim et al. (2022): T^2 * (old classes) * KL averaged over all elements, here not over
+      // images.
+      const double tau = c.loss.temperature;
+      const auto known = c.targets.earlier.size(1);
+      const Tensor all = at::kl_div((student.narrow(1, 0, known) / tau).log_softmax(1),
+                                    (c.targets.earlier / tau).softmax(1), at::Reduction::None);
+      return all.mean(1).sum() * tau * tau * double(known) - (c.targets.values * log_q).sum();
+    }
   }
   return {};
 }

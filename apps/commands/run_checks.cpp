@@ -1,0 +1,47 @@
+#include "apps/commands/run_checks.h"
+
+#include "lib/core/error.h"
+#include "lib/core/str.h"
+
+namespace retort::commands {
+
+namespace fs = std::filesystem;
+
+fs::path new_run_dir(const std::string& name) {
+  fs::path path = fs::path("runs") / name;
+  for (int i = 2; fs::exists(path); ++i) path = fs::path("runs") / str(name, "-", i);
+  return path;
+}
+
+void check_run_dir(const std::string& run_dir, bool resume, bool dry_run) {
+  if (run_dir.empty()) {
+    if (resume) throw ConfigError("--resume needs --run-dir: which run shall go on?");
+    return;
+  }
+  const fs::path path = run_dir;
+  if (fs::exists(path) && !fs::is_directory(path)) {
+    throw ConfigError(str("option 'run-dir': '", run_dir, "' is not a folder"));
+  }
+  if (!resume && !dry_run && fs::exists(path) && !fs::is_empty(path)) {
+    throw ConfigError(
+        str("run folder '", run_dir, "' exists; go on with --resume, or choose another --run-dir"));
+  }
+}
+
+void check_ipc(std::int64_t ipc, const data::ImageDataset& dataset) {
+  const std::int64_t smallest = dataset.smallest_class();
+  if (ipc <= smallest) return;
+  for (std::int64_t c = 0; c < dataset.num_classes(); ++c) {
+    if (dataset.class_indices(c).numel() > smallest) continue;
+    throw ConfigError(str("ipc ", ipc, " is above the size of class '",
+                          dataset.info().class_names[std::size_t(c)], "': it has ", smallest,
+                          " training images"));
+  }
+}
+
+void check_dry_run(bool dry_run, const std::string& device) {
+  if (!dry_run || device == "cpu") return;
+  throw ConfigError(str("--dry-run predicts for --device cpu only, found '", device, "'"));
+}
+
+}  // namespace retort::commands

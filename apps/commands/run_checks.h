@@ -1,0 +1,25 @@
+#pragma once
+// What commands that fill a run folder check before anything is loaded or made.
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "lib/data/image_dataset.h"
+
+namespace retort::commands {
+
+/// "runs/NAME", with -2, -3, ... behind it while that exists.
+std::filesystem::path new_run_dir(const std::string& name);
+
+/// @throws ConfigError for a folder that is none, one with something in it that is not to be
+///         resumed, and for --resume without a folder
+void check_run_dir(const std::string& run_dir, bool resume, bool dry_run);
+
+/// @throws ConfigError naming the class that is too small
+void check_ipc(std::int64_t ipc, const data::ImageDataset& dataset);
+
+/// --dry-run predicts for the processor. @throws ConfigError for another device
+void check_dry_run(bool dry_run, const std::string& device);
+
+}  // namespace retort::commands
