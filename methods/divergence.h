@@ -2,7 +2,10 @@
 // When a set has diverged although every number of the run is finite: behind a normalisation a
 // network sees no difference, however far the pixels have gone, and the loss stays as it was.
 
+#include <string>
+
 #include "lib/data/preprocessing.h"
+#include "lib/data/synthetic_set.h"
 
 namespace retort::methods {
 
@@ -16,5 +19,10 @@ double largest_pixel(const data::Preprocessing& preprocessing);
 /// kDivergenceFactor times largest_pixel. Noise of unit variance stays within 10, and steps of a
 /// useful size move a pixel by parts of its range: no run that still makes images comes near.
 double divergence_limit(const data::Preprocessing& preprocessing);
+
+/// What is wrong with a set that neither a checkpoint nor a result may hold: images, parameters,
+/// labels or a learned step size that are not finite, or images beyond the limit. "": nothing.
+/// @param limit see divergence_limit  @param iterations after which the set is so
+std::string divergence(const data::SyntheticSet& set, double limit, std::int64_t iterations);
 
 }  // namespace retort::methods

@@ -16,7 +16,7 @@
 #include "lib/core/text.h"
 #include "lib/eval/evaluator.h"
 #include "lib/nn/network.h"
-#include "lib/report/event_file.h"
+#include "lib/storage/event_file.h"
 #include "lib/storage/set_file.h"
 #include "lib/synth/parametrization.h"
 #include "lib/synth/picture.h"
@@ -403,26 +403,9 @@ class Run {
     return "";
   }
 
-  /// Of the set after `next_` iterations: neither a checkpoint nor a result may hold anything else.
   void check_set(const data::SyntheticSet& set) {
-    const auto largest = set.images.abs().max().item<double>();  // NaN, if there is one
-    if (!std::isfinite(largest)) {
-      diverged(str("the synthetic images are not finite after ", next_, " iterations"));
-    }
-    if (largest > limit_) {
-      diverged(str("the synthetic images have diverged after ", next_,
-                   " iterations: the largest preprocessed value is ", largest, ", the limit ",
-                   limit_, ", ", kDivergenceFactor, " times what real pixels can have"));
-    }
-    for (const auto& [name, values] : set.parameters) {
-      if (values.isfinite().all().item<bool>()) continue;
-      diverged(str("the ", name, " are not finite after ", next_, " iterations"));
-    }
-    const auto* soft = std::get_if<data::SoftLabels>(&set.labels);
-    if (soft != nullptr && !soft->values.isfinite().all().item<bool>()) {
-      diverged(str("the labels are not finite after ", next_, " iterations"));
-    }
-    expect_finite(set.learned_lr.value_or(0), "the learned step size");
+    const std::string wrong = divergence(set, limit_, next_);
+    if (!wrong.empty()) diverged(wrong);
   }
 
   void write_metrics(CsvLog& metrics, const UpdateReport& report, double seconds) {
@@ -582,11 +565,11 @@ class Run {
   double limit_;  // of the magnitude of stored images
 
   Session session_;
-  std::optional<report::EventFile> events_;  // none: TensorBoard is not told
-  std::optional<Check> check_;               // none: no checks are asked for
-  std::int64_t next_ = 0;                    // iterations done
-  std::int64_t saved_at_ = -1;               // iterations done at the last checkpoint
-  bool owes_evaluation_ = false;             // the one of `next_` was stopped on the way
+  std::optional<storage::EventFile> events_;  // none: TensorBoard is not told
+  std::optional<Check> check_;                // none: no checks are asked for
+  std::int64_t next_ = 0;                     // iterations done
+  std::int64_t saved_at_ = -1;                // iterations done at the last checkpoint
+  bool owes_evaluation_ = false;              // the one of `next_` was stopped on the way
   double start_ = 0;
   double cpu_start_ = 0;
   double opening_ = 0;       // spent before condensing, in all sessions

@@ -2,11 +2,11 @@
 
 #include <nlohmann/json.hpp>
 
-#include "experiments/continual/curve.h"
 #include "lib/config/options.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
 #include "lib/eval/report.h"
+#include "lib/report/chart.h"
 
 namespace retort::experiments::continual {
 namespace {
@@ -145,19 +145,20 @@ std::string to_table(const json& document) {
 }
 
 std::string to_svg(const json& document) {
-  std::vector<CurvePoint> points;
+  report::Curve curve{
+      .name = document.at("method").get<std::string>(), .x = {}, .y = {}, .spread = {}};
   for (const auto& step : document.at("results")) {
-    points.push_back({.x = step.at("classes_seen").get<double>(),
-                      .y = step.at("accuracy").at("mean").get<double>(),
-                      .spread = step.at("accuracy").at("std").get<double>()});
+    curve.x.push_back(step.at("classes_seen").get<double>());
+    curve.y.push_back(step.at("accuracy").at("mean").get<double>());
+    curve.spread.push_back(step.at("accuracy").at("std").get<double>());
   }
-  return curve_svg(
-      points, {.title = str(document.at("dataset").get<std::string>(), ", ",
-                            document.at("method").get<std::string>(), ", ",
-                            document.at("ipc").get<std::int64_t>(), " images per class, protocol ",
-                            document.at("protocol").get<std::string>()),
-               .x = "classes seen",
-               .y = "accuracy on them, %"});
+  return report::line_chart_svg(
+      {.title = str(document.at("dataset").get<std::string>(), ", ", curve.name, ", ",
+                    document.at("ipc").get<std::int64_t>(), " images per class, protocol ",
+                    document.at("protocol").get<std::string>()),
+       .x_title = "classes seen",
+       .y_title = "accuracy on them, %",
+       .curves = {curve}});
 }
 
 std::string to_csv(const std::vector<OrderResult>& orders) {

@@ -27,6 +27,8 @@ struct LineChart {
   std::vector<Curve> curves;
 };
 void add_line_chart(Html& html, const LineChart& chart);
+/// The plot as a file of its own, with its style, the text alternative and without the table.
+std::string line_chart_svg(const LineChart& chart);
 
 /// Horizontal bars from 0 to `high`.
 struct BarChart {

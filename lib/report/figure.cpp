@@ -60,6 +60,23 @@ void open_figure(Html& html, const Canvas& canvas) {
   html.element("title", canvas.title).element("desc", canvas.description);
 }
 
+void open_picture(Html& html, const Canvas& canvas) {
+  constexpr double kHeading = 24;
+  const std::string box =
+      str("0 ", place(-kHeading), " ", place(canvas.width), " ", place(canvas.height + kHeading));
+  html.open("svg", {{"xmlns", "http://www.w3.org/2000/svg"},
+                    {"role", "img"},
+                    {"viewBox", box},
+                    {"font-family", "system-ui, sans-serif"},
+                    {"aria-label", canvas.title}});
+  html.element("title", canvas.title).element("desc", canvas.description);
+  html.open("style").markup(kPlotStyle).close("style");
+  html.empty("rect",
+             {{"class", "paper"}, {"y", place(-kHeading)}, {"width", "100%"}, {"height", "100%"}});
+  const auto most = std::size_t(canvas.width / kCharacter);
+  add_text(html, canvas.width / 2, -8, shortened(canvas.title, most), {{"text-anchor", "middle"}});
+}
+
 void close_figure(Html& html, const Table& numbers, const std::string& extra) {
   html.close("svg").markup(extra);
   html.open("details").element("summary", "Numbers");

@@ -20,6 +20,9 @@ struct Table {
 /// The first column names its rows. Scrolls sideways where the page is narrow.
 void add_table(Html& html, const Table& table);
 
+/// Colours and lines of everything drawn; part of the page's style sheet too.
+extern const char* const kPlotStyle;
+
 /// <figure> with a caption and an <svg> of this size, open for what is drawn.
 struct Canvas {
   std::string title;
@@ -28,6 +31,8 @@ struct Canvas {
   double height = 0;
 };
 void open_figure(Html& html, const Canvas& canvas);
+/// An <svg> as a document of its own, on paper: its title stands above what is drawn.
+void open_picture(Html& html, const Canvas& canvas);
 /// @param extra markup of a legend; may be empty
 void close_figure(Html& html, const Table& numbers, const std::string& extra = "");
 

@@ -73,6 +73,13 @@ void add_band(Html& html, const Plot& plot, const Curve& curve, std::size_t numb
   html.empty("path", {{"class", "band " + colour_class(number)}, {"d", path + "Z"}});
 }
 
+/// "40: 84.5 ± 0.43"
+std::string point_in_words(const Curve& curve, std::size_t i) {
+  const bool spread = i < curve.spread.size() && curve.spread[i] > 0;
+  return str(short_number(curve.x[i]), ": ", short_number(curve.y[i]),
+             spread ? " ± " + short_number(curve.spread[i]) : "");
+}
+
 void add_markers(Html& html, const Plot& plot, const Curve& curve, std::size_t number) {
   if (curve.y.size() > kMostMarkers) return;
   for (std::size_t i = 0; i < curve.y.size(); ++i) {
@@ -81,7 +88,7 @@ void add_markers(Html& html, const Plot& plot, const Curve& curve, std::size_t n
                          {"cx", place(plot.frame.x(plot.x, curve.x[i]))},
                          {"cy", place(plot.frame.y(plot.y, curve.y[i]))},
                          {"r", "3"}});
-    html.element("title", short_number(curve.x[i]) + ": " + short_number(curve.y[i]));
+    html.element("title", point_in_words(curve, i));
     html.close("circle");
   }
 }
@@ -152,6 +159,24 @@ std::string legend(const LineChart& chart) {
   return std::move(html).finish();
 }
 
+Plot plot_of(const LineChart& chart) {
+  return {.frame = {.left = 50, .top = 22, .width = kWidth - 66, .height = kHeight - 66},
+          .x = horizontal_axis(chart),
+          .y = axis_for(all_y(chart))};
+}
+
+Canvas canvas_of(const LineChart& chart, const Plot& plot) {
+  return {.title = chart.title,
+          .description = in_words(chart, plot),
+          .width = kWidth,
+          .height = kHeight};
+}
+
+void draw(Html& html, const LineChart& chart, const Plot& plot) {
+  add_axes(html, plot.frame, plot.x, &plot.y, chart.x_title, chart.y_title);
+  for (std::size_t c = 0; c < chart.curves.size(); ++c) add_curve(html, plot, chart.curves[c], c);
+}
+
 }  // namespace
 
 Curve thinned(const Curve& curve, std::size_t points) {
@@ -177,16 +202,19 @@ Curve thinned(const Curve& curve, std::size_t points) {
 }
 
 void add_line_chart(Html& html, const LineChart& chart) {
-  const Plot plot{.frame = {.left = 50, .top = 22, .width = kWidth - 66, .height = kHeight - 66},
-                  .x = horizontal_axis(chart),
-                  .y = axis_for(all_y(chart))};
-  open_figure(html, {.title = chart.title,
-                     .description = in_words(chart, plot),
-                     .width = kWidth,
-                     .height = kHeight});
-  add_axes(html, plot.frame, plot.x, &plot.y, chart.x_title, chart.y_title);
-  for (std::size_t c = 0; c < chart.curves.size(); ++c) add_curve(html, plot, chart.curves[c], c);
+  const Plot plot = plot_of(chart);
+  open_figure(html, canvas_of(chart, plot));
+  draw(html, chart, plot);
   close_figure(html, numbers_of(chart), legend(chart));
+}
+
+std::string line_chart_svg(const LineChart& chart) {
+  const Plot plot = plot_of(chart);
+  Html html;
+  open_picture(html, canvas_of(chart, plot));
+  draw(html, chart, plot);
+  html.close("svg");
+  return std::move(html).finish();
 }
 
 }  // namespace retort::report

@@ -4,6 +4,7 @@
 
 #include "lib/core/hash.h"
 #include "lib/core/str.h"
+#include "lib/report/figure.h"
 #include "lib/report/sections.h"
 
 namespace retort::report {
@@ -29,7 +30,7 @@ void add_head(Html& html, const ReportData& data) {
   html.empty("meta", {{"http-equiv", "Content-Security-Policy"}, {"content", content_policy()}});
   html.empty("meta", {{"name", "generator"}, {"content", data.program}});
   html.element("title", data.title);
-  html.open("style").markup(kStyle).close("style").close("head");
+  html.open("style").markup(kPlotStyle).markup(kStyle).close("style").close("head");
 }
 
 /// @param whose name of the set, where that is not said above

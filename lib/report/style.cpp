@@ -1,13 +1,27 @@
+#include "lib/report/figure.h"
 #include "lib/report/sections.h"
 
 namespace retort::report {
 
 // Colours are pairs for light and dark; the six of curves differ in lightness too, and in dashes.
-const char* const kStyle = R"css(
+const char* const kPlotStyle = R"css(
 :root{color-scheme:light dark;--paper:#fcfcfa;--card:#fff;--ink:#1d2125;--soft:#5a636b;--line:#d9dde0;
 --accent:#1f5f99;--heat:#14507f;--s1:#1f6fb2;--s2:#c4511b;--s3:#2e7d4f;--s4:#8a4fa3;--s5:#8a6d00;--s6:#b03060}
 @media (prefers-color-scheme:dark){:root{--paper:#15181b;--card:#1d2125;--ink:#e8eaec;--soft:#a4adb5;
 --line:#3a4147;--accent:#7fb8ea;--heat:#8cc4f4;--s1:#6cb2ec;--s2:#f0905c;--s3:#6fc795;--s4:#c795de;--s5:#d6b84a;--s6:#ee7ea4}}
+svg text{font-size:12px;fill:var(--soft)}
+svg text.off{fill:var(--ink)}svg text.on{fill:var(--card)}
+.grid{stroke:var(--line);stroke-width:1}
+.s1{--c:var(--s1)}.s2{--c:var(--s2)}.s3{--c:var(--s3)}.s4{--c:var(--s4)}.s5{--c:var(--s5)}.s6{--c:var(--s6)}
+.curve{fill:none;stroke:var(--c);stroke-width:2;stroke-linejoin:round}
+.curve.s2{stroke-dasharray:7 3}.curve.s3{stroke-dasharray:2 3}.curve.s4{stroke-dasharray:8 3 2 3}
+.curve.s5{stroke-dasharray:12 4}.curve.s6{stroke-dasharray:4 2}
+.band{fill:var(--c);fill-opacity:.18}.mark,.bar{fill:var(--c)}
+.heat{fill:var(--heat)}.ground{fill:var(--card);stroke:var(--line)}
+.paper{fill:var(--paper)}
+)css";
+
+const char* const kStyle = R"css(
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
 header,main,footer{max-width:78rem;margin:0 auto;padding:0 1.25rem}
@@ -34,15 +48,6 @@ td.name{min-width:8rem;overflow-wrap:anywhere}
 figure{margin:.5rem 0 1rem;min-width:0}
 figcaption{font-size:.95rem;margin-bottom:.3rem}
 svg{display:block;width:100%;height:auto}
-svg text{font-size:12px;fill:var(--soft)}
-svg text.off{fill:var(--ink)}svg text.on{fill:var(--card)}
-.grid{stroke:var(--line);stroke-width:1}
-.s1{--c:var(--s1)}.s2{--c:var(--s2)}.s3{--c:var(--s3)}.s4{--c:var(--s4)}.s5{--c:var(--s5)}.s6{--c:var(--s6)}
-.curve{fill:none;stroke:var(--c);stroke-width:2;stroke-linejoin:round}
-.curve.s2{stroke-dasharray:7 3}.curve.s3{stroke-dasharray:2 3}.curve.s4{stroke-dasharray:8 3 2 3}
-.curve.s5{stroke-dasharray:12 4}.curve.s6{stroke-dasharray:4 2}
-.band{fill:var(--c);fill-opacity:.18}.mark,.bar{fill:var(--c)}
-.heat{fill:var(--heat)}.ground{fill:var(--card);stroke:var(--line)}
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;padding:0;margin:.3rem 0;font-size:.9rem}
 .key{display:inline-block;width:1.6rem;height:.3rem;border-radius:2px;background:var(--c);margin-right:.4rem;vertical-align:middle}
 details{margin:.3rem 0}summary{cursor:pointer;color:var(--accent);width:fit-content}

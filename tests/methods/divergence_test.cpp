@@ -1,5 +1,7 @@
 #include "methods/divergence.h"
 
+#include <cmath>
+
 #include "lib/core/rng.h"
 #include "lib/core/str.h"
 #include "lib/storage/state_file.h"
@@ -162,4 +164,32 @@ TEST_CASE("a step size that drives pixels away stops a run whose losses are all 
   const std::string log = read_text(folder.run.log());
   CHECK(log.find("the synthetic images have diverged after ") != std::string::npos);
   CHECK(log.find("try a new run with a smaller --lr-images, it was 1e10") != std::string::npos);
+}
+
+TEST_CASE("what a set may not hold is named, and nothing of a sound one", "[methods][divergence]") {
+  const auto sound = [] {
+    data::SyntheticSet set;
+    set.images = at::ones({2, 1, 2, 2});
+    set.labels =
+        data::SoftLabels{.classes = at::zeros({2}, at::kLong), .values = at::zeros({2, 3})};
+    set.learned_lr = 0.01;
+    return set;
+  };
+  CHECK(divergence(sound(), 10, 5).empty());
+  auto set = sound();
+  set.images[1][0][0][0] = 11;
+  CHECK(divergence(set, 10, 5) ==
+        "the synthetic images have diverged after 5 iterations: the largest preprocessed value is "
+        "11, the limit 10, 10000 times what real pixels can have");
+  set.images[1][0][0][0] = std::nan("");
+  CHECK(divergence(set, 10, 5) == "the synthetic images are not finite after 5 iterations");
+  set = sound();
+  set.parameters = {{"canvas", at::full({1}, HUGE_VAL)}};
+  CHECK(divergence(set, 10, 5) == "the canvas are not finite after 5 iterations");
+  set = sound();
+  std::get<data::SoftLabels>(set.labels).values[0][0] = HUGE_VAL;
+  CHECK(divergence(set, 10, 5) == "the labels are not finite after 5 iterations");
+  set = sound();
+  set.learned_lr = std::nan("");
+  CHECK(divergence(set, 10, 5) == "the learned step size is nan at iteration 5");
 }

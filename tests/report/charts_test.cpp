@@ -168,3 +168,25 @@ TEST_CASE("a small heat map writes its numbers, a large one its largest entries"
   CHECK(cells(large) == std::vector<std::vector<std::string>>{{"class 3", "class 7", "10.0"},
                                                               {"class 7", "class 3", "5.0"}});
 }
+
+TEST_CASE("a plot alone is a picture with its style and its words", "[report]") {
+  const LineChart chart{
+      .title = "a < b & c",
+      .x_title = "classes",
+      .y_title = "accuracy",
+      .curves = {{.name = "dm", .x = {20, 40}, .y = {50, 100}, .spread = {1, 5}}}};
+  const std::string text = line_chart_svg(chart);
+  CHECK_THAT(text,
+             Contains("xmlns=\"http://www.w3.org/2000/svg\"") && Contains("a &lt; b &amp; c"));
+  const Element picture = testing::read_markup(text);
+  CHECK(picture.name == "svg");
+  CHECK(picture.all("figure").empty());
+  CHECK(picture.all("style").size() == 1);
+  CHECK_THAT(picture.all("desc").front()->text, Contains("2 points, from 50 to 100"));
+  // What is drawn is what the figure of a page holds.
+  const Element figure = drawn(add_line_chart, chart);
+  REQUIRE(picture.all("path").size() == figure.all("path").size());
+  for (std::size_t i = 0; i < figure.all("path").size(); ++i) {
+    CHECK(picture.all("path")[i]->attribute("d") == figure.all("path")[i]->attribute("d"));
+  }
+}

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace retort::report {
+namespace retort::storage {
 
 /// The Castagnoli polynomial's, as in iSCSI (RFC 3720, appendix B.4).
 std::uint32_t crc32c(std::string_view bytes);
@@ -39,4 +39,4 @@ class EventFile {
   std::ofstream out_;
 };
 
-}  // namespace retort::report
+}  // namespace retort::storage

@@ -1,4 +1,4 @@
-#include "lib/report/event_file.h"
+#include "lib/storage/event_file.h"
 
 #include <cstring>
 #include <map>
@@ -9,8 +9,8 @@
 #include "tests/support/process.h"
 
 using namespace retort;
-using report::crc32c;
-using report::EventFile;
+using storage::crc32c;
+using storage::EventFile;
 
 namespace {
 
@@ -73,7 +73,7 @@ Message message(const std::string& bytes) {
 
 }  // namespace
 
-TEST_CASE("CRC-32C agrees with RFC 3720 and the usual check value", "[report][events]") {
+TEST_CASE("CRC-32C agrees with RFC 3720 and the usual check value", "[storage][events]") {
   CHECK(crc32c("123456789") == 0xE3069283U);
   CHECK(crc32c("") == 0);
   CHECK(crc32c(std::string(32, '\0')) == 0x8A9136AAU);
@@ -83,13 +83,13 @@ TEST_CASE("CRC-32C agrees with RFC 3720 and the usual check value", "[report][ev
   CHECK(crc32c(ascending) == 0x46DD794EU);
 }
 
-TEST_CASE("a record of nothing has the bytes that TFRecord writers give it", "[report][events]") {
+TEST_CASE("a record of nothing has the bytes that TFRecord writers give it", "[storage][events]") {
   // 8 zeros, whose CRC-32C is 0x8C28B28A, and nothing, whose is 0.
   const std::string expected("\0\0\0\0\0\0\0\0\x29\x03\x98\x07\xD8\xEA\x82\xA2", 16);
-  CHECK(report::tf_record("") == expected);
+  CHECK(storage::tf_record("") == expected);
 }
 
-TEST_CASE("an event file tells scalars and pictures", "[report][events]") {
+TEST_CASE("an event file tells scalars and pictures", "[storage][events]") {
   const testing::TemporaryFolder folder("retort-events");
   EventFile file(folder.path(), 1);
   file.scalar("loss", 1, 0.5);
@@ -119,7 +119,7 @@ TEST_CASE("an event file tells scalars and pictures", "[report][events]") {
   CHECK(image[4] == "\x89PNG...");
 }
 
-TEST_CASE("a later session says from where on it tells anew", "[report][events]") {
+TEST_CASE("a later session says from where on it tells anew", "[storage][events]") {
   const testing::TemporaryFolder folder("retort-events");
   const EventFile first(folder.path(), 1);
   const EventFile second(folder.path(), 41);

@@ -1,4 +1,4 @@
-#include "lib/report/event_file.h"
+#include "lib/storage/event_file.h"
 
 #include <array>
 #include <bit>
@@ -8,7 +8,7 @@
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 
-namespace retort::report {
+namespace retort::storage {
 namespace {
 
 namespace fs = std::filesystem;
@@ -156,4 +156,4 @@ void EventFile::write(std::int64_t step, const std::string& what) {
   if (!out_) throw StorageError(str("'", path_.string(), "': cannot be written"));
 }
 
-}  // namespace retort::report
+}  // namespace retort::storage
