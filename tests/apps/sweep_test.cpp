@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <system_error>
 #include <thread>
 
 #include <nlohmann/json.hpp>
@@ -41,7 +42,8 @@ ProcessResult run_sweep(const Workspace& workspace, const Words& words) {
   return workspace.start(joined({"sweep"}, words)).wait(300);
 }
 
-/// Times of writing of what finished cells hold, by path.
+/// Times of writing of what finished cells hold, by path; also while a sweep runs, whose files are
+/// written aside and renamed.
 std::map<std::string, std::int64_t> finished_files(const fs::path& out) {
   std::map<std::string, std::int64_t> times;
   if (!fs::is_directory(out)) return times;
@@ -52,8 +54,10 @@ std::map<std::string, std::int64_t> finished_files(const fs::path& out) {
     for (const auto& file : fs::directory_iterator(cell.path())) {
       const std::string name = file.path().filename().string();
       judged = judged || (name.starts_with("evaluation-") && name.ends_with(".json"));
-      if (name == ".lock") continue;
-      own[file.path().string()] = fs::last_write_time(file.path()).time_since_epoch().count();
+      if (name == ".lock" || name.ends_with(".part") || Contains(".tmp.").match(name)) continue;
+      std::error_code gone;
+      const auto time = fs::last_write_time(file.path(), gone);
+      if (!gone) own[file.path().string()] = time.time_since_epoch().count();
     }
     if (judged) times.merge(own);
   }
