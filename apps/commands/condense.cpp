@@ -21,6 +21,7 @@
 #include "lib/core/parallel.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
+#include "lib/storage/set_file.h"
 #include "methods/driver.h"
 #include "methods/prediction.h"
 #include "methods/run_folder.h"
@@ -154,6 +155,7 @@ void report_outcome(const CondenseOptions& options, const methods::DriverOptions
                     const RunPrerequisite* needed) {
   const bool provided = needed != nullptr && !needed->outcome().is_null();
   const std::string set = (driver.run_dir / "set.h5").string();
+  const storage::StoredBytes bytes = storage::stored_bytes(set);
   if (options.common.json) {
     nlohmann::json document = {{"schema", "retort.condense/1"},
                                {"run_dir", driver.run_dir.string()},
@@ -164,6 +166,7 @@ void report_outcome(const CondenseOptions& options, const methods::DriverOptions
                                {"seed", outcome.set.provenance.seed},
                                {"iterations", outcome.iterations},
                                {"iterations_planned", planned},
+                               {"bytes", {{"images", bytes.images}, {"labels", bytes.labels}}},
                                {"wall_seconds", outcome.wall_seconds},
                                {"already_finished", outcome.already_finished}};
     if (outcome.last_loss) document["loss"] = *outcome.last_loss;
@@ -176,6 +179,8 @@ void report_outcome(const CondenseOptions& options, const methods::DriverOptions
   }
   std::vector<std::vector<std::string>> rows = {{"set", set}};
   if (outcome.out) rows.push_back({"copy", outcome.out->string()});
+  rows.push_back({"size", str("images ", bytes_text(double(bytes.images)), ", labels ",
+                              bytes_text(double(bytes.labels)))});
   rows.push_back({"iterations", str(outcome.iterations, " of ", planned)});
   if (outcome.last_loss && planned > 1) {
     char loss[32];

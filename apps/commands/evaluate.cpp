@@ -296,6 +296,7 @@ void announce_finished(const FinishedNetworks& finished) {
 /// The teachers asked for, if they are who they should be.
 StudentTeachers open_teachers(const EvaluateOptions& options, eval::EvaluationReport& report,
                               const data::SyntheticSet& set, const data::ImageDataset& dataset) {
+  warn_of_other_groups(set, report.protocol);
   if (options.teachers.empty()) return {};
   StudentTeachers teachers(options.teachers, options.teacher_names, dataset);
   if (report.protocol.labels != "teachers") {

@@ -14,9 +14,21 @@ train::RelabelRecipe recipe_of(const std::vector<std::string>& args) {
   return train::RelabelRecipe::defaults(name.empty() ? train::RelabelRecipe{}.name : name);
 }
 
+/// Labels by batch statistics belong to a batch; an image labelled as it is has none.
+void expect_batches(const train::RelabelRecipe& recipe, const std::vector<std::string>& args) {
+  if (!recipe.is_static()) return;
+  for (const char* option : {"batch-norm", "batch-norm-group"}) {
+    if (cli::peek_flag(args, option).empty()) continue;
+    throw ConfigError(str("option '", option,
+                          "': recipe static labels every image once and alone, by the statistics "
+                          "of training; statistics of batches are for recipes fkd, cda and cv-dd"));
+  }
+}
+
 }  // namespace
 
 RelabelOptions::RelabelOptions(const std::vector<std::string>& args) : recipe(recipe_of(args)) {
+  expect_batches(recipe, args);
   table.add("teachers", teachers, "file of the teachers, see `retort teachers`",
             config::any_text());
   table.add("teacher-names", teacher_names,

@@ -171,6 +171,24 @@ eval::Material StudentTeachers::material(const data::SyntheticSet& set,
           .labeler = asked(protocol, images)};
 }
 
+void warn_of_other_groups(const data::SyntheticSet& set, const eval::Protocol& protocol) {
+  if (protocol.labels != "views" || set.views == nullptr) return;
+  const data::ViewsInfo& info = set.views->info();
+  if (info.recipe.empty()) return;
+  const auto recipe = train::RelabelRecipe::of_text(info.recipe);
+  // 0: by whole batches, or not by batches at all, as is usual.
+  const std::int64_t labelled = recipe.batch_norm == "eval"     ? 0
+                                : recipe.batch_norm == "halves" ? (recipe.batch_size + 1) / 2
+                                                                : recipe.batch_norm_group;
+  if (labelled == protocol.batch_norm_group) return;
+  const auto text = [](std::int64_t group) {
+    return group > 0 ? str("in groups of ", group, " views") : std::string("without such groups");
+  };
+  log::warn(str("the set's labels were given with BatchNorm ", text(labelled),
+                ", students of protocol '", protocol.name, "' normalise ",
+                text(protocol.batch_norm_group), ": the papers use the same for both"));
+}
+
 void expect_teachers_for(const eval::Protocol& protocol, bool given, bool baselines) {
   if (given && !protocol.taught()) {
     throw ConfigError(str("option 'teachers' changes nothing: protocol '", protocol.name,

@@ -62,6 +62,10 @@ class StudentTeachers {
   std::vector<std::shared_ptr<const KeptViews>> kept_;
 };
 
+/// Warns where views were labelled by BatchNorm statistics of groups, and students of the protocol
+/// go by others, or the other way round.
+void warn_of_other_groups(const data::SyntheticSet& set, const eval::Protocol& protocol);
+
 /// What can be said before anything is read. @throws ConfigError for a protocol that needs teachers
 /// and got none, or has no use for them
 void expect_teachers_for(const eval::Protocol& protocol, bool given, bool baselines);

@@ -1,5 +1,6 @@
 #include "apps/commands/teacher_work.h"
 
+#include <limits>
 #include <memory>
 
 #include "apps/cli/command.h"
@@ -24,6 +25,7 @@ void warn_unless_knowing(const Teacher& teacher, const nn::Network& network,
                          const TeachersOptions& options, const data::ImageDataset& dataset) {
   train::Member member;
   member.name = teacher.network;
+  member.accuracy = std::numeric_limits<double>::quiet_NaN();  // the file says none
   // Not owned: the caller keeps it.
   member.network = std::shared_ptr<const nn::Network>(std::shared_ptr<void>(), &network);
   member.state = train::state_of(teacher, network, dataset.device());

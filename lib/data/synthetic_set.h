@@ -76,6 +76,8 @@ struct Asset {
   std::int64_t count = 0;   ///< networks in it that were used
   double wall_seconds = 0;  ///< of training them, summed: those trained side by side count each
   std::string note;         ///< what they are, in words
+  /// Percent, mean over the networks, where each was tested; of experts never.
+  std::optional<double> accuracy = {};
   bool operator==(const Asset&) const = default;
 };
 

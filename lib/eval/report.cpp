@@ -288,6 +288,11 @@ std::string to_table(const EvaluationReport& report) {
   if (report.hard_labels_left_out) {
     out += "no networks were trained on hard labels beside (--no-hard)\n";
   }
+  if (report.protocol.taught() && report.baselines.empty()) {
+    out +=
+        "what real images reach with labels of the same teachers was not asked: --baselines "
+        "random --teachers FILE\n";
+  }
   out += "\n";
   out += columns(rows, {.numbers_from = 2});  // the names of set and network to the left
   if (shown.best) {

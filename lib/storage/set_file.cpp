@@ -133,6 +133,7 @@ void write_assets(H5Writer& out, const std::vector<data::Asset>& assets) {
     out.attribute(path, "count", assets[i].count);
     out.attribute(path, "wall_seconds", assets[i].wall_seconds);
     out.attribute(path, "note", assets[i].note);
+    if (assets[i].accuracy) out.attribute(path, "accuracy", *assets[i].accuracy);
   }
 }
 
@@ -146,7 +147,10 @@ std::vector<data::Asset> read_assets(const H5Reader& in) {
                       .id = in.has_attribute(path, "id") ? in.text_attribute(path, "id") : "",
                       .count = in.int_attribute(path, "count"),
                       .wall_seconds = in.double_attribute(path, "wall_seconds"),
-                      .note = in.text_attribute(path, "note")});
+                      .note = in.text_attribute(path, "note"),
+                      .accuracy = in.has_attribute(path, "accuracy")
+                                      ? std::optional(in.double_attribute(path, "accuracy"))
+                                      : std::nullopt});
   }
   return assets;
 }

@@ -111,6 +111,9 @@ void write_labels(H5Writer& out, const data::SyntheticSet& set, const std::strin
   const bool labelled = labelers != set.assets.end();
   out.attribute("labels", "teacher", labelled ? labelers->note : "");
   out.attribute("labels", "teacher_sha256", labelled ? labelers->sha256 : "");
+  if (labelled && labelers->accuracy) {
+    out.attribute("labels", "teacher_top1", *labelers->accuracy);
+  }
   if (set.preprocessing.kind() == data::Preprocessing::Kind::MeanStd) {
     out.attribute("labels", "norm_mean", set.preprocessing.mean());
     out.attribute("labels", "norm_std", set.preprocessing.std());

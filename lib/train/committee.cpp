@@ -154,13 +154,17 @@ data::Asset asset_of(const std::vector<Member>& committee, const std::filesystem
                     .count = std::int64_t(committee.size()),
                     .wall_seconds = 0,
                     .note = {}};
+  double accuracies = 0;
   std::string hashes;
   std::vector<std::string> names;
   for (const Member& member : committee) {
     hashes += member.sha256;
     names.push_back(member.name);
     asset.wall_seconds += member.wall_seconds;
+    accuracies += member.accuracy;
   }
+  const double accuracy = accuracies / double(committee.size());
+  if (std::isfinite(accuracy)) asset.accuracy = accuracy;  // NaN: one of them was not tested
   asset.sha256 = sha256_hex(hashes);
   asset.note = join(names);
   return asset;

@@ -17,22 +17,22 @@ Curriculum::Course Curriculum::course_of(const std::string& name) {
 }
 
 double Curriculum::smallest_area(std::int64_t iteration, std::int64_t iterations) const {
-  if (!(lowest > 0 && lowest <= 1) || !(milestone >= 0 && milestone <= 1)) {
+  if (!(lowest > 0 && lowest <= highest && highest <= 1) || !(milestone >= 0 && milestone <= 1)) {
     throw ConfigError(
-        str("curriculum: expected a lowest area above 0 and a milestone from 0, both "
-            "up to 1, found ",
-            lowest, " and ", milestone));
+        str("curriculum: expected areas above 0 and up to 1, that at first not below that at the "
+            "end, and a milestone from 0 to 1, found ",
+            highest, ", ", lowest, " and ", milestone));
   }
   const double end = milestone * double(iterations);
   if (!(double(iteration) < end)) return lowest;
   const double progress = double(iteration) / end;
   switch (course) {
     case Course::Step:
-      return 1;
+      return highest;
     case Course::Linear:
-      return lowest + (1 - lowest) * (1 - progress);
+      return lowest + (highest - lowest) * (1 - progress);
     case Course::Cosine:
-      return lowest + (1 - lowest) * (1 + std::cos(std::numbers::pi * progress)) / 2;
+      return lowest + (highest - lowest) * (1 + std::cos(std::numbers::pi * progress)) / 2;
   }
   throw ConfigError("curriculum: not a course");
 }

@@ -110,9 +110,15 @@ void RecoverOptions::describe_views(config::OptionTable& table) {
   table
       .add("curriculum", curriculum,
            "how the smallest crop gets there from the whole image (CDA); none: it is there from "
-           "the start. With images that start from mosaics a crop-area of 0.5 or less goes well",
+           "the start",
            one_of({"none", "step", "linear", "cosine"}))
       .not_with("crop-area", {"1"});
+  table
+      .add("curriculum-start", curriculum_start,
+           "of the smallest crop at first, over the image's. Whole images keep the borders of "
+           "mosaics for long: with those start at 0.5 or less",
+           in_range(kSmallestCrop, 1.0))
+      .not_with("curriculum", {"none"});
   table
       .add("milestone", milestone, "part of the iterations after which it is there",
            in_range(0.0, 1.0))
@@ -132,6 +138,10 @@ void RecoverOptions::describe_views(config::OptionTable& table) {
 }
 
 void RecoverOptions::check() const {
+  if (curriculum != "none" && curriculum_start < crop_area) {
+    throw ConfigError(str("curriculum-start ", curriculum_start, " with crop-area ", crop_area,
+                          ": crops become smaller along a curriculum; start above where it ends"));
+  }
   if (compensators) return;
   if (statistics == "class" && layout != "within-class") {
     throw ConfigError(
@@ -170,7 +180,10 @@ LossWeights RecoverOptions::loss_weights() const {
 
 Curriculum RecoverOptions::view_curriculum() const {
   if (curriculum == "none") return {.lowest = crop_area, .milestone = 0};
-  return {.course = Curriculum::course_of(curriculum), .lowest = crop_area, .milestone = milestone};
+  return {.course = Curriculum::course_of(curriculum),
+          .lowest = crop_area,
+          .milestone = milestone,
+          .highest = curriculum_start};
 }
 
 augment::ViewPolicy RecoverOptions::view_policy(double smallest_area,

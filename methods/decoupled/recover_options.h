@@ -38,6 +38,7 @@ struct RecoverOptions {
   RealCropOptions crops;  ///< of mosaics
   double crop_area = 1;   ///< of the smallest crop over the image's; 1: no crop
   std::string curriculum = "none";
+  double curriculum_start = 1;
   double milestone = 1;
   std::string flip = "none";
   std::int64_t roll = 4;

@@ -1,4 +1,8 @@
 // Methods that recover images from teachers, through the program.
+#include <chrono>
+#include <csignal>
+#include <thread>
+
 #include <nlohmann/json.hpp>
 
 #include "lib/core/files.h"
@@ -50,6 +54,7 @@ TEST_CASE("images are recovered from a teacher of a file and stored as 8-bit pix
   const auto set = storage::read_set(workspace.path("sre2l.h5"));
   CHECK(set.from_bytes);
   CHECK(storage::stored_bytes(workspace.path("sre2l.h5")).images == 16 * 16 * 16);
+  CHECK_THAT(result.out, Contains("size ") && Contains("images 4.1 kB, labels "));
   CHECK(set.assets.at(0).role == "teachers");
   CHECK_THAT(read_text(workspace.path("sre2l/metrics.csv")),
              Contains("iteration,loss,seconds,cross_entropy,batch_norm,prior,lr,smallest_area\n"));
@@ -178,6 +183,54 @@ TEST_CASE("a run goes on with its teachers wherever their file is, and with no o
   workspace.succeed(joined(resume, {"--teachers", "elsewhere/moved.h5"}));
   CHECK(at::equal(storage::read_set(workspace.path("moving/set.h5")).images,
                   storage::read_set(workspace.path("unmoved/set.h5")).images));
+}
+
+TEST_CASE("recovering that is killed goes on to the bits of a run never stopped",
+          "[apps][recover][kill]") {
+  const Workspace& workspace = with_teachers();
+  for (const std::string method : {"cv-dd", "infer"}) {
+    INFO(method);
+    const auto words = [&](const std::string& run) {
+      return Words{"condense",
+                   "--method",
+                   method,
+                   "--dataset",
+                   "shapes",
+                   "--ipc",
+                   "4",
+                   "--teachers",
+                   "teachers.h5",
+                   "--iterations",
+                   "150",
+                   "--balance-statistics",
+                   "--checkpoint-every",
+                   "3",
+                   "--threads",
+                   "1",
+                   "--run-dir",
+                   run};
+    };
+    const std::string whole = method + "-whole";
+    const std::string killed = method + "-killed";
+    workspace.succeed(words(whole));
+    {
+      Process process = workspace.start(words(killed));
+      const fs::path checkpoint = workspace.path(killed) / "checkpoint.h5";
+      for (int wait = 0; wait < 30000 && !fs::exists(checkpoint); ++wait) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+      process.signal(SIGKILL);
+      REQUIRE(process.wait().exit_code == 128 + SIGKILL);  // else it had ended before
+    }
+    workspace.succeed({"condense", "--run-dir", killed, "--resume"});
+    const auto one = storage::read_set(workspace.path(whole) / "set.h5");
+    const auto other = storage::read_set(workspace.path(killed) / "set.h5");
+    CHECK(at::equal(one.images, other.images));
+    CHECK(at::equal(synth::decode(one).images, synth::decode(other).images));
+    for (const auto& [name, values] : one.parameters) {
+      CHECK(at::equal(values, other.parameters.at(name)));
+    }
+  }
 }
 
 TEST_CASE("pixels that JPEG files would give back are stored on demand, and said",

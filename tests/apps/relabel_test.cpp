@@ -156,6 +156,10 @@ TEST_CASE("a recipe of static labels leaves one per image", "[apps][relabel]") {
   const auto wrong = workspace.retort(
       {"relabel", "set.h5", "--teachers", "t.h5", "--recipe", "static", "--epochs", "3"});
   CHECK(wrong.exit_code == 2);
+  const auto grouped = workspace.retort(
+      {"relabel", "set.h5", "--teachers", "t.h5", "--recipe", "static", "--batch-norm", "batch"});
+  CHECK(grouped.exit_code == 2);
+  CHECK_THAT(grouped.err, Contains("recipe static labels every image once and alone"));
 }
 
 TEST_CASE("labels that other teachers gave to images go when views are labelled",

@@ -311,6 +311,20 @@ TEST_CASE("an export says which labels stay behind", "[apps][exchange][taught]")
   CHECK(said("set.h5", {"--out", "l.npz"}).empty());
 }
 
+TEST_CASE("students who normalise otherwise than the labels were given are pointed out",
+          "[apps][evaluate][taught]") {
+  const auto said = [](const std::string& change) {
+    return labelled_shapes()
+        .succeed(evaluate("labelled.h5", "fkd-300", {"--protocol-set", change, "--no-hard"}))
+        .err;
+  };
+  CHECK_THAT(said("epochs=1,batch-size=4"), !Contains("BatchNorm without such groups"));
+  CHECK_THAT(
+      said("epochs=1,batch-size=4,batch-norm-group=2"),
+      Contains("labels were given with BatchNorm without such groups, students of protocol") &&
+          Contains("normalise in groups of 2 views"));
+}
+
 TEST_CASE("what a protocol of teachers lacks is said before anything trains",
           "[apps][evaluate][taught][error]") {
   const auto refused = [](const Words& words, const std::string& text) {

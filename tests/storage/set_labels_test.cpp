@@ -31,6 +31,16 @@ TEST_CASE("labels of teachers take two bytes each and say how they were made", "
   CHECK(storage::label_bytes(path).soft == 6 * 3 * 2);
   CHECK(storage::verify_file(path).empty());
   CHECK(H5Reader(path).text_attribute("labels/soft", "encoding") == "f16");
+  CHECK_FALSE(H5Reader(path).has_attribute("labels", "teacher_top1"));  // not tested
+  SyntheticSet tested = taught_set();
+  data::Asset labelers;
+  labelers.role = data::kLabelers;
+  labelers.accuracy = 85.25;
+  tested.assets = {labelers};
+  write_set(path, tested);
+  const bool same = read_set(path).assets == tested.assets;
+  CHECK(same);
+  CHECK(H5Reader(path).double_attribute("labels", "teacher_top1") == 85.25);
   SyntheticSet finer = taught_set();
   std::get<data::SoftLabels>(finer.labels).values.add_(1e-5);
   CHECK_THROWS_WITH_TEXT(write_set(path, finer), StorageError, "values that float16 has");

@@ -229,6 +229,16 @@ TEST_CASE("groups of a batch equal batches of their own, and halves are cut at t
     return train::labels_of_views(recipe, train::labeler_of(recipe, committee.members, kImages), x);
   };
   const Tensor sixteen = committee.images.narrow(0, 0, 16);
+  // The batch in one: all teachers with the statistics of all sixteen.
+  recipe.batch_norm_group = 0;
+  Tensor together = at::zeros({});
+  for (const train::Member& member : committee.members) {
+    const auto seen = member.network->forward(member.state, sixteen, {.mode = nn::Mode::Batch});
+    together = together + seen.logits / double(committee.members.size());
+  }
+  recipe.vote = "equal";
+  CHECK_CLOSE(labels("batch", sixteen), together, 1e-5);
+  recipe = small_recipe("cv-dd");
   const Tensor five = committee.images.narrow(0, 16, 5);
   const auto apart = [&](const Tensor& x, const std::vector<std::int64_t>& sizes) {
     Tensors parts;

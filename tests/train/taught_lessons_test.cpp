@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "lib/augment/patches.h"
+#include "lib/augment/views.h"
 #include "lib/core/error.h"
 #include "lib/train/relabel.h"
 #include "lib/train/supervised.h"
@@ -107,6 +108,9 @@ TEST_CASE("a student sees to the bit what was labelled, in the order of the reco
       const data::ViewBatch labelled = record->batch(index);
       CHECK(view.rows.equal(at::tensor(labelled.images, at::kLong)));
       CHECK(view.mix.partner == labelled.views.mix.partner);
+      CHECK(view.images.equal(
+          augment::apply_views(labelled.views, school().images.index_select(0, view.rows),
+                               {school().images.size(2), school().images.size(3)})));
       // The teacher, asked again about what the student sees, says what was recorded.
       CHECK(
           data::half_logits(train::labels_of_views(school().recipe, *school().labeler, view.images))

@@ -1,8 +1,12 @@
 #include "lib/train/weights.h"
 
+#include <filesystem>
 #include <fstream>
 
+#include <nlohmann/json.hpp>
+
 #include "lib/core/error.h"
+#include "lib/core/files.h"
 #include "lib/storage/exchange.h"
 #include "lib/train/teachers.h"
 #include "tests/support/catch.h"
@@ -52,6 +56,27 @@ TEST_CASE("weights are taken by name, whatever wrapper they were saved from", "[
   Weights half;
   for (const auto& [name, value] : saved()) half[name] = value.to(at::kHalf);
   CHECK(taken(half).parameters.front().value.scalar_type() == at::kFloat);
+}
+
+TEST_CASE("weights come from a safetensors file as from any other", "[train][weights]") {
+  const testing::TemporaryFolder folder("retort-weights");
+  const std::filesystem::path path = folder.path() / "w.safetensors";
+  std::string data;
+  nlohmann::json header;
+  for (const auto& [name, tensor] : saved("model.")) {
+    const Tensor values = tensor.contiguous();
+    const std::size_t begin = data.size();
+    data.append(static_cast<const char*>(values.const_data_ptr()), values.nbytes());
+    header[name] = {{"dtype", values.scalar_type() == at::kLong ? "I64" : "F32"},
+                    {"shape", values.sizes().vec()},
+                    {"data_offsets", {begin, data.size()}}};
+  }
+  const std::string text = header.dump();
+  std::string length;
+  for (int i = 0; i < 8; ++i) length += char((text.size() >> (8 * i)) & 0xff);
+  write_text(path, length + text + data);
+  CHECK(taken(train::read_weights(path)).sha256() ==
+        train::as_teacher(*network(), state()).sha256());
 }
 
 TEST_CASE("weights that do not match are told apart: missing, unexpected, of another shape",

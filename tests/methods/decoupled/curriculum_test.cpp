@@ -25,17 +25,31 @@ TEST_CASE("a curriculum goes from the whole image to the lowest area at its mile
   }
 }
 
+TEST_CASE("a curriculum may begin with small crops, and never grows", "[methods][decoupled]") {
+  for (const Course course : {Course::Step, Course::Linear, Course::Cosine}) {
+    const Curriculum curriculum{.course = course, .lowest = 0.1, .milestone = 0.5, .highest = 0.5};
+    CHECK(curriculum.smallest_area(0, 100) == 0.5);
+    CHECK(curriculum.smallest_area(50, 100) == 0.1);
+    if (course == Course::Step) continue;
+    CHECK(curriculum.smallest_area(25, 100) == Approx(0.3).epsilon(1e-12));
+  }
+  const Curriculum grows{.lowest = 0.5, .milestone = 1, .highest = 0.4};
+  CHECK_THROWS_WITH_TEXT(grows.smallest_area(0, 10), ConfigError,
+                         "that at first not below that at the end");
+}
+
 TEST_CASE("halfway a linear and a cosine curriculum are halfway", "[methods][decoupled]") {
   for (const Course course : {Course::Linear, Course::Cosine}) {
     const Curriculum curriculum{.course = course, .lowest = 0.08, .milestone = 1};
     CHECK(curriculum.smallest_area(500, 1000) == Approx(0.54).epsilon(1e-12));
   }
   const Curriculum cosine{.course = Course::Cosine, .lowest = 0, .milestone = 1};
-  CHECK_THROWS_WITH_TEXT(
-      cosine.smallest_area(1, 10), ConfigError,
-      "a lowest area above 0 and a milestone from 0, both up to 1, found 0 and 1");
+  CHECK_THROWS_WITH_TEXT(cosine.smallest_area(1, 10), ConfigError,
+                         "expected areas above 0 and up to 1, that at first not below that at the "
+                         "end, and a milestone "
+                         "from 0 to 1, found 1, 0 and 1");
   const Curriculum late{.course = Course::Step, .lowest = 0.08, .milestone = 1.5};
-  CHECK_THROWS_WITH_TEXT(late.smallest_area(1, 10), ConfigError, "found 0.08 and 1.5");
+  CHECK_THROWS_WITH_TEXT(late.smallest_area(1, 10), ConfigError, "found 1, 0.08 and 1.5");
 }
 
 TEST_CASE("curricula go by their names", "[methods][decoupled]") {

@@ -271,6 +271,8 @@ TEST_CASE("what excludes each other is refused with the reason", "[methods][deco
   check_refused("cv-dd", {{"pair", "0,1"}}, "is of one image per class, found ipc 2");
   check_refused("cv-dd", {{"pair", "0"}}, "expected two teachers, found 0", 1);
   check_refused("cv-dd", {{"pair", "0,R18m"}}, "no teacher of this run is 'R18m'", 1);
+  check_refused("cda", {{"crop-area", "0.4"}, {"curriculum-start", "0.3"}},
+                "curriculum-start 0.3 with crop-area 0.4");
   check_refused("infer", {}, "ipc 1 of 4 classes has no room for the 3 compensators", 1);
   check_refused("sre2l", {}, "whitened ones do not have", 2,
                 shapes().with_preprocessing(data::Preprocessing::zca(
@@ -370,48 +372,6 @@ TEST_CASE("a set names the teachers it was recovered from", "[methods][decoupled
   REQUIRE(assets.size() == 1);
   CHECK(assets[0].role == "teachers");
   CHECK(assets[0].count == 3);
-}
-
-TEST_CASE("compensators take their share of the images per class", "[methods][decoupled]") {
-  // Of the paper's code: images per class, teachers, classes.
-  CHECK(places_beside_compensators(10, 4, 10) == 7);
-  CHECK(places_beside_compensators(50, 4, 10) == 35);
-  CHECK(places_beside_compensators(10, 4, 100) == 9);
-  CHECK(places_beside_compensators(50, 4, 100) == 48);
-  CHECK(places_beside_compensators(100, 4, 100) == 96);
-  CHECK(places_beside_compensators(10, 3, 1000) == 9);
-  CHECK(places_beside_compensators(50, 3, 1000) == 49);
-  CHECK(places_beside_compensators(5, 0, 10) == 5);
-}
-
-TEST_CASE("compensators leave their images as they are and are shared by all classes",
-          "[methods][decoupled]") {
-  const std::int64_t classes = shapes().num_classes();
-  const std::int64_t teachers = 3;
-  const auto set = run_whole("infer", 4);
-  const std::int64_t places = places_beside_compensators(4, teachers, classes);
-  const Tensor u = set.parameters.at(synth::kCompensators);
-  CHECK(set.images.size(0) == classes * places);
-  CHECK(u.size(0) == teachers * places);
-  CHECK(u.abs().max().item<double>() > 0);
-  // Real training images.
-  const Tensor all =
-      shapes().batch(data::Split::Train, at::arange(shapes().size(data::Split::Train)));
-  for (std::int64_t i = 0; i < set.images.size(0); ++i) {
-    CHECK((all == set.images[i]).flatten(1).all(1).any().item<bool>());
-  }
-  const Tensor decoded = synth::decode(set).images.view({classes, teachers + 1, places, -1});
-  const Tensor stored = set.images.view({classes, places, -1});
-  CHECK(at::equal(decoded.select(1, 0), stored));
-  const auto& preprocessing = shapes().preprocessing();
-  for (std::int64_t m = 0; m < teachers; ++m) {
-    for (std::int64_t j = 0; j < places; ++j) {
-      const Tensor real = set.images.slice(0, j, {}, places);
-      const Tensor expected = preprocessing.apply(
-          data::truncated_bytes(preprocessing, real + u[m * places + j].unsqueeze(0)));
-      CHECK(at::equal(decoded.select(1, m + 1).select(1, j), expected.flatten(1)));
-    }
-  }
 }
 
 TEST_CASE("what recovering costs follows teachers, images and copies", "[methods][decoupled]") {
