@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <exception>
 #include <filesystem>
 #include <map>
 #include <system_error>
@@ -186,8 +187,14 @@ class Sweep {
                                     {"why", failure.why},
                                     {"log", failure.log.string()}});
     }
-    print(joined, document);
+    std::exception_ptr unsaid;
+    try {
+      print(joined, document);
+    } catch (const Error&) {
+      unsaid = std::current_exception();  // stdout may be full where the folder is not
+    }
     const bool written = write_tables(joined, document);
+    if (unsaid) std::rethrow_exception(unsaid);
     fail_for(failures);
     return written ? 0 : 1;
   }
