@@ -31,8 +31,7 @@ namespace {
 using config::number_text;
 
 constexpr double kSecondsBetweenCheckpoints = 60;
-constexpr std::int64_t kPictures = 10;        // of a run that is not told how often
-constexpr std::int64_t kPictureColumns = 10;  // images of a class, in all pictures but the last
+constexpr std::int64_t kPictures = 10;  // of a run that is not told how often
 
 /// What the sessions that led to a checkpoint spent before they condensed: 0 in a file from before
 /// it was counted.

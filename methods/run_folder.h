@@ -15,6 +15,9 @@
 
 namespace retort::methods {
 
+/// Images of a class in the pictures that a run keeps on its way.
+inline constexpr std::int64_t kPictureColumns = 10;
+
 /// Names of what lies in a run folder.
 struct RunFolder {
   std::filesystem::path root;

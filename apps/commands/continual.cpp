@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include <c10/util/Exception.h>
 #include <nlohmann/json.hpp>
 
 #include "apps/cli/signals.h"
@@ -11,6 +12,7 @@
 #include "apps/commands/document.h"
 #include "apps/commands/finished_networks.h"
 #include "apps/commands/run_checks.h"
+#include "datasets/published.h"
 #include "experiments/continual/prediction.h"
 #include "experiments/continual/report.h"
 #include "experiments/continual/study.h"
@@ -18,6 +20,7 @@
 #include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/core/log.h"
+#include "lib/core/spread_text.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
 #include "lib/nn/network.h"
@@ -55,6 +58,7 @@ Study study_of(ContinualOptions& options, const data::ImageDataset& dataset) {
               .ipc = options.ipc,
               .runs = options.runs,
               .seed = std::uint64_t(options.seed),
+              .fitted_statistics = !datasets::published_preprocessing(options.dataset.dataset),
               .hold_out = options.hold_out,
               .method = options.method,
               .make_method = [&factory] { return factory.create(); },
@@ -63,7 +67,9 @@ Study study_of(ContinualOptions& options, const data::ImageDataset& dataset) {
   config::OptionTable own = options.factory->options();
   if (own.contains("factor")) {
     const std::int64_t factor = std::stoll(own.find("factor").value());
-    study.images_per_stored = factor * factor;
+    const bool all = own.contains("decode-type") && own.find("decode-type").value() == "multi";
+    study.images_per_stored = 0;
+    for (std::int64_t f = all ? 1 : factor; f <= factor; ++f) study.images_per_stored += f * f;
   }
   return study;
 }
@@ -114,6 +120,23 @@ void expect_same_study(const StudyFolder& folder, const std::string& config) {
           config::differences_text(differing), "; repeat theirs, or choose another --run-dir"));
 }
 
+/// Whether the result of a finished study is of this dataset and protocol: the options name both,
+/// but not what lies in their files. @throws ConfigError
+void expect_same_contents(const StudyFolder& folder, const Study& study) {
+  if (!fs::exists(folder.results())) return;
+  const auto document = nlohmann::json::parse(read_text(folder.results()), nullptr, false);
+  const auto refuse = [&](const std::string& what) {
+    throw ConfigError(str("'", folder.results().string(), "' is the result of ", what,
+                          "; choose another --run-dir"));
+  };
+  if (!document.is_object()) refuse("no study");
+  if (document.value("dataset_sha256", "") != study.dataset.info().sha256) refuse("other data");
+  if (document.value("protocol_options", nlohmann::json()) !=
+      nlohmann::json(study.protocol.options_in_use())) {
+    refuse(str("another protocol, also named ", study.protocol.name));
+  }
+}
+
 /// What killed writes left, and with `networks` also what is kept of steps until all are done.
 void remove_leftovers(const StudyFolder& folder, bool networks) {
   std::vector<fs::path> left;
@@ -139,6 +162,10 @@ data::Provenance provenance_of(const Study& study, const ContinualOptions& optio
 std::vector<OrderResult> make_study(const Study& study, const StudyFolder& folder,
                                     const ContinualOptions& options, cli::Program& program) {
   std::optional<FinishedNetworks> finished;  // of the step at hand
+  const auto key = [&](const eval::Material& material, const data::ImageDataset& tested_on,
+                       const eval::Protocol& protocol) {
+    return evaluation_key(material, tested_on, protocol, study.network(), {});
+  };
   Surroundings around{
       .folder = folder.root,
       .provenance = provenance_of(study, options),
@@ -147,18 +174,17 @@ std::vector<OrderResult> make_study(const Study& study, const StudyFolder& folde
           [&](const fs::path& step, const eval::Material& material,
               const data::ImageDataset& tested_on, const eval::Protocol& protocol) {
             finished.emplace(StudyFolder::networks(step));
-            return finished->keeper(
-                evaluation_key(material, tested_on, protocol, study.network(), {}));
+            return finished->keeper(key(material, tested_on, protocol));
           },
+      .key = key,
       .after_step =
           [&](const std::vector<OrderResult>& results) {
             write_text(folder.accuracies(), to_csv(results));
             const StepResult& step = results.back().steps.back();
-            const std::string spread =
-                study.runs > 1 ? " ± " + fixed(step.networks.std, 2) : std::string();
-            log::info(str("order ", results.size(), ", step ", results.back().steps.size(), ": ",
-                          fixed(step.networks.mean, 2), spread, " % on ", step.classes_seen,
-                          " classes (protocol ", study.protocol.name, ")"));
+            log::info(
+                str("order ", results.size(), ", step ", results.back().steps.size(), ": ",
+                    mean_and_spread(step.networks.mean, step.networks.std, std::size_t(study.runs)),
+                    " % on ", step.classes_seen, " classes (protocol ", study.protocol.name, ")"));
           },
       .progress = program.terminal,
       .stop = program.stop};
@@ -179,6 +205,7 @@ void fill(const StudyFolder& folder, const Study& study, const ContinualOptions&
   const methods::MadeFolder made(folder.root);
   const methods::RunLock lock(folder.root);
   expect_same_study(folder, study.config);
+  expect_same_contents(folder, study);
   remove_leftovers(folder, fs::exists(folder.results()));
   if (fs::exists(folder.results())) {
     log::info("this study is finished; nothing to do but show its result");
@@ -186,6 +213,10 @@ void fill(const StudyFolder& folder, const Study& study, const ContinualOptions&
   }
   write_text(folder.config(), study.config);
   const methods::LogFile log_file(folder.log());
+  const auto ended = [&](log::Level level, const std::string& why) {
+    program.terminal.finish();
+    log_file.write(level, why);
+  };
   try {
     const auto results = make_study(study, folder, options, program);
     const auto document = document_of(study, results, options);
@@ -193,14 +224,18 @@ void fill(const StudyFolder& folder, const Study& study, const ContinualOptions&
     write_text(folder.results(), document_text(document));
     remove_leftovers(folder, true);
   } catch (const ConfigError& e) {
-    program.terminal.finish();
-    log_file.write(log::Level::Error, e.what());
+    ended(log::Level::Error, e.what());
     // A study that could not even start is not in the way of the next try.
     if (!fs::exists(folder.root / "order-0" / "step-1" / "set.h5")) made.take_back();
     throw;
-  } catch (const Error& e) {
-    program.terminal.finish();
-    log_file.write(log::Level::Warn, e.what());
+  } catch (const Interrupted& e) {
+    ended(log::Level::Warn, e.what());
+    throw;
+  } catch (const c10::Error& e) {
+    ended(log::Level::Error, e.what_without_backtrace());
+    throw;
+  } catch (const std::exception& e) {
+    ended(log::Level::Error, e.what());
     throw;
   }
 }
@@ -218,6 +253,11 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   options.common.apply(program);
   options.kernels.apply();
   options.factory->settle(options.ipc);
+  if (options.dataset.zca) {
+    throw ConfigError(
+        "option 'zca': whitening is fitted to the images of all classes, those of later steps too; "
+        "leave it away");
+  }
   const data::ImageDataset dataset =
       options.dataset.open_held_out(std::uint64_t(options.seed), options.hold_out).on(device);
   const Study study = study_of(options, dataset);

@@ -1,6 +1,7 @@
 #include "apps/commands/continual_options.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "apps/cli/help.h"
 #include "apps/commands/method_choice.h"
@@ -22,6 +23,12 @@ bool works_in_steps(methods::MethodFactory& factory) {
   return !options.contains("experts") && !options.contains("teachers");
 }
 
+/// Of the protocol with these changes, before it is known where its step size drops.
+std::int64_t epochs_of(const std::string& protocol, std::vector<std::string> changes) {
+  changes.insert(changes.begin(), "drop-epochs=");
+  return eval::changed(experiments::load_protocol(protocol), changes).epochs;
+}
+
 std::string methods_for_steps() {
   std::vector<std::string> names;
   for (const auto& info : methods::all_methods()) {
@@ -41,7 +48,8 @@ config::OptionTable ContinualOptions::recorded_options() {
       "variant", variant,
       "gdumb: fresh networks in every step, with outputs for all classes from the start; idc: "
       "networks are kept and get outputs for the new classes (Kim et al., ICML 2022), with "
-      "defaults of its own: one order, protocol idc with drops after epochs 600 and 800",
+      "defaults of its own: one order, protocol idc with drops after 0.6 and 0.8 of the epochs; "
+      "images are preprocessed as everywhere, not by the constants of their code for this alone",
       config::one_of({"gdumb", "idc"}));
   table.add("steps", steps, "in which the classes come, equally many in each",
             in_range(std::int64_t{1}, kMany));
@@ -125,10 +133,15 @@ void ContinualOptions::settle_variant(const config::OptionTable& files,
     return std::any_of(protocol_changes.begin(), protocol_changes.end(),
                        [&](const std::string& change) { return change.starts_with(name + "="); });
   };
+  const std::vector<std::string> asked = protocol_changes;
   if (!mentioned("test-every")) protocol_changes.insert(protocol_changes.begin(), "test-every=0");
-  if (!mentioned("drop-epochs")) {
-    protocol_changes.insert(protocol_changes.begin(), {"drop-epochs=600", "800"});
-  }
+  if (mentioned("drop-epochs") || mentioned("schedule")) return;
+  // Of the paper's 1000 epochs after 600 and 800.
+  const std::int64_t epochs = epochs_of(protocol, asked);
+  const auto after = [&](double part) {
+    return str(std::max<std::int64_t>(1, std::llround(part * double(epochs))));
+  };
+  protocol_changes.insert(protocol_changes.begin(), {"drop-epochs=" + after(0.6), after(0.8)});
 }
 
 void ContinualOptions::refuse_method() const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 
 #include "datasets/dataset.h"
 #include "lib/core/error.h"
@@ -122,6 +123,39 @@ config::Rule<double> share_or_none() {
   return {"0, or 0.01 .. 0.5", [](const double& x) { return x == 0 || (x >= 0.01 && x <= 0.5); }};
 }
 
+std::string tested_on_text(double hold_out) {
+  return hold_out > 0 ? "held-out training images" : "test";
+}
+
+double held_out_by(const std::string& config) {
+  std::map<std::string, std::string> values;
+  for (const auto& entry : config::parse_config(config, "configuration of the set")) {
+    values[entry.key] = entry.value;
+  }
+  // As `condense`: images are held out for checks alone.
+  const bool checks = values.contains("eval-every") && values["eval-every"] != "0";
+  if (!checks || values["eval-on"] != "held-out") return 0;
+  double part = 0;
+  config::OptionTable table;
+  table.add("hold-out", part, "", share_or_none());
+  table.set("hold-out", values["hold-out"], config::Origin::File);
+  return part;
+}
+
+void expect_held_out(double hold_out, const std::string& config) {
+  const double kept = held_out_by(config);
+  if (kept == hold_out) return;
+  if (kept > 0) {
+    throw ConfigError(str("option 'hold-out': expected ", config::number_text(kept),
+                          ", the part that the set was condensed without, found ",
+                          config::number_text(hold_out)));
+  }
+  throw ConfigError(
+      str("option 'hold-out': the set was condensed from all training images, those that would be ",
+          "tested on among them; condense it with --eval-every N --hold-out ",
+          config::number_text(hold_out)));
+}
+
 data::ImageDataset held_out(const data::ImageDataset& dataset, std::uint64_t seed,
                             double hold_out) {
   return dataset.hold_out(hold_out, Rng(seed).child("hold-out"));
@@ -197,7 +231,7 @@ data::ImageDataset open_for_set(DatasetOptions& options, config::OptionTable& ta
         "dataset '", options.dataset, "' is not the one the set was made from: SHA-256 ",
         dataset.info().sha256.substr(0, 12), "..., the set says ", expected.substr(0, 12), "...");
     if (!chosen)
-      throw DataError(text + "; name it with --dataset or --data to use it all the same");
+      throw OtherDataset(text + "; name it with --dataset or --data to use it all the same");
     log::warn(text);
   }
   return dataset.with_preprocessing(set.preprocessing);

@@ -7,6 +7,7 @@
 
 #include "datasets/dataset.h"
 #include "lib/config/options.h"
+#include "lib/core/error.h"
 #include "lib/data/image_dataset.h"
 #include "lib/data/synthetic_set.h"
 
@@ -14,6 +15,12 @@ namespace retort::commands {
 
 /// Whether a dataset is opened with preprocessing of its own or with the identity.
 enum class Statistics { Fit, None };
+
+/// The dataset that a set was made from has changed since.
+class OtherDataset : public DataError {
+ public:
+  using DataError::DataError;
+};
 
 /// Which dataset a command works on, and how it is opened.
 struct DatasetOptions {
@@ -55,14 +62,23 @@ struct DatasetOptions {
 /// Rule of an option that says which part of every class is held out, if any.
 config::Rule<double> share_or_none();
 
+/// "test" or "held-out training images", as documents and tables say it.
+std::string tested_on_text(double hold_out);
+
+/// Part of every class that a run of this configuration keeps from its method; 0: none.
+/// @param config `key = value` lines of `condense`
+double held_out_by(const std::string& config);
+/// Whether a set of this configuration was condensed without the images that `hold_out` tests on.
+/// @throws ConfigError saying what it was condensed with
+void expect_held_out(double hold_out, const std::string& config);
+
 /// What `open_held_out` does to a dataset that is open.
 data::ImageDataset held_out(const data::ImageDataset& dataset, std::uint64_t seed, double hold_out);
 
 /// The dataset that belongs to a set, with the set's preprocessing: from its provenance unless
 /// flags say otherwise.
-/// @throws ConfigError when shape or classes differ or --zca contradicts the set; DataError when
-/// the dataset from the provenance
-///         has changed since
+/// @throws ConfigError when shape or classes differ or --zca contradicts the set; OtherDataset when
+///         the dataset from the provenance has changed since
 data::ImageDataset open_for_set(DatasetOptions& options, config::OptionTable& table,
                                 const data::SyntheticSet& set);
 

@@ -47,6 +47,7 @@ struct EvaluateOptions {
   std::vector<std::int64_t> seeds;
   std::vector<std::string> baselines;
   std::int64_t baseline_seed = 0;
+  double hold_out = 0;
   OutputFile out;
 
   void describe(config::OptionTable& table) {
@@ -79,6 +80,10 @@ struct EvaluateOptions {
               config::any_text());
     table.add("baseline-seed", baseline_seed, "of the choice of these images", config::at_least(0))
         .not_with("baselines", {""});
+    table.add("hold-out", hold_out,
+              "test on this part of every class's training images, which the set was condensed "
+              "without, instead of the test images: for choosing settings",
+              share_or_none());
     out.describe(table,
                  "also write the JSON document here; else into the run folder of a set "
                  "that lies in one");
@@ -105,9 +110,10 @@ std::vector<std::uint64_t> seeds_of(const EvaluateOptions& options,
   return seeds;
 }
 
-/// Protocol and networks of a result: another one of the same takes its place.
+/// Protocol, networks and tested images of a result: another one of the same takes its place.
 struct MeasuredBy {
   std::string protocol;
+  std::string tested_on;
   std::vector<std::string> nets;
   bool operator==(const MeasuredBy&) const = default;
 };
@@ -119,6 +125,7 @@ MeasuredBy measured_by(const fs::path& path) {
   MeasuredBy found;
   try {
     found.protocol = document.at("protocol").get<std::string>();
+    found.tested_on = document.at("tested_on").get<std::string>();
     for (const auto& result : document.at("results")) {
       found.nets.push_back(result.at("network").get<std::string>());
     }
@@ -142,9 +149,11 @@ fs::path name_beside(const fs::path& folder, const MeasuredBy& mine) {
     if (name.ends_with('-')) name.pop_back();
     return folder / str("evaluation-", name, ".json");
   };
-  const fs::path short_name = named(mine.protocol);
+  const std::string how =
+      mine.tested_on == "test" ? mine.protocol : str(mine.protocol, "-", mine.tested_on);
+  const fs::path short_name = named(how);
   if (!fs::exists(short_name) || measured_by(short_name) == mine) return short_name;
-  return named(str(mine.protocol, "-", join(mine.nets, "-")));
+  return named(str(how, "-", join(mine.nets, "-")));
 }
 
 /// In the run folder that the set lies in, or nothing. A result of another protocol or of other
@@ -157,7 +166,9 @@ fs::path report_in_run_folder(const std::string& set, const MeasuredBy& mine) {
   const MeasuredBy theirs = measured_by(usual);
   if (theirs == mine) return usual;
   log::info(str(usual.string(), " holds a result of ",
-                theirs.protocol == mine.protocol ? "other networks" : "another protocol",
+                theirs.protocol != mine.protocol     ? "another protocol"
+                : theirs.tested_on != mine.tested_on ? "other tested images"
+                                                     : "other networks",
                 " and is kept"));
   return name_beside(folder, mine);
 }
@@ -166,7 +177,7 @@ fs::path report_in_run_folder(const std::string& set, const MeasuredBy& mine) {
 fs::path report_path(const eval::EvaluationReport& report, const std::vector<std::string>& nets,
                      const EvaluateOptions& options) {
   if (!options.out.path.empty()) return options.out.path;
-  return report_in_run_folder(report.set, {report.protocol.name, nets});
+  return report_in_run_folder(report.set, {report.protocol.name, report.tested_on, nets});
 }
 
 void write_report(const eval::EvaluationReport& report, const fs::path& out,
@@ -242,6 +253,7 @@ eval::EvaluationReport plan_report(const EvaluateOptions& options) {
   }
   report.hard_labels_left_out = options.no_hard;
   report.seeds = seeds_of(options, report.protocol);
+  report.tested_on = tested_on_text(options.hold_out);
   return report;
 }
 
@@ -253,6 +265,7 @@ void check_fit(const EvaluateOptions& options, const eval::EvaluationReport& rep
     expect_writable(options.out.path);
   }
   for (const auto& baseline : baselines) baseline_title(baseline, set);
+  if (options.hold_out > 0) expect_held_out(options.hold_out, set.provenance.config);
   warn_of_learned_lr(set, report.protocol);
   warn_of_labels_of_teachers(set, report.protocol);
 }
@@ -283,7 +296,6 @@ void describe_data(eval::EvaluationReport& report, const data::SyntheticSet& set
   report.dataset_sha256 = dataset.info().sha256;
   report.subset_per_class = subset_per_class(set.provenance);
   report.mirror_changes_class = dataset.info().mirror_changes_class;
-  report.tested_on = "test";
   report.class_names = dataset.info().class_names;
 }
 
@@ -365,7 +377,10 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
 
   const data::SyntheticSet set = storage::read_set(report.set);
   check_fit(options, report, set, baselines);
-  const data::ImageDataset dataset = open_for_set(line.dataset, line.table, set).on(device);
+  const data::ImageDataset whole = open_for_set(line.dataset, line.table, set);
+  const data::ImageDataset dataset =
+      (options.hold_out > 0 ? held_out(whole, set.provenance.seed, options.hold_out) : whole)
+          .on(device);
   const std::vector<std::string> nets = networks_for(options, report.protocol, dataset);
   describe_data(report, set, dataset);
   report.protocol.batch_size = report.protocol.for_set(set).batch_size;
@@ -407,6 +422,8 @@ void EvaluateWords::take(const std::vector<std::string>& flags) {
 
 const std::vector<std::string>& EvaluateWords::nets() const { return state_->line.evaluate.nets; }
 std::int64_t EvaluateWords::threads() const { return state_->line.common.threads; }
+double EvaluateWords::hold_out() const { return state_->line.evaluate.hold_out; }
+const std::string& EvaluateWords::device() const { return state_->line.device.device; }
 
 std::string EvaluateWords::recorded() const {
   config::OptionTable own;

@@ -25,6 +25,9 @@ class EvaluateWords {
   /// Networks asked for; empty: the protocol's.
   const std::vector<std::string>& nets() const;
   std::int64_t threads() const;
+  /// Part of every class that is tested on instead of the test images; 0: none.
+  double hold_out() const;
+  const std::string& device() const;
   /// `key = value` lines of all that decides the numbers of an evaluation, but for the set.
   std::string recorded() const;
 

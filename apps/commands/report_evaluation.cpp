@@ -1,10 +1,9 @@
-#include <cmath>
 #include <limits>
 
 #include <nlohmann/json.hpp>
 
 #include "apps/commands/report_source.h"
-#include "lib/config/options.h"
+#include "lib/config/radius.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/core/str.h"
@@ -21,11 +20,8 @@ double number(const json& value) {
 
 /// "pgd 8/255"
 std::string attack_text(const json& entry) {
-  const double levels = entry.at("radius").get<double>() * 255;
-  const bool whole = std::abs(levels - std::round(levels)) < 1e-9;
-  return str(
-      entry.at("attack").get<std::string>(), " ",
-      whole ? str(std::int64_t(std::round(levels)), "/255") : config::number_text(levels / 255));
+  return str(entry.at("attack").get<std::string>(), " ",
+             config::radius_text(entry.at("radius").get<double>()));
 }
 
 void add_accuracies(report::Judged& judged, const json& entry) {
@@ -77,12 +73,20 @@ report::Evaluation evaluation_of(const json& document, const std::string& subjec
   report::Evaluation evaluation;
   evaluation.protocol = document.at("protocol").get<std::string>();
   evaluation.dataset = document.at("dataset").get<std::string>();
+  evaluation.dataset_sha256 = document.at("dataset_sha256").get<std::string>();
+  if (const json subset = document.value("subset_per_class", json()); subset.is_number()) {
+    evaluation.subset_per_class = subset.get<std::int64_t>();
+  }
+  if (const json recipe = document.value("label_recipe", json()); recipe.is_string()) {
+    evaluation.label_recipe = recipe.get<std::string>();
+  }
   evaluation.tested_on = document.at("tested_on").get<std::string>();
   evaluation.seeds = join(document.at("seeds").get<std::vector<std::uint64_t>>());
   evaluation.options = option_lines(document.at("protocol_options"));
   evaluation.class_names = document.at("class_names").get<std::vector<std::string>>();
   if (const json teachers = document.value("teachers", json()); teachers.is_object()) {
     evaluation.teachers = teachers.at("networks").get<std::string>();
+    evaluation.teachers_sha256 = teachers.at("sha256").get<std::string>();
   }
   for (const json& entry : document.at("results")) {
     evaluation.judged.push_back(judged_of(entry, document, subject));

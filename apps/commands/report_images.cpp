@@ -20,7 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kGridColumns = 10;  // of the pictures that a run keeps
 constexpr std::size_t kMostPictures = 11;  // of an evolution, beside the set itself
 constexpr std::int64_t kMostStrips = 20;   // classes of an evolution
 constexpr double kWidestBins = 128;        // how many bins at most
@@ -120,7 +119,7 @@ std::map<std::int64_t, fs::path> some_of(const std::map<std::int64_t, fs::path>&
 std::int64_t grid_columns(const data::SyntheticSet& set) {
   std::int64_t most = at::bincount(set.class_index).max().item<std::int64_t>();
   for (const auto& [name, values] : set.parameters) most = std::max(most, values.size(0));
-  return std::min(most, kGridColumns);
+  return std::min(most, methods::kPictureColumns);
 }
 
 /// uint8 [K,C,H,W], or nothing.

@@ -1,17 +1,23 @@
 #include "apps/commands/report_set.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
+#include "apps/commands/commands.h"
+#include "apps/commands/condense_options.h"
+#include "apps/commands/dataset_options.h"
 #include "apps/commands/report_images.h"
 #include "apps/commands/set_text.h"
 #include "apps/commands/subset.h"
 #include "lib/config/options.h"
 #include "lib/core/error.h"
+#include "lib/core/spread_text.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
 #include "lib/data/recorded_views.h"
 #include "lib/storage/set_file.h"
+#include "lib/storage/state_file.h"
 #include "lib/synth/picture.h"
 
 namespace retort::commands {
@@ -77,11 +83,62 @@ void add_cost(report::SetReport& report, const data::SyntheticSet& set) {
   add_fact(report.cost, "program", made.program_version);
 }
 
+/// Which command a configuration is of.
+enum class Origin { Condense, Continual, Unknown };
+
+Origin origin_of(const std::string& config) {
+  std::map<std::string, std::string> values;
+  for (const auto& entry : config::parse_config(config, "configuration of the set")) {
+    values[entry.key] = entry.value;
+  }
+  if (!values.contains("method")) return Origin::Unknown;
+  const auto known = [&](config::OptionTable table) {
+    return std::all_of(values.begin(), values.end(),
+                       [&](const auto& value) { return table.contains(value.first); });
+  };
+  const std::vector<std::string> method{"--method=" + values["method"], "--help"};
+  try {
+    if (known(CondenseOptions(condense(), method).options())) return Origin::Condense;
+  } catch (const ConfigError&) {
+    return Origin::Unknown;  // a method that this program does not have
+  }
+  const bool step = values.contains("order") && values.contains("step") && values.contains("steps");
+  return step ? Origin::Continual : Origin::Unknown;
+}
+
+/// Of a step of a study, whose folder lies around that of its order.
+void add_study(report::SetReport& report, const ReportSource& source) {
+  report.repeat_intro = "The set is one step of a study; this command makes the whole again:";
+  if (source.run) {
+    const fs::path root = fs::absolute(source.run->root).lexically_normal();
+    const fs::path config =
+        (root.has_filename() ? root : root.parent_path()).parent_path().parent_path() /
+        "config.cfg";
+    if (fs::exists(config)) {
+      report.repeat = str("retort continual --config ", shell_word(config.string()));
+      return;
+    }
+  }
+  report.repeat = "retort continual --config config.cfg";
+  report.gaps.push_back({"Configuration",
+                         "Save the configuration below, without order, step and classes, as "
+                         "config.cfg first.",
+                         ""});
+}
+
 void add_configuration(report::SetReport& report, const ReportSource& source,
                        const std::string& config) {
   report.config = config;
+  const Origin origin = config.empty() ? Origin::Unknown : origin_of(config);
   if (config.empty()) {
     report.gaps.push_back({"Configuration", "The set does not say how it was made.", ""});
+  } else if (origin == Origin::Continual) {
+    add_study(report, source);
+  } else if (origin == Origin::Unknown) {
+    report.gaps.push_back({"Configuration",
+                           "The set was not made by `retort condense` of this version: no command "
+                           "is known that makes it again.",
+                           ""});
   } else if (source.run) {
     report.repeat = str("retort condense --config ", shell_word(source.run->config().string()));
   } else {
@@ -95,15 +152,25 @@ void add_images(report::SetReport& report, const data::SyntheticSet& set,
                 const ReportExtent& extent, const DatasetOpener& open_dataset,
                 bool dataset_asked_for, const StopFlag& stop) {
   std::optional<data::ImageDataset> dataset;
+  const auto leave_out = [&](const Error& why, const std::string& command) {
+    report.gaps.push_back(
+        {"Images", str("The nearest real images are left out: ", why.what(), "."), command});
+  };
+  const std::string elsewhere = str("retort report ", shell_word(report.name), " --data PATH");
   if (!extent.nearest) {
     report.gaps.push_back({"Images", "The nearest real images were not asked for.", ""});
   } else {
     try {
       dataset = open_dataset(set);
+    } catch (const datasets::FilesNotFound& e) {
+      if (dataset_asked_for) throw;
+      leave_out(e, elsewhere);
+    } catch (const OtherDataset& e) {
+      if (dataset_asked_for) throw;
+      leave_out(e, elsewhere);
     } catch (const Error& e) {
       if (dataset_asked_for) throw;
-      report.gaps.push_back({"Images", str("The nearest real images are left out: ", e.what(), "."),
-                             str("retort report ", shell_word(report.name), " --data PATH")});
+      leave_out(e, "");
     }
   }
   report.galleries = galleries(set, extent.per_class, dataset ? &*dataset : nullptr, stop);
@@ -135,6 +202,20 @@ void add_pixels(report::SetReport& report, const data::SyntheticSet& set) {
                            "pictures show them as black or white.");
 }
 
+/// "18 of 200": what the metrics tell of may be more than what a resumed run begins with.
+std::string iterations_text(const methods::RunFolder& run, const report::SetReport& report,
+                            const std::string& planned) {
+  const std::int64_t saved =
+      fs::exists(run.checkpoint())
+          ? storage::StateReader(run.checkpoint()).integer("driver/next_iteration")
+          : 0;
+  std::int64_t done = saved;
+  if (!report.metrics.empty()) {
+    done = std::max(done, std::int64_t(report.metrics.front().x.back()) + 1);
+  }
+  return str(done, " of ", planned, done > saved ? str(", saved after ", saved) : "");
+}
+
 /// Of a run that has not finished: its configuration, curves and latest picture.
 void add_unfinished(report::SetReport& report, const ReportSource& source) {
   const methods::RunFolder& run = *source.run;
@@ -142,8 +223,11 @@ void add_unfinished(report::SetReport& report, const ReportSource& source) {
   if (config) {
     add_configuration(report, source, config->text);
     for (const auto& entry : config::parse_config(config->text, config->source)) {
-      for (const char* key : {"method", "dataset", "ipc", "seed", "iterations"}) {
+      for (const char* key : {"method", "dataset", "ipc", "seed"}) {
         if (entry.key == key) add_fact(report.facts, key, entry.value);
+      }
+      if (entry.key == "iterations") {
+        add_fact(report.facts, entry.key, iterations_text(run, report, entry.value));
       }
     }
   }
@@ -173,16 +257,34 @@ std::size_t architectures(const std::vector<report::Evaluation>& evaluations) {
   return most;
 }
 
-/// "95.25 ± 0.75 % (ConvNet-3, quick)" of every network of the first result.
+/// "95.25 ± 0.75 % (ConvNet-3)" of every network.
 std::string headline(const report::Evaluation& evaluation) {
   std::vector<std::string> parts;
   for (const report::Judged& judged : evaluation.judged) {
     if (judged.baseline) continue;
-    const std::string spread =
-        judged.runs.size() > 1 ? kNoBreak + "±" + kNoBreak + fixed(judged.std, 2) : "";
-    parts.push_back(str(fixed(judged.mean, 2), spread, kNoBreak, "% (", judged.network, ")"));
+    std::string accuracy = mean_and_spread(judged.mean, judged.std, judged.runs.size());
+    for (std::size_t at = 0; (at = accuracy.find(' ', at)) != std::string::npos;) {
+      accuracy.replace(at, 1, kNoBreak);
+    }
+    parts.push_back(str(accuracy, kNoBreak, "% (", judged.network, ")"));
   }
-  return str(join(parts), ", protocol ", evaluation.protocol);
+  return join(parts);
+}
+
+/// A line per way of judging, so that sets beside each other are compared by the same.
+void add_headlines(std::vector<report::Fact>& facts,
+                   const std::vector<report::Evaluation>& evaluations) {
+  for (const auto& evaluation : evaluations) {
+    const std::string name =
+        str("accuracy on ", evaluation.tested_on, ", protocol ", evaluation.protocol);
+    const auto known = std::find_if(facts.begin(), facts.end(),
+                                    [&](const report::Fact& fact) { return fact.first == name; });
+    if (known == facts.end()) {
+      add_fact(facts, name, headline(evaluation));
+    } else {
+      known->second += "; " + headline(evaluation);
+    }
+  }
 }
 
 }  // namespace
@@ -228,7 +330,7 @@ void add_evaluations(report::SetReport& report, const ReportSource& source,
     report.gaps.push_back({"Accuracy", "No result of an evaluation of this set was found; for one:",
                            evaluate_command(source, " --runs 5 --baselines random,k-means")});
   } else {
-    add_fact(report.facts, "accuracy", headline(evaluations.front()));
+    add_headlines(report.facts, evaluations);
     for (const auto& evaluation : evaluations) {
       for (const auto& judged : evaluation.judged) {
         if (judged.baseline) continue;

@@ -10,7 +10,17 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// A study has a configuration too, but no set of its own.
+void refuse_study(const std::string& word) {
+  const fs::path step = fs::path(word) / "order-0" / "step-1";
+  if (!fs::exists(step)) return;
+  throw ConfigError(
+      str("'", word, "': is the folder of a study of `retort continual`: its result is ",
+          "in results.json and curve.svg; a report tells of single sets, as of ", step.string()));
+}
+
 ReportSource run_source(const std::string& word) {
+  refuse_study(word);
   const methods::RunFolder folder{word};
   if (!fs::exists(folder.config()) && !fs::exists(folder.checkpoint()) &&
       !fs::exists(folder.set())) {

@@ -19,7 +19,7 @@ struct ReportSource {
 };
 
 /// @throws StorageError for what is not there, and for a folder of no run; ConfigError for the same
-///         thing twice
+///         thing twice, and for the folder of a study
 std::vector<ReportSource> find_sources(const std::vector<std::string>& words);
 
 /// A result of `retort evaluate`, and the set that it is about.

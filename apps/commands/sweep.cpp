@@ -1,7 +1,8 @@
 #include <algorithm>
+#include <exception>
 #include <filesystem>
-#include <fstream>
 #include <map>
+#include <system_error>
 #include <thread>
 
 #include <nlohmann/json.hpp>
@@ -15,6 +16,7 @@
 #include "apps/commands/sweep_runner.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
+#include "lib/core/free_memory.h"
 #include "lib/core/log.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
@@ -41,14 +43,17 @@ struct SweepOptions {
   void describe(config::OptionTable& table) {
     table.add(
         "jobs", jobs,
-        "cells at a time; with it and without --memory nothing is predicted before the start; "
-        "0: as many as threads and memory allow",
+        "cells at a time, also on one device; with it only --threads and --memory limit them "
+        "further, and without the latter nothing is predicted before the start; 0: as many as "
+        "threads and memory allow, one on each device",
         config::in_range(std::int64_t(0), 1024));
     table.add("threads", threads,
-              "of all cells at work; each has one, or what the sweep says; 0: all cores",
+              "of all cells at work; each has one, or what the sweep says; 0: all cores, and with "
+              "--jobs no limit",
               config::in_range(std::int64_t(0), 4096));
     table.add("memory", memory,
-              "of all cells at work, as predicted: 16G, 900M; else what is free at the start",
+              "of all cells at work, as predicted: 16G, 900M; else what machine and container have "
+              "free at the start",
               config::any_text());
     table.add("shard", shard,
               "i/n: of the cells only every n-th from the i-th on, i of 0 .. n-1, for the array "
@@ -62,16 +67,6 @@ struct SweepOptions {
     output.describe(table);
   }
 };
-
-/// Bytes that nobody uses now; 0: not known.
-double free_memory() {
-  std::ifstream info("/proc/meminfo");
-  for (std::string key; info >> key;) {
-    double kilobytes = 0;
-    if (key == "MemAvailable:" && info >> kilobytes) return kilobytes * 1024;
-  }
-  return 0;
-}
 
 /// "runs/NAME" for the file NAME.sweep, unless it says where.
 fs::path root_of(const sweep::SweepFile& file, const std::string& path) {
@@ -96,7 +91,7 @@ class Sweep {
       const SweepCell& cell = cells_[i];
       if (!shard_.has(i)) continue;
       mine_.push_back(&cell);
-      if (!folder_.finished(cell)) open_.push_back(&cell);
+      if (!finished(cell)) open_.push_back(&cell);
     }
   }
 
@@ -108,18 +103,20 @@ class Sweep {
     }
     std::vector<SweepFailure> failures;
     if (!options_.table_only && !open_.empty()) failures = run();
-    report(failures);
-    return 0;
+    return report(failures);
   }
 
  private:
   static sweep::Budget budget_of(const SweepOptions& options) {
-    sweep::Budget budget{.jobs = options.jobs, .threads = options.threads};
-    if (budget.threads == 0) budget.threads = std::int64_t(std::thread::hardware_concurrency());
+    sweep::Budget budget{
+        .jobs = options.jobs, .threads = options.threads, .shared_devices = options.jobs > 0};
+    if (budget.threads == 0 && options.jobs == 0) {
+      budget.threads = std::int64_t(std::thread::hardware_concurrency());
+    }
     if (!options.memory.empty()) {
       budget.memory_bytes = sweep::parse_bytes("memory", options.memory);
     } else if (options.jobs == 0) {
-      budget.memory_bytes = free_memory();
+      budget.memory_bytes = free_memory_bytes();
     }
     return budget;
   }
@@ -137,10 +134,10 @@ class Sweep {
     for (const auto* const cell : open_) {
       const auto known = predictions.find(cell->group);
       if (known == predictions.end()) continue;
-      if (known->second.memory_bytes <= budget_.memory_bytes) continue;
-      throw ConfigError(str("cell ", cell->name, " is predicted to need ",
-                            bytes_text(known->second.memory_bytes), ", more than the ",
-                            bytes_text(budget_.memory_bytes), " of --memory"));
+      const double needed = known->second.bytes_of(folder_.condensed(*cell));
+      if (needed <= budget_.memory_bytes) continue;
+      throw ConfigError(str("cell ", cell->name, " is predicted to need ", bytes_text(needed),
+                            ", more than the ", bytes_text(budget_.memory_bytes), " of --memory"));
     }
   }
 
@@ -160,14 +157,25 @@ class Sweep {
   sweep::Table table() const {
     sweep::Table table;
     table.rows = join_results(folder_.judgements(cells_));
+    table.notes = notes_on(table.rows);
     table.cells = cells_.size();
-    table.finished =
-        std::size_t(std::count_if(cells_.begin(), cells_.end(),
-                                  [&](const SweepCell& cell) { return folder_.finished(cell); }));
+    table.finished = std::size_t(std::count_if(
+        cells_.begin(), cells_.end(), [&](const SweepCell& cell) { return finished(cell); }));
     return table;
   }
 
-  void report(const std::vector<SweepFailure>& failures) const {
+  /// One whose files are damaged is not.
+  bool finished(const SweepCell& cell) const {
+    try {
+      return folder_.finished(cell);
+    } catch (const Error& e) {
+      log::warn(str(cell.name, ": ", e.what()));
+      return false;
+    }
+  }
+
+  /// What took hours is said before anything is written: that may fail.
+  int report(const std::vector<SweepFailure>& failures) const {
     const sweep::Table joined = table();
     nlohmann::json document = table_json(joined);
     document["file"] = path_;
@@ -179,14 +187,35 @@ class Sweep {
                                     {"why", failure.why},
                                     {"log", failure.log.string()}});
     }
-    if (fs::exists(root_)) {
-      write_text(folder_.table(".txt"), table_text(joined));
-      write_text(folder_.table(".csv"), table_csv(joined));
-      write_text(folder_.table(".tex"), table_latex(joined));
-      write_text(folder_.table(".json"), document_text(document));
+    std::exception_ptr unsaid;
+    try {
+      print(joined, document);
+    } catch (const Error&) {
+      unsaid = std::current_exception();  // stdout may be full where the folder is not
     }
-    print(joined, document);
+    const bool written = write_tables(joined, document);
+    if (unsaid) std::rethrow_exception(unsaid);
     fail_for(failures);
+    return written ? 0 : 1;
+  }
+
+  bool write_tables(const sweep::Table& joined, const nlohmann::json& document) const {
+    std::error_code unknown;
+    if (!fs::exists(root_, unknown)) return true;
+    bool all = true;
+    const auto write = [&](const char* ending, const std::string& text) {
+      try {
+        write_text(folder_.table(ending), text);
+      } catch (const StorageError& e) {
+        log::warn(e.what());
+        all = false;
+      }
+    };
+    write(".txt", table_text(joined));
+    write(".csv", table_csv(joined));
+    write(".tex", table_latex(joined));
+    write(".json", document_text(document));
+    return all;
   }
 
   void print(const sweep::Table& joined, const nlohmann::json& document) const {

@@ -8,6 +8,7 @@
 
 #include "apps/commands/commands.h"
 #include "apps/commands/condense_options.h"
+#include "apps/commands/dataset_options.h"
 #include "apps/commands/evaluate_words.h"
 #include "apps/commands/sweep_vocabulary.h"
 #include "datasets/dataset.h"
@@ -45,6 +46,14 @@ std::int64_t positive_threads(std::int64_t threads) {
   throw ConfigError("option 'threads': a cell needs a number of threads, found 0");
 }
 
+/// The first device has two names.
+void take_device(SweepCell& cell, const std::string& device) {
+  if (device == "cpu") return;
+  const std::string name = device == "cuda" ? "cuda:0" : device;
+  const auto& known = cell.devices;
+  if (std::find(known.begin(), known.end(), name) == known.end()) cell.devices.push_back(name);
+}
+
 /// `condense` as it would read the words of the cell.
 void resolve_run(SweepCell& cell) {
   if (sweep::value_of(cell.options, "threads").empty()) cell.words.push_back("--threads=1");
@@ -62,6 +71,7 @@ void resolve_run(SweepCell& cell) {
   options.factory->settle(options.ipc);
   cell.recorded = str(options.replay_text(), "time-budget = ", options.time_budget, "\n");
   cell.predictable = options.device.device == "cpu";
+  take_device(cell, options.device.device);
   cell.has_budget = !options.time_budget.empty();
   cell.labels = {
       {"method", options.method}, {"dataset", options.dataset.dataset}, {"ipc", str(options.ipc)}};
@@ -82,6 +92,8 @@ SweepEvaluation resolve_evaluation(const Options& options, SweepCell& cell) {
   EvaluateWords words;
   words.take(evaluation.words);
   expect_networks(words.nets(), sweep::value_of(cell.labels, "dataset"));
+  if (words.hold_out() > 0) expect_held_out(words.hold_out(), cell.recorded);
+  take_device(cell, words.device());
   cell.threads = std::max(cell.threads, positive_threads(words.threads()));
   const std::string protocol = sweep::value_of(options, "protocol");
   const std::string stem = std::filesystem::path(protocol).stem().string();

@@ -23,11 +23,12 @@ struct SweepCell {
   sweep::Options labels;   ///< method, dataset, ipc, and what differs between cells, but the seed
   std::size_t group = 0;   ///< the same for cells that differ in the seed alone
   std::string name;        ///< for people; where the cell lies is decided by `recorded`
-  std::vector<std::string> words;  ///< flags of `retort condense`
-  std::string recorded;            ///< `key = value` lines of all that decides what is made
-  std::int64_t threads = 1;        ///< the most that it computes with
-  bool predictable = true;         ///< --dry-run knows what it costs
-  bool has_budget = false;         ///< its time may end it, and its checkpoint then stays
+  std::vector<std::string> words;      ///< flags of `retort condense`
+  std::string recorded;                ///< `key = value` lines of all that decides what is made
+  std::int64_t threads = 1;            ///< the most that it computes with
+  bool predictable = true;             ///< --dry-run knows what it costs
+  std::vector<std::string> devices{};  ///< "cuda:0": what it computes on beside the processor
+  bool has_budget = false;             ///< its time may end it, and its checkpoint then stays
   std::vector<SweepEvaluation> evaluations;
 };
 

@@ -39,10 +39,9 @@ Records read_records(const fs::path& folder) {
   return records;
 }
 
-/// Labels of a row: of the cell, and of evaluations what differs between them.
-sweep::Options labels_of(const SweepCell& cell, const SweepEvaluation& evaluation,
-                         const std::vector<std::string>& keys) {
-  sweep::Options labels = cell.labels;
+/// Labels of a row: of evaluations what differs between them.
+sweep::Options labels_of(const SweepEvaluation& evaluation, const std::vector<std::string>& keys) {
+  sweep::Options labels;
   for (const auto& key : keys) labels.emplace_back(key, sweep::value_of(evaluation.options, key));
   return labels;
 }
@@ -66,6 +65,14 @@ nlohmann::json read_document(const fs::path& file) {
   auto document = nlohmann::json::parse(read_text(file), nullptr, /*allow_exceptions=*/false);
   if (document.is_object()) return document;
   throw StorageError(str("'", file.string(), "': is no result of an evaluation"));
+}
+
+/// A set that was made again has other bits; what was said of the old one is not about it.
+bool is_about(const nlohmann::json& document, const std::string& sha256, const fs::path& file) {
+  if (document.value("set_sha256", "") == sha256) return true;
+  log::warn(str(file.string(), " is about another set than the one beside it and is left out; ",
+                "remove it, and it is made again"));
+  return false;
 }
 
 }  // namespace
@@ -147,27 +154,46 @@ void SweepFolder::record(const SweepCell& cell) const {
 }
 
 std::vector<sweep::Judgement> SweepFolder::judgements(const std::vector<SweepCell>& cells) const {
-  std::size_t most = 1;
-  for (const auto& cell : cells) most = std::max(most, cell.evaluations.size());
   const auto keys = evaluation_keys(cells);
+  // Cells may be judged in ways that others are not: what is the same has the same file name.
+  Groups groups;
   std::vector<sweep::Judgement> found;
   for (const auto& cell : cells) {
-    if (!condensed(cell)) continue;
-    const auto set = storage::read_set(methods::RunFolder{run(cell)}.set());
-    for (std::size_t i = 0; i < cell.evaluations.size(); ++i) {
-      const SweepEvaluation& how = cell.evaluations[i];
-      const fs::path file = evaluation(cell, how);
-      if (!fs::exists(file)) continue;
-      found.push_back({.group = cell.group * most + i,
-                       .seed = sweep::value_of(cell.options, "seed"),
-                       .labels = labels_of(cell, how, keys),
-                       .run = run(cell).string(),
-                       .file = file.string(),
-                       .condense_seconds = set.provenance.wall_seconds,
-                       .document = read_document(file)});
+    for (const auto& how : cell.evaluations) {
+      groups.emplace(std::pair{cell.group, how.file}, groups.size());
+    }
+  }
+  for (const auto& cell : cells) {
+    try {
+      add_judgements(found, cell, groups, keys);
+    } catch (const StorageError& e) {
+      log::warn(str(cell.name, ": its results are left out: ", e.what()));
     }
   }
   return found;
+}
+
+void SweepFolder::add_judgements(std::vector<sweep::Judgement>& found, const SweepCell& cell,
+                                 const Groups& groups, const std::vector<std::string>& keys) const {
+  if (!condensed(cell) || evaluations_left(cell) == cell.evaluations.size()) return;
+  const fs::path path = methods::RunFolder{run(cell)}.set();
+  const auto set = storage::read_set(path);
+  const std::string sha256 = sha256_file(path);
+  for (const auto& how : cell.evaluations) {
+    const fs::path file = evaluation(cell, how);
+    if (!fs::exists(file)) continue;
+    nlohmann::json document = read_document(file);
+    if (!is_about(document, sha256, file)) continue;
+    found.push_back({.group = groups.at({cell.group, how.file}),
+                     .seed = sweep::value_of(cell.options, "seed"),
+                     .labels = cell.labels,
+                     .how = labels_of(how, keys),
+                     .run = run(cell).string(),
+                     .file = file.string(),
+                     .version = set.provenance.program_version,
+                     .condense_seconds = set.provenance.wall_seconds,
+                     .document = std::move(document)});
+  }
 }
 
 }  // namespace retort::commands

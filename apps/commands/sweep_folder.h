@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -55,10 +56,15 @@ class SweepFolder {
   /// @throws ConfigError if another sweep has taken the name for other options meanwhile
   void record(const SweepCell& cell) const;
 
-  /// Of all cells what is there: one judgement per finished evaluation.
+  /// Of all cells what is there: one judgement per finished evaluation. What cannot be read, and
+  /// what is about another set than the one beside it, is left out with a warning.
   std::vector<sweep::Judgement> judgements(const std::vector<SweepCell>& cells) const;
 
  private:
+  /// Group of a cell and file name of an evaluation -> group of the judgement.
+  using Groups = std::map<std::pair<std::size_t, std::string>, std::size_t>;
+  void add_judgements(std::vector<sweep::Judgement>& found, const SweepCell& cell,
+                      const Groups& groups, const std::vector<std::string>& keys) const;
   std::filesystem::path own(const SweepCell& cell, const std::string& ending) const;
 
   std::filesystem::path root_;

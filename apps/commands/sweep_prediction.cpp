@@ -13,6 +13,7 @@
 #include "apps/cli/child_process.h"
 #include "apps/cli/signals.h"
 #include "lib/config/text.h"
+#include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/core/log.h"
 #include "lib/core/str.h"
@@ -55,16 +56,27 @@ std::vector<std::string> question(const SweepFolder& folder, const SweepCell& ce
   return words;
 }
 
-SweepPrediction understood(const std::string& text) {
-  const auto document = nlohmann::json::parse(text);
-  SweepPrediction prediction{.seconds = document.at("total_seconds").get<double>(),
-                             .memory_bytes = document.at("memory_bytes").get<double>()};
-  const auto& experts = document.at("experts");
-  if (experts.is_object() && experts.at("seconds").is_number()) {
-    *prediction.seconds += experts.at("seconds").get<double>();
+}  // namespace
+
+SweepPrediction read_prediction(const std::string& text) {
+  try {
+    const auto document = nlohmann::json::parse(text);
+    SweepPrediction prediction{.seconds = document.at("total_seconds").get<double>(),
+                               .memory_bytes = document.at("memory_bytes").get<double>(),
+                               .judging_bytes = document.at("memory_loaded_bytes").get<double>()};
+    for (const char* const needed : {"experts", "teachers"}) {
+      const auto& first = document.at(needed);
+      if (first.is_object() && first.at("seconds").is_number()) {
+        *prediction.seconds += first.at("seconds").get<double>();
+      }
+    }
+    return prediction;
+  } catch (const nlohmann::json::exception& e) {
+    throw StorageError(str("what `condense --dry-run` said is no prediction: ", e.what()));
   }
-  return prediction;
 }
+
+namespace {
 
 class Asking {
  public:
@@ -102,6 +114,13 @@ class Asking {
     asked_.push_back({&cell, outputs, {question(folder_, cell), outputs}});
   }
 
+  void take_answer(const Asked& asked, const cli::Ended& ended) {
+    if (!ended.well()) {
+      throw Error(str(ended.text(), "; ", config::trimmed(read_text(asked.outputs.err))));
+    }
+    found_[asked.cell->group] = read_prediction(read_text(asked.outputs.out));
+  }
+
   void listen() {
     for (auto asked = asked_.begin(); asked != asked_.end();) {
       const auto ended = asked->child.poll();
@@ -109,11 +128,10 @@ class Asking {
         ++asked;
         continue;
       }
-      if (ended->well()) {
-        found_[asked->cell->group] = understood(read_text(asked->outputs.out));
-      } else {
-        log::warn(str(asked->cell->name, ": its cost is not known, ", ended->text(), "; ",
-                      config::trimmed(read_text(asked->outputs.err))));
+      try {
+        take_answer(*asked, *ended);
+      } catch (const Error& e) {
+        log::warn(str(asked->cell->name, ": its cost is not known, ", e.what()));
       }
       asked = asked_.erase(asked);
     }
@@ -135,7 +153,7 @@ std::map<std::size_t, SweepPrediction> predict_cells(const SweepFolder& folder,
                                                      cli::Program& program) {
   std::map<std::size_t, const SweepCell*> first;
   for (const auto* const cell : cells) {
-    if (cell->predictable && !folder.condensed(*cell)) first.emplace(cell->group, cell);
+    if (cell->predictable) first.emplace(cell->group, cell);
   }
   std::vector<const SweepCell*> asked;
   for (auto cell = first.rbegin(); cell != first.rend(); ++cell) asked.push_back(cell->second);

@@ -69,16 +69,47 @@ SweepRunner::SweepRunner(const SweepFolder& folder, std::vector<const SweepCell*
       program_(program),
       total_(cells.size()) {
   for (const auto* const cell : cells) {
-    Task task{.cell = cell, .demand = {.threads = cell->threads}, .left = {}};
-    const auto known = predictions.find(cell->group);
-    if (known != predictions.end()) task.demand.memory_bytes = known->second.memory_bytes;
-    // A budget that nobody set is no reason to leave a cell undone: it then runs alone.
-    if (budget.memory_bytes > 0) {
-      task.demand.memory_bytes = std::min(task.demand.memory_bytes, budget.memory_bytes);
-    }
-    update_left(task);
-    waiting_.push_back(task);
+    Task task{
+        .cell = cell, .demand = {.threads = cell->threads, .devices = cell->devices}, .left = {}};
+    unless_broken(*cell, [&] {
+      demand_memory(task);
+      update_left(task);
+      waiting_.push_back(task);
+    });
   }
+}
+
+void SweepRunner::demand_memory(Task& task) const {
+  const auto known = predictions_.find(task.cell->group);
+  if (known == predictions_.end()) return;
+  task.demand.memory_bytes = known->second.bytes_of(folder_.condensed(*task.cell));
+  // A budget that nobody set is no reason to leave a cell undone: it then runs alone.
+  if (budget_.memory_bytes > 0) {
+    task.demand.memory_bytes = std::min(task.demand.memory_bytes, budget_.memory_bytes);
+  }
+}
+
+template <class Work>
+bool SweepRunner::unless_broken(const SweepCell& cell, const Work& work) {
+  try {
+    work();
+    return true;
+  } catch (const Interrupted&) {
+    throw;
+  } catch (const Error& e) {
+    record_failure({.cell = cell.name,
+                    .stage = "files",
+                    .why = e.what(),
+                    .log = folder_.log(cell),
+                    .last_lines = ""});
+    return false;
+  }
+}
+
+void SweepRunner::record_failure(SweepFailure failure) {
+  failures_.push_back(std::move(failure));
+  log::warn(str(failures_.back().cell, ": ", failures_.back().stage, " failed, ",
+                failures_.back().why, "; the others go on"));
 }
 
 std::vector<SweepFailure> SweepRunner::run() {
@@ -108,7 +139,9 @@ void SweepRunner::pass_on_stop() {
 void SweepRunner::look_after_children() {
   for (auto active = active_.begin(); active != active_.end();) {
     const auto ended = active->child->poll();
-    if (ended && !go_on(*active, *ended)) {
+    bool at_work = true;
+    const auto look = [&] { at_work = !ended || go_on(*active, *ended); };
+    if (!unless_broken(*active->task.cell, look) || !at_work) {
       active = active_.erase(active);
     } else {
       ++active;
@@ -146,14 +179,12 @@ bool SweepRunner::go_on(Active& active, const cli::Ended& ended) {
 
 void SweepRunner::fail(const Active& active, const std::string& why) {
   const SweepCell& cell = *active.task.cell;
-  failures_.push_back({.cell = cell.name,
-                       .stage = stage_name(active.step.stage),
-                       .why = why + full_disk(folder_.log(cell)),
-                       .log = folder_.log(cell),
-                       .last_lines = tail(folder_.log(cell), active.log_begins)});
   active.lock.remove_file();
-  log::warn(str(cell.name, ": ", failures_.back().stage, " failed, ", failures_.back().why,
-                "; the others go on"));
+  record_failure({.cell = cell.name,
+                  .stage = stage_name(active.step.stage),
+                  .why = why + full_disk(folder_.log(cell)),
+                  .log = folder_.log(cell),
+                  .last_lines = tail(folder_.log(cell), active.log_begins)});
 }
 
 void SweepRunner::count_finished(const SweepCell& cell) {
@@ -192,22 +223,31 @@ bool SweepRunner::waits_only_for_others() const {
 }
 
 void SweepRunner::begin(Task task) {
-  auto lock = folder_.try_lock(*task.cell);
+  const SweepCell& cell = *task.cell;
+  std::optional<FileLock> lock;
+  const auto take = [&] {
+    if (auto taken = folder_.try_lock(cell)) lock.emplace(std::move(*taken));
+  };
+  if (!unless_broken(cell, take)) return;
   if (!lock) {
     task.retry_at = wall_seconds() + kSecondsBetweenTries;
     waiting_.push_back(task);
     return;
   }
-  folder_.record(*task.cell);
-  auto step = folder_.next_step(*task.cell);
+  std::optional<SweepStep> step;
+  const bool whole = unless_broken(cell, [&] {
+    folder_.record(cell);
+    update_left(task);
+    step = folder_.next_step(cell);
+  });
   if (!step) {
-    count_finished(*task.cell);
+    if (whole) count_finished(cell);
     lock->remove_file();
     return;
   }
-  update_left(task);
   active_.push_back({.task = task, .lock = std::move(*lock), .step = {}, .child = {}});
-  start(active_.back(), std::move(*step));
+  const auto begin_step = [&] { start(active_.back(), std::move(*step)); };
+  if (!unless_broken(cell, begin_step)) active_.pop_back();
 }
 
 void SweepRunner::start(Active& active, SweepStep step) {

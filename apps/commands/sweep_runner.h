@@ -21,7 +21,7 @@ namespace retort::commands {
 /// A cell that did not come to its end.
 struct SweepFailure {
   std::string cell;
-  std::string stage;          ///< "condense"
+  std::string stage;          ///< "condense", "evaluate", "files"
   std::string why;            ///< "exit code 1"
   std::filesystem::path log;  ///< all that its processes said
   std::string last_lines;     ///< of it, those of the process that failed
@@ -64,6 +64,12 @@ class SweepRunner {
   void begin(Task task);
   void start(Active& active, SweepStep step);
   void fail(const Active& active, const std::string& why);
+  void record_failure(SweepFailure failure);
+  /// What is wrong with the files of a cell is a failure of this cell alone.
+  /// @return whether `work` came to its end
+  template <class Work>
+  bool unless_broken(const SweepCell& cell, const Work& work);
+  void demand_memory(Task& task) const;
   void count_finished(const SweepCell& cell);
   void update_left(Task& task) const;
   std::vector<sweep::Demand> running() const;

@@ -1,7 +1,6 @@
 #include "datasets/cifar_bin/cifar_source.h"
 
 #include <cstring>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,6 +8,7 @@
 #include "datasets/assemble.h"
 #include "datasets/cifar_bin/cifar_format.h"
 #include "datasets/files.h"
+#include "datasets/published.h"
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 
@@ -120,16 +120,6 @@ std::vector<std::string> class_names(const std::string& dataset, const Files& fi
   return names;
 }
 
-std::optional<data::Preprocessing> published_constants(const std::string& dataset) {
-  if (dataset == "cifar10") {
-    return data::Preprocessing::mean_std({0.4914, 0.4822, 0.4465}, {0.2023, 0.1994, 0.2010});
-  }
-  if (dataset == "cifar100") {
-    return data::Preprocessing::mean_std({0.5071, 0.4866, 0.4409}, {0.2673, 0.2564, 0.2762});
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 data::ImageDataset open(const DatasetEntry& entry, const OpenOptions& options) {
@@ -142,7 +132,7 @@ data::ImageDataset open(const DatasetEntry& entry, const OpenOptions& options) {
                  .train = to_split(std::move(train)),
                  .test = std::nullopt,
                  .notes = {},
-                 .preprocessing = published_constants(entry.name)};
+                 .preprocessing = published_preprocessing(entry.name)};
   if (!files.test.empty()) {
     CifarRecords test = read({files.test}, files.layout);
     check_labels(test.labels, classes, files.test.string());

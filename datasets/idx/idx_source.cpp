@@ -11,6 +11,7 @@
 #include "datasets/assemble.h"
 #include "datasets/files.h"
 #include "datasets/idx/idx_format.h"
+#include "datasets/published.h"
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 
@@ -30,7 +31,6 @@ struct Known {
   std::string file_prefix;  // before "train-images-idx3-ubyte"
   std::vector<std::string> subfolders;
   std::vector<std::string> class_names;  // empty: numbered by the labels
-  std::optional<data::Preprocessing> preprocessing;
   std::int64_t first_label = 0;
   bool transposed = false;  // rows and columns are swapped in the file
   bool mirror_changes_class = false;
@@ -68,13 +68,11 @@ Known known_dataset(const std::string& name) {
   if (name == "mnist") {
     known.subfolders = {"MNIST/raw", "MNIST", "mnist"};
     known.class_names = characters(kDigits);
-    known.preprocessing = data::Preprocessing::mean_std({0.1307}, {0.3081});
     known.mirror_changes_class = true;
   } else if (name == "fashion-mnist") {
     known.subfolders = {"FashionMNIST/raw", "FashionMNIST", "fashion-mnist"};
     known.class_names = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
                          "Sandal",      "Shirt",   "Sneaker",  "Bag",   "Ankle boot"};
-    known.preprocessing = data::Preprocessing::mean_std({0.2861}, {0.3530});
     known.system_folder = "/usr/share/datasets/fashion-mnist";
     known.package = "dataset-fashion-mnist";
   }
@@ -200,7 +198,7 @@ data::ImageDataset open(const DatasetEntry& entry, const OpenOptions& options) {
                  .train = to_split(train),
                  .test = std::nullopt,
                  .notes = {},
-                 .preprocessing = known.preprocessing,
+                 .preprocessing = published_preprocessing(entry.name),
                  .mirror_changes_class = known.mirror_changes_class};
   if (test_files) raw.test = to_split(read_split(*test_files, known));
   if (known.transposed)

@@ -10,6 +10,7 @@
 #include "datasets/assemble.h"
 #include "datasets/files.h"
 #include "datasets/folder/image_files.h"
+#include "datasets/published.h"
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 
@@ -101,12 +102,11 @@ data::ImageDataset open(const DatasetEntry& entry, const OpenOptions& options) {
       annotated ? find_annotated(root / "val", index) : find_by_class(root / "val", index);
   auto splits = load_splits(train, test, {.image_size = options.image_size, .gray_to_rgb = true},
                             options.memory_limit_bytes);
-  RawDataset raw{
-      .class_names = class_names(root, index),
-      .train = std::move(splits.train),
-      .test = std::move(splits.test),
-      .notes = {"the published validation split is the test split"},
-      .preprocessing = data::Preprocessing::mean_std({0.485, 0.456, 0.406}, {0.229, 0.224, 0.225})};
+  RawDataset raw{.class_names = class_names(root, index),
+                 .train = std::move(splits.train),
+                 .test = std::move(splits.test),
+                 .notes = {"the published validation split is the test split"},
+                 .preprocessing = published_preprocessing(entry.name)};
   return assemble(entry.name, std::move(raw), options);
 }
 

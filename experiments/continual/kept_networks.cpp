@@ -1,9 +1,14 @@
 #include "experiments/continual/kept_networks.h"
 
+#include <cstddef>
 #include <optional>
+#include <span>
+#include <string_view>
 #include <utility>
 
 #include "lib/core/clock.h"
+#include "lib/core/hash.h"
+#include "lib/core/shape.h"
 #include "lib/core/str.h"
 #include "lib/eval/material.h"
 #include "lib/storage/state_file.h"
@@ -57,10 +62,20 @@ data::LabelledImages by_place(const data::LabelledImages& memory, const Classes&
           data::HardLabels{places.index_select(0, data::hard_classes(memory.labels))}};
 }
 
-void write_kept(const fs::path& file, const std::string& config, const KeptNetwork& network) {
+/// Of all its numbers.
+void hash(Sha256& sha, const Tensors& tensors) {
+  for (const Tensor& tensor : tensors) {
+    const Tensor values = tensor.detach().cpu().contiguous();
+    sha.update(std::string_view(shape_text(values)));
+    sha.update(std::span(static_cast<const std::byte*>(values.const_data_ptr()),
+                         std::size_t(values.nbytes())));
+  }
+}
+
+void write_kept(const fs::path& file, const std::string& key, const KeptNetwork& network) {
   const eval::RunResult& result = network.run.result;
   storage::StateWriter out;
-  out.text("config", config);
+  out.text("key", key);
   out.tensors("parameters", network.state.parameters);
   out.tensors("buffers", network.state.buffers);
   out.tensor("confusion", to_tensor(network.run.confusion));
@@ -71,12 +86,12 @@ void write_kept(const fs::path& file, const std::string& config, const KeptNetwo
   out.save(file);
 }
 
-/// Nothing if there is no such file, or one of another configuration.
-std::optional<KeptNetwork> read_kept(const fs::path& file, const std::string& config,
+/// Nothing if there is no such file, or one of a network that depends on something else.
+std::optional<KeptNetwork> read_kept(const fs::path& file, const std::string& key,
                                      at::Device device) {
   if (!fs::exists(file)) return std::nullopt;
   const storage::StateReader in(file);
-  if (in.text("config") != config) return std::nullopt;
+  if (!in.has("key") || in.text("key") != key) return std::nullopt;
   KeptNetwork network;
   network.state = nn::NetworkState{in.tensors("parameters"), in.tensors("buffers")}.to(device);
   network.run.confusion = to_confusion(in.tensor("confusion"));
@@ -92,7 +107,7 @@ std::optional<KeptNetwork> read_kept(const fs::path& file, const std::string& co
 
 nn::NetworkState KeptNetworks::beginning(const nn::Network& network, std::int64_t number,
                                          const Rng& rng) const {
-  if (network_ == nullptr) return network.initialize(rng, study_.dataset.device());
+  if (network_ == nullptr) return network.initialize(rng, dataset_.device());
   return train::widened(network, states_[std::size_t(number)], rng);
 }
 
@@ -102,8 +117,7 @@ KeptNetwork KeptNetworks::trained(const Step& step, const data::ImageDataset& se
   const double start = wall_seconds();
   const std::uint64_t seed = study_.seeds_of(order_)[std::size_t(number)];
   const Rng rng = Rng(seed).child("kept").child("classes", std::int64_t(step.seen.size()));
-  const eval::Material material{.training =
-                                    by_place(step.memory, step.seen, study_.dataset.num_classes())};
+  const eval::Material material = material_of(step);
   auto options = eval::train_options(step.protocol, material, seen.info().mirror_changes_class);
   options.stop = &stop;
   auto lessons = eval::make_lessons(step.protocol, material, seen);
@@ -136,19 +150,42 @@ KeptNetwork KeptNetworks::trained(const Step& step, const data::ImageDataset& se
   return outcome;
 }
 
-KeptNetwork KeptNetworks::found_or_trained(const Step& step, const data::ImageDataset& seen,
-                                           const nn::Network& network, std::int64_t number,
-                                           ProgressSink& progress, const StopFlag& stop) const {
-  const fs::path file = file_of(step.folder, number);
-  if (auto found = read_kept(file, step.config, study_.dataset.device())) return std::move(*found);
-  KeptNetwork made = trained(step, seen, network, number, progress, stop);
-  write_kept(file, step.config, made);
-  return made;
+eval::Material KeptNetworks::material_of(const Step& step) const {
+  return {.training = by_place(step.memory, step.seen, dataset_.num_classes())};
+}
+
+std::string KeptNetworks::common_key(const Step& step, const data::ImageDataset& seen) const {
+  const std::string key = step.key ? step.key(material_of(step), seen, step.protocol) : "";
+  return str(step.config, "classes = ", join(step.seen), "\nkey = ", key, "\n");
+}
+
+std::string KeptNetworks::key_of(const std::string& common, std::int64_t number) const {
+  Sha256 sha;
+  sha.update(std::string_view(common));
+  sha.update(std::string_view(str("seed = ", study_.seeds_of(order_)[std::size_t(number)], "\n")));
+  if (network_ != nullptr) {
+    const nn::NetworkState& earlier = states_[std::size_t(number)];
+    hash(sha, earlier.parameters);
+    hash(sha, earlier.buffers);
+  }
+  return sha.hex();
+}
+
+std::int64_t KeptNetworks::found(const Step& step) const {
+  const std::string common = common_key(step, dataset_.only_classes(step.seen));
+  std::int64_t count = 0;
+  for (std::int64_t number = 0; number < study_.runs; ++number) {
+    const auto kept =
+        read_kept(file_of(step.folder, number), key_of(common, number), dataset_.device());
+    count += kept ? 1 : 0;
+  }
+  return count;
 }
 
 eval::NetworkResult KeptNetworks::learn(const Step& step, ProgressSink& progress,
                                         const StopFlag& stop) {
-  const data::ImageDataset seen = study_.dataset.only_classes(step.seen);
+  const data::ImageDataset seen = dataset_.only_classes(step.seen);
+  const std::string common = common_key(step, seen);
   auto network = nn::make_network(study_.network(), seen.shape(), seen.num_classes());
   std::vector<nn::NetworkState> states;
   std::vector<double> accuracies;
@@ -156,19 +193,25 @@ eval::NetworkResult KeptNetworks::learn(const Step& step, ProgressSink& progress
   eval::NetworkResult result;
   result.network = network->name();
   for (std::int64_t number = 0; number < study_.runs; ++number) {
-    KeptNetwork one = found_or_trained(step, seen, *network, number, progress, stop);
-    states.push_back(std::move(one.state));
-    accuracies.push_back(one.run.result.last);
-    confusion += to_tensor(one.run.confusion);
-    result.seconds += one.run.result.seconds;
-    result.runs.push_back(one.run.result);
+    const fs::path file = file_of(step.folder, number);
+    const std::string key = key_of(common, number);
+    auto one = read_kept(file, key, dataset_.device());
+    if (!one) {
+      one = trained(step, seen, *network, number, progress, stop);
+      write_kept(file, key, *one);
+    }
+    states.push_back(std::move(one->state));
+    accuracies.push_back(one->run.result.last);
+    confusion += to_tensor(one->run.confusion);
+    result.seconds += one->run.result.seconds;
+    result.runs.push_back(one->run.result);
   }
   network_ = std::move(network);
   states_ = std::move(states);
   const eval::Spread accuracy = eval::spread(accuracies);
   result.mean = accuracy.mean;
   result.std = accuracy.std;
-  result.confusion = of_classes(confusion, step.seen, study_.dataset.num_classes());
+  result.confusion = of_classes(confusion, step.seen, dataset_.num_classes());
   return result;
 }
 

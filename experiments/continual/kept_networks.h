@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,29 +23,41 @@ struct KeptNetwork {
 /// held to what they said of its images before.
 class KeptNetworks {
  public:
-  KeptNetworks(const Study& study, std::int64_t order) : study_(study), order_(order) {}
+  /// @param dataset of the study, preprocessed as the memory is
+  KeptNetworks(const Study& study, const data::ImageDataset& dataset, std::int64_t order)
+      : study_(study), dataset_(dataset), order_(order) {}
 
   struct Step {
     const data::LabelledImages& memory;  ///< with labels of the whole dataset
     const Classes& seen;                 ///< all classes so far, the new ones last
     const eval::Protocol& protocol;
-    std::string config;            ///< what the networks depend on besides
+    std::string config;  ///< what the networks depend on besides
+    /// As Surroundings::key.
+    std::function<std::string(const eval::Material& material, const data::ImageDataset& tested_on,
+                              const eval::Protocol& protocol)>
+        key;
     std::filesystem::path folder;  ///< keeps every network that is finished
   };
   /// Trains all networks, tests them on all classes seen, and is ready for the next step. Networks
-  /// that lie in the folder are taken from there.
+  /// that lie in the folder are taken from there if all that they depend on is the same, down to
+  /// the bits of the networks that they go on from.
   /// @throws Interrupted when a stop was requested; NumericalError
   eval::NetworkResult learn(const Step& step, ProgressSink& progress, const StopFlag& stop);
+  /// How many of them lie in the folder.
+  std::int64_t found(const Step& step) const;
 
  private:
+  eval::Material material_of(const Step& step) const;
+  /// Of everything that the networks of a step have in common.
+  std::string common_key(const Step& step, const data::ImageDataset& seen) const;
+  /// Of network `number` and what it goes on from.
+  std::string key_of(const std::string& common, std::int64_t number) const;
   KeptNetwork trained(const Step& step, const data::ImageDataset& seen, const nn::Network& network,
                       std::int64_t number, ProgressSink& progress, const StopFlag& stop) const;
-  KeptNetwork found_or_trained(const Step& step, const data::ImageDataset& seen,
-                               const nn::Network& network, std::int64_t number,
-                               ProgressSink& progress, const StopFlag& stop) const;
   nn::NetworkState beginning(const nn::Network& network, std::int64_t number, const Rng& rng) const;
 
   const Study& study_;
+  const data::ImageDataset& dataset_;
   std::int64_t order_;
   std::unique_ptr<nn::Network> network_;  ///< of the step before
   std::vector<nn::NetworkState> states_;  ///< of the networks then

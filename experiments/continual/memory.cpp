@@ -6,8 +6,21 @@
 
 namespace retort::experiments::continual {
 
+namespace {
+
+bool alike(const data::Preprocessing& a, const data::Preprocessing& b) {
+  using Kind = data::Preprocessing::Kind;
+  return a.kind() == Kind::MeanStd && b.kind() == Kind::MeanStd && a.mean() == b.mean() &&
+         a.std() == b.std();
+}
+
+}  // namespace
+
 void Memory::add(const data::SyntheticSet& set, const Classes& classes) {
-  const data::LabelledImages decoded = synth::decode(set);
+  data::LabelledImages decoded = synth::decode(set);
+  if (!alike(set.preprocessing, preprocessing_)) {
+    decoded.images = preprocessing_.apply(set.preprocessing.invert(decoded.images));
+  }
   const Tensor& places = data::hard_classes(decoded.labels);
   const auto largest = places.max().item<std::int64_t>();
   if (largest >= std::int64_t(classes.size())) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <utility>
+
 #include "experiments/continual/class_steps.h"
 #include "lib/data/synthetic_set.h"
 
@@ -9,6 +11,9 @@ namespace retort::experiments::continual {
 /// behind those that are there and never change.
 class Memory {
  public:
+  /// @param preprocessing that its images have; those of sets with another one are converted
+  explicit Memory(data::Preprocessing preprocessing) : preprocessing_(std::move(preprocessing)) {}
+
   /// @param set of one step; its class i is class `classes[i]` of the whole dataset
   /// @throws DataError if a label of the set is none of them
   void add(const data::SyntheticSet& set, const Classes& classes);
@@ -19,6 +24,7 @@ class Memory {
   std::int64_t stored() const;  ///< stored ones
 
  private:
+  data::Preprocessing preprocessing_;
   data::LabelledImages images_;
   std::int64_t stored_ = 0;
 };

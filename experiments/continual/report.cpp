@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/config/options.h"
+#include "lib/core/spread_text.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
 #include "lib/eval/report.h"
@@ -63,10 +64,8 @@ json order_json(const Study& study, const OrderResult& order) {
 }
 
 std::string accuracy_text(const json& accuracy) {
-  const std::string mean = fixed(accuracy.at("mean").get<double>(), 2);
-  return accuracy.at("runs").size() == 1
-             ? mean
-             : mean + " ± " + fixed(accuracy.at("std").get<double>(), 2);
+  return mean_and_spread(accuracy.at("mean").get<double>(), accuracy.at("std").get<double>(),
+                         accuracy.at("runs").size());
 }
 
 std::string text(std::int64_t value) { return std::to_string(value); }

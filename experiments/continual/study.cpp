@@ -7,6 +7,7 @@
 #include "experiments/continual/kept_networks.h"
 #include "experiments/continual/memory.h"
 #include "experiments/continual/outlook.h"
+#include "experiments/continual/own_statistics.h"
 #include "experiments/continual/prediction.h"
 #include "lib/core/error.h"
 #include "lib/core/log.h"
@@ -65,10 +66,11 @@ class Run {
     std::vector<OrderResult> results;
     for (std::int64_t order = 0; order < study_.orders; ++order) {
       results.push_back({order, {}});
-      memory_ = {};
       seen_.clear();
-      kept_.emplace(study_, order);
       const std::vector<Classes> steps = study_.classes_of(order);
+      dataset_.emplace(preprocessed_by(steps.front()));
+      memory_.emplace(dataset_->preprocessing());
+      kept_.emplace(study_, *dataset_, order);
       for (std::size_t step = 0; step < steps.size(); ++step) {
         place_ = {order, std::int64_t(step)};
         results.back().steps.push_back(one_step(steps));
@@ -79,6 +81,13 @@ class Run {
   }
 
  private:
+  /// All images in the statistics of these classes, unless they have published ones.
+  data::ImageDataset preprocessed_by(const Classes& classes) const {
+    const data::ImageDataset& whole = study_.dataset;
+    if (!study_.fitted_statistics) return whole;
+    return whole.with_preprocessing(own_mean_std(whole.only_classes(classes)));
+  }
+
   struct Place {
     std::int64_t order = 0;
     std::int64_t step = 0;  ///< from 0
@@ -87,12 +96,12 @@ class Run {
   StepResult one_step(const std::vector<Classes>& steps) {
     const auto step = std::size_t(place_.step);
     const data::SyntheticSet set = condensed(steps[step]);
-    memory_.add(set, steps[step]);
+    memory_->add(set, steps[step]);
     seen_ = joined(std::move(seen_), steps[step]);
     StepResult result{.classes = steps[step],
                       .classes_seen = std::int64_t(seen_.size()),
-                      .images = memory_.size(),
-                      .stored = memory_.stored(),
+                      .images = memory_->size(),
+                      .stored = memory_->stored(),
                       .condensing_seconds = set.provenance.wall_seconds,
                       .networks = tested(study_.protocol.for_set(set))};
     result.by_step = accuracy_by_step(result.networks.confusion, steps, step + 1);
@@ -119,11 +128,12 @@ class Run {
   data::SyntheticSet condensed(const Classes& classes) {
     const std::string config = step_config(classes);
     if (auto set = finished_set({folder()}, config)) {
+      expect_same_data(set->provenance);
       outlook_.skip(step_cost().condensing_seconds);
       return std::move(*set);
     }
     log::info(str(title(), "condensing ", classes.size(), " classes with ", study_.method));
-    const data::ImageDataset only = study_.dataset.only_classes(classes);
+    const data::ImageDataset only = preprocessed_by(classes).only_classes(classes);
     methods::RunContext context{
         .dataset = only,
         .ipc = study_.ipc,
@@ -154,31 +164,47 @@ class Run {
     }
   }
 
+  void expect_same_data(const data::Provenance& made) const {
+    const std::string& now = study_.dataset.info().sha256;
+    if (made.dataset_sha256 == now) return;
+    throw DataError(str("'", (folder() / "set.h5").string(), "' was condensed from other data: ",
+                        "SHA-256 ", made.dataset_sha256.substr(0, 12), "..., the dataset has ",
+                        now.substr(0, 12), "...; choose another folder"));
+  }
+
+  void announce(std::int64_t missing) const {
+    if (missing == 0) return;
+    log::info(str(title(), "training ", missing, missing == 1 ? " network" : " networks", " on ",
+                  memory_->size(), " images of ", seen_.size(), " classes"));
+  }
+
   eval::NetworkResult learned_on(const eval::Protocol& protocol) {
-    outlook_.begin(title(), step_cost().network_seconds);
-    auto result = kept_->learn({.memory = memory_.images(),
-                                .seen = seen_,
-                                .protocol = protocol,
-                                .config = study_.config,
-                                .folder = folder()},
-                               outlook_, around_.stop);
+    const KeptNetworks::Step step{.memory = memory_->images(),
+                                  .seen = seen_,
+                                  .protocol = protocol,
+                                  .config = study_.config,
+                                  .key = around_.key,
+                                  .folder = folder()};
+    const std::int64_t found = kept_->found(step);
+    const double of_one = step_cost().network_seconds / double(study_.runs);
+    outlook_.skip(of_one * double(found));
+    announce(study_.runs - found);
+    outlook_.begin(title(), of_one * double(study_.runs - found));
+    auto result = kept_->learn(step, outlook_, around_.stop);
     outlook_.end();
     return result;
   }
 
   eval::NetworkResult fresh(const eval::Protocol& protocol) {
-    const data::ImageDataset seen = study_.dataset.test_only_classes(seen_);
-    const eval::Material material{.training = memory_.images()};
+    const data::ImageDataset seen = dataset_->test_only_classes(seen_);
+    const eval::Material material{.training = memory_->images()};
     const auto seeds = study_.seeds_of(place_.order);
     const auto keeper = around_.keeper(folder(), material, seen, protocol);
     std::int64_t missing = 0;
     for (const auto seed : seeds) missing += keeper != nullptr && keeper->find(seed) ? 0 : 1;
     const double of_one = step_cost().network_seconds / double(seeds.size());
     outlook_.skip(of_one * double(std::int64_t(seeds.size()) - missing));
-    if (missing > 0) {
-      log::info(str(title(), "training ", missing, missing == 1 ? " network" : " networks", " on ",
-                    memory_.size(), " images of ", seen_.size(), " classes"));
-    }
+    announce(missing);
     outlook_.begin(title(), of_one * double(missing));
     auto result =
         eval::Evaluator(seen, protocol)
@@ -192,7 +218,8 @@ class Run {
   Cost cost_;
   Outlook outlook_;
   Place place_;
-  Memory memory_;
+  std::optional<data::ImageDataset> dataset_;  ///< as the networks of the order see it
+  std::optional<Memory> memory_;
   Classes seen_;
   std::optional<KeptNetworks> kept_;
 };

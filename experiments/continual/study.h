@@ -36,6 +36,10 @@ struct Study {
   std::int64_t images_per_stored = 1;  ///< decoded ones, for predictions
   std::int64_t runs = 3;               ///< fresh networks in every step
   std::uint64_t seed = 0;              ///< of condensing
+  /// Whether the preprocessing of `dataset` was fitted to its images rather than published. It then
+  /// knows of classes that have not come yet and is not used: a step condenses in statistics of its
+  /// own classes, networks see everything in those of the first step of the order.
+  bool fitted_statistics = false;
   double hold_out = 0;  ///< part of every class that `dataset` tests on; 0: real test images
   std::string method;   ///< by name, for messages
   /// A fresh method for every step.
@@ -76,6 +80,11 @@ struct Surroundings {
       const std::filesystem::path& step_folder, const eval::Material& material,
       const data::ImageDataset& tested_on, const eval::Protocol& protocol)>
       keeper;
+  /// SHA-256 of all that the accuracies of a kept network depend on, but for what it began with;
+  /// null: nothing is compared.
+  std::function<std::string(const eval::Material& material, const data::ImageDataset& tested_on,
+                            const eval::Protocol& protocol)>
+      key{};
   /// Told of what there is after every step.
   std::function<void(const std::vector<OrderResult>&)> after_step;
   ProgressSink& progress;
@@ -85,7 +94,8 @@ struct Surroundings {
 /// Condenses and tests, order by order and step by step. What a step condenses depends on the
 /// images of its own classes, the seed, and the numbers of order and step alone. Sets that lie in
 /// the folder already are taken from there, networks from the keeper.
-/// @throws Interrupted when a stop was requested, with what was finished kept; else as methods::run
+/// @throws DataError for a set there that was condensed from another dataset;
+///         Interrupted when a stop was requested, with what was finished kept; else as methods::run
 ///         and eval::Evaluator::evaluate
 std::vector<OrderResult> make(const Study& study, const Surroundings& surroundings);
 

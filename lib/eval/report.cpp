@@ -1,10 +1,11 @@
 #include "lib/eval/report.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include <nlohmann/json.hpp>
 
+#include "lib/config/radius.h"
+#include "lib/core/spread_text.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
 
@@ -110,11 +111,7 @@ struct Columns {
 
 /// "pgd 8/255 %"
 std::string attack_title(const Attack& attack) {
-  const double levels = attack.radius * 255;
-  const bool whole = std::abs(levels - std::round(levels)) < 1e-9;
-  const std::string radius =
-      whole ? str(std::int64_t(std::round(levels)), "/255") : config::number_text(attack.radius);
-  return str(attack_name(attack), " ", radius, " %");
+  return str(attack_name(attack), " ", config::radius_text(attack.radius), " %");
 }
 
 Row header(const Columns& columns) {
@@ -128,19 +125,14 @@ Row header(const Columns& columns) {
   return row;
 }
 
-/// One run has no spread.
-std::string accuracy_text(double mean, double std, std::size_t runs) {
-  return runs == 1 ? fixed(mean, 2) : fixed(mean, 2) + " ± " + fixed(std, 2);
-}
-
 std::vector<Row> subject_rows(const SubjectResult& subject, const Columns& columns) {
   std::vector<Row> rows;
   for (const auto& result : subject.networks) {
     const std::size_t runs = result.runs.size();
-    Row row{subject.name, result.network, accuracy_text(result.mean, result.std, runs)};
+    Row row{subject.name, result.network, mean_and_spread(result.mean, result.std, runs)};
     if (columns.best) row.push_back(result.best_mean ? fixed(*result.best_mean, 2) : "-");
     for (const auto& robust : result.robust) {
-      row.push_back(accuracy_text(robust.mean, robust.std, runs));
+      row.push_back(mean_and_spread(robust.mean, robust.std, runs));
     }
     if (columns.step_size) row.push_back(str(subject.lr));
     row.push_back(std::to_string(subject.decoded_images));

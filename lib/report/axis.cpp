@@ -9,6 +9,7 @@ namespace retort::report {
 namespace {
 
 constexpr double kRatioOfLogarithms = 50;
+constexpr double kNoRange = 1e-12;  // of the larger end: ticks could not be told apart
 
 /// The round number 1, 2 or 5 times a power of ten that is not below `step`.
 double round_step(double step) {
@@ -32,15 +33,17 @@ double Axis::position(double value) const {
 }
 
 Axis linear_axis(double low, double high, int about) {
-  if (!(high > low)) {
-    const double room = low == 0 ? 1 : std::abs(low) * 0.1;
+  const double largest = std::max(std::abs(low), std::abs(high));
+  if (!(high - low > kNoRange * largest)) {
+    const double room = largest == 0 ? 1 : largest * 0.1;
     low -= room;
     high += room;
   }
   Axis axis{.low = low, .high = high, .logarithmic = false, .ticks = {}};
   const double step = round_step((high - low) / about);
-  for (auto i = std::ceil(low / step - 1e-9); holds(axis, i * step); ++i) {
-    axis.ticks.push_back(i == 0 ? 0 : i * step);  // never -0
+  const double first = std::ceil(low / step - 1e-9);
+  for (int n = 0; n <= about && holds(axis, (first + n) * step); ++n) {
+    axis.ticks.push_back(first + n == 0 ? 0 : (first + n) * step);  // never -0
   }
   return axis;
 }

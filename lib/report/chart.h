@@ -65,6 +65,8 @@ struct HeatMap {
   double high = 100;
   int digits = 1;        ///< behind the point, in cells
   int table_digits = 1;  ///< and in the table
+  /// Per row, what the table says in the place of the values; empty: just these.
+  std::vector<std::vector<std::string>> table_texts{};
   /// Tables have no more entries than this: the largest ones then, those on the diagonal left out.
   std::size_t most_numbers = 1024;
 };

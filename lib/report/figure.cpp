@@ -30,7 +30,8 @@ void add_table(Html& html, const Table& table) {
   const auto kind = [&](std::size_t column) {
     return Attributes{{"class", column >= table.numbers_from ? "number" : "name"}};
   };
-  html.open("div", {{"class", "scroll"}, {"tabindex", "0"}}).open("table");
+  open_scroll(html, table.caption.empty() ? "Table of " + join(table.header) : table.caption);
+  html.open("table");
   if (!table.caption.empty()) html.element("caption", table.caption);
   html.open("thead").open("tr");
   for (std::size_t i = 0; i < table.header.size(); ++i) {
@@ -49,6 +50,11 @@ void add_table(Html& html, const Table& table) {
     html.close("tr");
   }
   html.close("tbody").close("table").close("div");
+}
+
+void open_scroll(Html& html, const std::string& name) {
+  html.open("div",
+            {{"class", "scroll"}, {"tabindex", "0"}, {"role", "group"}, {"aria-label", name}});
 }
 
 void open_figure(Html& html, const Canvas& canvas) {

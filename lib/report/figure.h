@@ -19,6 +19,8 @@ struct Table {
 };
 /// The first column names its rows. Scrolls sideways where the page is narrow.
 void add_table(Html& html, const Table& table);
+/// <div> for what scrolls sideways, by keys too; assistive programs need its name.
+void open_scroll(Html& html, const std::string& name);
 
 /// Colours and lines of everything drawn; part of the page's style sheet too.
 extern const char* const kPlotStyle;

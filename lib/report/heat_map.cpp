@@ -142,7 +142,10 @@ Table numbers_of(const HeatMap& map) {
     table.header.insert(table.header.end(), map.columns.begin(), map.columns.end());
     for (std::size_t r = 0; r < map.values.size(); ++r) {
       table.rows.push_back({map.rows[r]});
-      for (const double value : map.values[r]) table.rows.back().push_back(text(value));
+      for (std::size_t c = 0; c < map.values[r].size(); ++c) {
+        table.rows.back().push_back(map.table_texts.empty() ? text(map.values[r][c])
+                                                            : map.table_texts[r][c]);
+      }
     }
     return table;
   }

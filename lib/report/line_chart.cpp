@@ -15,10 +15,15 @@ constexpr double kWidth = 460;
 constexpr double kHeight = 264;
 constexpr std::size_t kMostMarkers = 40;
 constexpr std::size_t kColours = 6;
+constexpr std::size_t kRounds = 3;  // ways to draw a colour beside the first
 
 bool usable(double y, const Axis& axis) { return std::isfinite(y) && (!axis.logarithmic || y > 0); }
 
-std::string colour_class(std::size_t curve) { return str("s", curve % kColours + 1); }
+/// "s3", and beyond the colours "s3 r1", "s3 r2", ...: the same ones, drawn differently.
+std::string colour_class(std::size_t curve) {
+  const std::size_t round = curve / kColours;
+  return str("s", curve % kColours + 1, round > 0 ? str(" r", (round - 1) % kRounds + 1) : "");
+}
 
 double band_edge(const Curve& curve, std::size_t i, double sign) {
   const bool known = i < curve.spread.size() && std::isfinite(curve.spread[i]);

@@ -102,7 +102,8 @@ void add_images(Html& html, const SetReport& set) {
 bool has_evolution(const SetReport& set) { return !set.evolution.strips.empty(); }
 
 void add_evolution(Html& html, const SetReport& set) {
-  html.open("div", {{"class", "scroll"}, {"tabindex", "0"}}).open("table");
+  open_scroll(html, "The first image of every class by iteration");
+  html.open("table");
   html.open("thead").open("tr").element("th", "class", {{"scope", "col"}});
   for (const auto iteration : set.evolution.iterations) {
     html.element("th", str(iteration), {{"scope", "col"}});

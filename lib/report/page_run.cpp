@@ -106,7 +106,7 @@ bool has_configuration(const SetReport& set) { return !set.config.empty() || !se
 
 void add_configuration(Html& html, const SetReport& set) {
   if (!set.repeat.empty()) {
-    html.element("p", "This command makes the set again:");
+    html.element("p", set.repeat_intro);
     html.open("pre", {{"tabindex", "0"}}).element("code", set.repeat).close("pre");
   }
   if (set.config.empty()) return;

@@ -3,6 +3,7 @@
 #include <limits>
 #include <map>
 
+#include "lib/core/spread_text.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
 #include "lib/report/figure.h"
@@ -13,7 +14,7 @@ namespace {
 
 /// Facts of all sets, a row per name in the order of their first appearance, a column per set.
 Table facts_table(const ReportData& data, const std::vector<Fact> SetReport::*facts) {
-  Table table{.header = {""}, .rows = {}, .numbers_from = std::size_t(-1)};
+  Table table{.header = {"property"}, .rows = {}, .numbers_from = std::size_t(-1)};
   std::vector<std::string> names;
   for (const SetReport& set : data.sets) {
     table.header.push_back(set.name);
@@ -38,13 +39,19 @@ Table facts_table(const ReportData& data, const std::vector<Fact> SetReport::*fa
 struct Judging {
   std::string protocol;
   std::string dataset;
+  std::string dataset_sha256;
+  std::int64_t subset_per_class = 0;
   std::string tested_on;
   std::string options;
+  std::string teachers_sha256;
+  std::string label_recipe;
   auto operator<=>(const Judging&) const = default;
 };
 
 Judging judging_of(const Evaluation& evaluation) {
-  return {evaluation.protocol, evaluation.dataset, evaluation.tested_on, evaluation.options};
+  return {evaluation.protocol,         evaluation.dataset,     evaluation.dataset_sha256,
+          evaluation.subset_per_class, evaluation.tested_on,   evaluation.options,
+          evaluation.teachers_sha256,  evaluation.label_recipe};
 }
 
 using Entries = std::vector<std::pair<const SetReport*, const Evaluation*>>;
@@ -59,10 +66,26 @@ std::map<Judging, Entries> by_judging(const ReportData& data) {
   return groups;
 }
 
-/// Baselines say whose they are where there are several sets.
-std::string subject_text(const ReportData& data, const SetReport& set, const Judged& judged) {
-  if (!judged.baseline) return set.name;
-  return data.sets.size() > 1 ? str(judged.subject, " (beside ", set.name, ")") : judged.subject;
+/// Whether two files say something of the same networks on the same thing.
+bool stands_twice(const Entries& entries, const SetReport& set, const Judged& judged) {
+  std::size_t count = 0;
+  for (const auto& [other, evaluation] : entries) {
+    if (other != &set) continue;
+    count += std::size_t(std::count_if(
+        evaluation->judged.begin(), evaluation->judged.end(), [&](const Judged& known) {
+          return known.subject == judged.subject && known.network == judged.network;
+        }));
+  }
+  return count > 1;
+}
+
+/// Baselines say whose they are where there are several sets; what several files tell of says which
+/// one it is from.
+std::string subject_text(const ReportData& data, const Entries& entries, const SetReport& set,
+                         const Evaluation& evaluation, const Judged& judged) {
+  std::string text = judged.baseline ? judged.subject : set.name;
+  if (judged.baseline && data.sets.size() > 1) text += str(" (beside ", set.name, ")");
+  return stands_twice(entries, set, judged) ? str(text, ", ", evaluation.file) : text;
 }
 
 template <class Has>
@@ -91,7 +114,7 @@ std::vector<std::string> attack_titles(const Entries& entries) {
 std::string attacked_text(const Judged& judged, const std::string& attack) {
   for (const auto& attacked : judged.attacked) {
     if (attacked.attack == attack) {
-      return accuracy_text(attacked.mean, attacked.std, judged.runs.size());
+      return mean_and_spread(attacked.mean, attacked.std, judged.runs.size());
     }
   }
   return "-";
@@ -108,8 +131,8 @@ Table accuracy_table(const ReportData& data, const Entries& entries) {
   }
   for (const auto& [set, evaluation] : entries) {
     for (const Judged& judged : evaluation->judged) {
-      Row row{subject_text(data, *set, judged), judged.network,
-              accuracy_text(judged.mean, judged.std, judged.runs.size())};
+      Row row{subject_text(data, entries, *set, *evaluation, judged), judged.network,
+              mean_and_spread(judged.mean, judged.std, judged.runs.size())};
       if (best) row.push_back(judged.best ? fixed(*judged.best, 2) : "-");
       for (const auto& attack : attacks) row.push_back(attacked_text(judged, attack));
       for (const auto& text :
@@ -121,6 +144,15 @@ Table accuracy_table(const ReportData& data, const Entries& entries) {
     }
   }
   return table;
+}
+
+/// "key = value" lines side by side.
+std::string one_line(const std::string& lines) {
+  std::string text = lines.substr(0, lines.find_last_not_of('\n') + 1);
+  for (std::size_t at = 0; (at = text.find('\n', at)) != std::string::npos;) {
+    text.replace(at, 1, ", ");
+  }
+  return text;
 }
 
 void add_protocol(Html& html, const Judging& judging, const Entries& entries) {
@@ -136,6 +168,14 @@ void add_protocol(Html& html, const Judging& judging, const Entries& entries) {
           "of the seeds ",
           alike ? seeds.front() : join(seeds, "; then "), ".");
   if (!first.teachers.empty()) line += str(" Teachers: ", first.teachers, ".");
+  if (!judging.label_recipe.empty()) line += str(" Labels: ", one_line(judging.label_recipe), ".");
+  if (judging.subset_per_class > 0) {
+    line +=
+        str(" Condensed from a subset, ", judging.subset_per_class, " training images per class.");
+  }
+  if (!judging.dataset_sha256.empty()) {
+    line += str(" Dataset with SHA-256 ", judging.dataset_sha256.substr(0, 12), "...");
+  }
   html.element("p", line, {{"class", "soft"}});
 }
 
@@ -154,19 +194,23 @@ HeatMap architectures_map(const ReportData& data, const Judging& judging, const 
     names.push_back(name);
     return names.size() - 1;
   };
-  std::map<std::pair<std::size_t, std::size_t>, double> values;
+  std::map<std::pair<std::size_t, std::size_t>, const Judged*> values;
   for (const auto& [set, evaluation] : entries) {
     for (const Judged& judged : evaluation->judged) {
-      const std::size_t row = index_in(map.rows, subject_text(data, *set, judged));
-      values[{row, index_in(map.columns, judged.network)}] = judged.mean;
+      const std::size_t row =
+          index_in(map.rows, subject_text(data, entries, *set, *evaluation, judged));
+      values[{row, index_in(map.columns, judged.network)}] = &judged;
     }
   }
   const double unknown = std::numeric_limits<double>::quiet_NaN();
   map.values.assign(map.rows.size(), std::vector<double>(map.columns.size(), unknown));
+  map.table_texts.assign(map.rows.size(), Row(map.columns.size(), "-"));
   double low = 100;
   double high = 0;
-  for (const auto& [at, value] : values) {
+  for (const auto& [at, judged] : values) {
+    const double value = judged->mean;
     map.values[at.first][at.second] = value;
+    map.table_texts[at.first][at.second] = mean_and_spread(value, judged->std, judged->runs.size());
     if (!std::isfinite(value)) continue;
     low = std::min(low, value);
     high = std::max(high, value);
@@ -180,10 +224,6 @@ HeatMap architectures_map(const ReportData& data, const Judging& judging, const 
 }
 
 }  // namespace
-
-std::string accuracy_text(double mean, double std, std::size_t runs) {
-  return runs < 2 ? fixed(mean, 2) : fixed(mean, 2) + " ± " + fixed(std, 2);
-}
 
 void add_overview(Html& html, const ReportData& data) {
   add_table(html, facts_table(data, &SetReport::facts));

@@ -83,10 +83,14 @@ struct Evaluation {
   std::string file;
   std::string protocol;
   std::string dataset;
+  std::string dataset_sha256{};
+  std::int64_t subset_per_class = 0;  ///< training images that the set was made from; 0: all
   std::string tested_on;
   std::string seeds;
-  std::string options;   ///< of the protocol, "epochs = 300, ..."
-  std::string teachers;  ///< empty: none
+  std::string options;            ///< of the protocol, "epochs = 300, ..."
+  std::string teachers;           ///< empty: none
+  std::string teachers_sha256{};  ///< of their parameters
+  std::string label_recipe{};     ///< how teachers labelled; empty: they did not
   std::vector<std::string> class_names;
   std::vector<Judged> judged;  ///< the set first, then what stands beside it
 };
@@ -115,6 +119,7 @@ struct SetReport {
   std::vector<Fact> cost;
   std::string config;  ///< `key = value` lines; empty: not known
   std::string repeat;  ///< the command that makes the set again; empty: none
+  std::string repeat_intro = "This command makes the set again:";
   std::vector<Gap> gaps;
 };
 

@@ -40,9 +40,6 @@ void add_accuracy(Html& html, const ReportData& data);
 void add_architectures(Html& html, const ReportData& data);
 void add_cost(Html& html, const ReportData& data);
 
-/// "84.50 ± 0.43", or without the spread of a single network.
-std::string accuracy_text(double mean, double std, std::size_t runs);
-
 extern const char* const kStyle;
 extern const char* const kScript;
 

@@ -10,12 +10,15 @@ const char* const kPlotStyle = R"css(
 @media (prefers-color-scheme:dark){:root{--paper:#15181b;--card:#1d2125;--ink:#e8eaec;--soft:#a4adb5;
 --line:#3a4147;--accent:#7fb8ea;--heat:#8cc4f4;--s1:#6cb2ec;--s2:#f0905c;--s3:#6fc795;--s4:#c795de;--s5:#d6b84a;--s6:#ee7ea4}}
 svg text{font-size:12px;fill:var(--soft)}
-svg text.off{fill:var(--ink)}svg text.on{fill:var(--card)}
+svg text.off,svg text.on{paint-order:stroke;stroke-width:2.5px;stroke-linejoin:round}
+svg text.off{fill:var(--ink);stroke:var(--card)}svg text.on{fill:var(--card);stroke:var(--heat)}
 .grid{stroke:var(--line);stroke-width:1}
 .s1{--c:var(--s1)}.s2{--c:var(--s2)}.s3{--c:var(--s3)}.s4{--c:var(--s4)}.s5{--c:var(--s5)}.s6{--c:var(--s6)}
 .curve{fill:none;stroke:var(--c);stroke-width:2;stroke-linejoin:round}
 .curve.s2{stroke-dasharray:7 3}.curve.s3{stroke-dasharray:2 3}.curve.s4{stroke-dasharray:8 3 2 3}
 .curve.s5{stroke-dasharray:12 4}.curve.s6{stroke-dasharray:4 2}
+.curve.r1{stroke-dasharray:.1 5;stroke-linecap:round}.curve.r2{stroke-dasharray:14 3 2 3 2 3}
+.curve.r3{stroke-dasharray:none;stroke-width:1}
 .band{fill:var(--c);fill-opacity:.18}.mark,.bar{fill:var(--c)}
 .heat{fill:var(--heat)}.ground{fill:var(--card);stroke:var(--line)}
 .paper{fill:var(--paper)}
@@ -50,6 +53,8 @@ figcaption{font-size:.95rem;margin-bottom:.3rem}
 svg{display:block;width:100%;height:auto}
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;padding:0;margin:.3rem 0;font-size:.9rem}
 .key{display:inline-block;width:1.6rem;height:.3rem;border-radius:2px;background:var(--c);margin-right:.4rem;vertical-align:middle}
+.key.r1,.key.r2,.key.r3{height:0;background:none;border-top:.3rem dotted var(--c)}
+.key.r2{border-top-style:dashed}.key.r3{border-top:1px solid var(--c)}
 details{margin:.3rem 0}summary{cursor:pointer;color:var(--accent);width:fit-content}
 details .scroll{max-height:22rem;overflow:auto;margin-top:.4rem}
 code,pre{font:.88rem/1.45 ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace}

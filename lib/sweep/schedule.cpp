@@ -8,10 +8,18 @@
 #include "lib/core/str.h"
 
 namespace retort::sweep {
+namespace {
+
+bool share_one(const std::vector<std::string>& a, const std::vector<std::string>& b) {
+  return std::find_first_of(a.begin(), a.end(), b.begin(), b.end()) != a.end();
+}
+
+}  // namespace
 
 bool Budget::fits(const std::vector<Demand>& running, const Demand& next) const {
   Demand all = next;
   for (const auto& demand : running) {
+    if (!shared_devices && share_one(demand.devices, next.devices)) return false;
     all.threads += demand.threads;
     all.memory_bytes += demand.memory_bytes;
   }

@@ -12,7 +12,8 @@ namespace retort::sweep {
 /// What a cell takes while it runs.
 struct Demand {
   std::int64_t threads = 1;
-  double memory_bytes = 0;  ///< 0: not known
+  double memory_bytes = 0;             ///< 0: not known
+  std::vector<std::string> devices{};  ///< beside the processor
 };
 
 /// What all that run at a time may take; 0: no limit.
@@ -20,6 +21,7 @@ struct Budget {
   std::int64_t jobs = 0;
   std::int64_t threads = 0;
   double memory_bytes = 0;
+  bool shared_devices = false;  ///< else a device has one cell at a time: its memory is not known
 
   /// Whether `next` may start beside what runs.
   bool fits(const std::vector<Demand>& running, const Demand& next) const;

@@ -141,6 +141,12 @@ class Parser {
     if (!file_.has(Stage::Condense)) {
       throw ConfigError(str(file_.source, ": there is no section [condense]: what shall be made?"));
     }
+    for (const auto& section : file_.sections) {
+      if (section.stage != Stage::Evaluate || file_.has(Stage::Evaluate)) continue;
+      throw ConfigError(str(file_.source, ":", section.line,
+                            ": [evaluate if ...] changes how some of the sets are judged; that ",
+                            "sets are judged says a section [evaluate], which may be empty"));
+    }
     std::stable_partition(file_.sections.begin(), file_.sections.end(),
                           [](const Section& section) { return section.conditions.empty(); });
     return std::move(file_);

@@ -145,6 +145,8 @@ TEST_CASE("a study with what cannot be is refused before anything is made", "[ap
   };
   const Words common{"continual", "--method", "random",    "--dataset", "shapes",
                      "--run-dir", "refused",  "--threads", "1"};
+  run(joined(common, {"--steps", "2", "--zca"}),
+      "option 'zca': whitening is fitted to the images of all classes");
   run(joined(common, {"--steps", "3"}),
       "4 classes cannot be cut into 3 equal steps; possible are 1, 2, 4");
   run(joined(common, {"--steps", "2", "--ipc", "101"}),
@@ -276,10 +278,36 @@ TEST_CASE("a study that keeps its networks goes on with them", "[apps][continual
   CHECK(accuracies(killed) == accuracies(workspace.path("whole")));
   CHECK(results_of(killed)["variant"] == "idc");
   CHECK(network_seconds(killed).at("0/2/0") == seconds.at("0/2/0"));
+  // A protocol of the same path that says something else makes other networks.
+  const auto other = workspace.succeed(study({"--run-dir", "short", "--dry-run"}));
+  CHECK_THAT(other.out, Contains("2 sets, "));
+  workspace.succeed({"continual", "--variant", "idc", "--method", "random", "--dataset", "shapes",
+                     "--steps", "2", "--ipc", "2", "--runs", "1", "--threads", "1", "--run-dir",
+                     "shorter", "--protocol-set", "epochs=10,net=ConvNet-2-w8"});
+  CHECK(results_of(workspace.path("shorter"))["protocol_options"]["drop-epochs"] == "6,8");
   const auto defaults =
       workspace.succeed({"continual", "--variant", "idc", "--method", "random", "--dataset",
                          "shapes", "--steps", "2", "--dry-run", "--ipc", "2"});
   CHECK_THAT(defaults.out, Contains("2 sets, ") && Contains("networks"));
+}
+
+TEST_CASE("a study is not taken for one of another protocol with the same name",
+          "[apps][continual][resume]") {
+  const Workspace workspace;
+  const std::string protocol = tiny_protocol(workspace);
+  const Words words = by_random(workspace, {"--run-dir", "study", "--variant", "idc", "--runs", "1",
+                                            "--orders", "1", "--protocol", protocol});
+  workspace.succeed(words);
+  const fs::path study = workspace.path("study");
+  const auto seconds = network_seconds(study);
+  write_text(protocol, read_text(protocol) + "lr = 0.5\n");
+  const auto refused = workspace.retort({"continual", "--run-dir", "study", "--resume"});
+  CHECK(refused.exit_code == 2);
+  CHECK_THAT(refused.err,
+             Contains("results.json' is the result of another protocol, also named tiny"));
+  fs::remove(study / "results.json");
+  workspace.succeed({"continual", "--run-dir", "study", "--resume"});
+  for (const auto& [network, before] : seconds) CHECK(network_seconds(study).at(network) != before);
 }
 
 TEST_CASE("an interrupted study says how it goes on", "[apps][continual][resume]") {

@@ -85,6 +85,41 @@ TEST_CASE("evaluating in a run folder leaves evaluation.json there", "[apps][eva
   CHECK(fs::exists(workspace.path("run/evaluation.json")));
 }
 
+TEST_CASE("a set is tested on training images only if it was made without them",
+          "[apps][evaluate]") {
+  const Workspace& workspace = condensed_shapes();
+  const Words judge{"evaluate",   "",
+                    "--protocol", tiny_protocol(workspace),
+                    "--runs",     "1",
+                    "--threads",  "1",
+                    "--json",     "--baselines",
+                    "random",     "--hold-out",
+                    "0.25"};
+  const auto words = [&](const std::string& set) {
+    Words all = judge;
+    all[1] = set;
+    return all;
+  };
+  const auto refused = workspace.retort(words("set.h5"));
+  CHECK(refused.exit_code == 2);
+  CHECK_THAT(refused.err, Contains("option 'hold-out': the set was condensed from all training "
+                                   "images, those that would be tested on among them; condense it "
+                                   "with --eval-every N --hold-out 0.25"));
+  workspace.succeed({"condense", "--method", "random", "--dataset", "shapes", "--ipc", "2",
+                     "--eval-every", "5", "--hold-out", "0.25", "--threads", "1", "--out",
+                     "without.h5"});
+  const auto document = nlohmann::json::parse(workspace.succeed(words("without.h5")).out);
+  CHECK(document["tested_on"] == "held-out training images");
+  // A quarter of 100 images of each of 4 classes.
+  std::int64_t tested = 0;
+  for (const auto& row : document["results"][0]["confusion"]) {
+    for (const auto& count : row) tested += count.get<std::int64_t>();
+  }
+  CHECK(tested == 4 * 25);
+  // The baseline too is chosen from the others: the set is the choice that it makes.
+  CHECK(document["baselines"][0]["accuracy"] == document["results"][0]["accuracy"]);
+}
+
 TEST_CASE("a set is not evaluated on a dataset that does not fit", "[apps][evaluate]") {
   const Workspace& workspace = condensed_shapes();
   const auto other = workspace.retort({"evaluate", "set.h5", "--dataset", "shapes-rgb"});

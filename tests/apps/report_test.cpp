@@ -5,6 +5,7 @@
 #include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/report/page.h"
+#include "lib/storage/set_file.h"
 #include "tests/apps/program.h"
 #include "tests/report/markup.h"
 #include "tests/support/catch.h"
@@ -172,10 +173,69 @@ TEST_CASE("a run that is not finished is reported as far as it is", "[apps][repo
   CHECK(set["set"].is_null());
   CHECK(sections_of(set) == std::vector<std::string>{"Images", "Curves", "Configuration"});
   const Element page = read(workspace, "report.html");
+  // Nothing is saved, the metrics tell of twenty.
+  CHECK_THAT(section(page, "overview").text, Contains("20 of 20, saved after 0"));
   CHECK_THAT(section(page, "overview").text,
              Contains("not finished") && Contains("retort condense --run-dir half --resume"));
   CHECK_THAT(section(page, "images").all("img")[0]->attribute("alt"),
              Contains("after 18 iterations"));
+}
+
+TEST_CASE("a command that repeats stands only where there is one", "[apps][report]") {
+  const Workspace workspace;
+  workspace.succeed({"continual",
+                     "--method",
+                     "random",
+                     "--dataset",
+                     "shapes",
+                     "--steps",
+                     "2",
+                     "--orders",
+                     "1",
+                     "--runs",
+                     "1",
+                     "--ipc",
+                     "1",
+                     "--threads",
+                     "1",
+                     "--protocol",
+                     tiny_protocol(workspace),
+                     "--run-dir",
+                     "study",
+                     "--quiet"});
+  const auto configuration = [&](const Words& words) {
+    workspace.succeed(joined({"report", "--no-nearest", "--out", "r.html", "--force"}, words));
+    return section(read(workspace, "r.html"), "configuration").text;
+  };
+  const std::string step = configuration({"study/order-0/step-1"});
+  CHECK_THAT(step, Contains("one step of a study") && Contains("retort continual --config ") &&
+                       Contains("study/config.cfg") && !Contains("retort condense"));
+  // The command is true.
+  workspace.succeed({"continual", "--config", "study/config.cfg", "--run-dir", "again", "--quiet"});
+  const auto refused = workspace.retort({"report", "study"});
+  CHECK(refused.exit_code == 2);
+  CHECK_THAT(refused.err, Contains("'study': is the folder of a study of `retort continual`") &&
+                              Contains("study/order-0/step-1"));
+
+  workspace.succeed({"export", condensed_shapes().path("set.h5").string(), "--out", "set.pt"});
+  workspace.succeed({"import", "set.pt", "--dataset", "shapes", "--out", "imported.h5"});
+  CHECK_THAT(configuration({"imported.h5"}), Contains("no command is known that makes it again") &&
+                                                 !Contains("This command makes"));
+}
+
+TEST_CASE("a dataset that is there but wrong is not looked for elsewhere", "[apps][report]") {
+  const Workspace workspace;
+  data::SyntheticSet set = storage::read_set(condensed_shapes().path("set.h5"));
+  set.provenance.dataset_sha256 = std::string(64, '0');
+  storage::write_set(workspace.path("changed.h5"), set);
+  CHECK_THAT(workspace.succeed({"report", "changed.h5"}).out,
+             Contains("is not the one the set was made from") &&
+                 Contains("retort report changed.h5 --data PATH"));
+  set.provenance.dataset = "shapes-rgb";
+  set.provenance.config.clear();
+  storage::write_set(workspace.path("other.h5"), set);
+  CHECK_THAT(workspace.succeed({"report", "other.h5"}).out,
+             Contains("'shapes-rgb' has images of 3x16x16") && !Contains("--data PATH"));
 }
 
 TEST_CASE("nearest real images are left out with the reason where there is no dataset",

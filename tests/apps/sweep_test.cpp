@@ -9,6 +9,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "apps/commands/sweep_prediction.h"
+#include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/core/str.h"
 #include "tests/apps/program.h"
@@ -221,9 +223,174 @@ TEST_CASE("a sweep that cannot be is refused before anything runs", "[apps][swee
   check(good + "[evaluate]\nbaselines = random, randm\n", "did you mean 'random'?");
   check(good + "[evaluate]\nnets = ConvNet-3, Nonsense\n", "Nonsense");
   check(good + "threads = 4\n", "computes with 4 threads, more than the 2", {"--threads", "2"});
+  check(good + "[evaluate if method = dm]\nruns = 1\n",
+        "wrong.sweep:5: [evaluate if ...] changes how some of the sets are judged");
+  check(good + "[evaluate]\nhold-out = 0.1\n",
+        "cell dm-shapes: option 'hold-out': the set was condensed from all training images");
+  check(good + "eval-every = 5\nhold-out = 0.2\n[evaluate]\nhold-out = 0.1\n",
+        "option 'hold-out': expected 0.2, the part that the set was condensed without, found 0.1");
   check(good, "option 'shard'", {"--shard", "2/2"});
   check(good, "option 'memory'", {"--memory", "much"});
   const auto missing = workspace.retort({"sweep", "none.sweep"});
   CHECK(missing.exit_code == 1);
   CHECK_THAT(missing.err, Contains("none.sweep"));
+}
+
+namespace {
+
+/// A sweep of sets of random images, which take no time.
+std::string random_sets(const std::string& out, const std::string& condense,
+                        const std::string& rest) {
+  return str("out = ", out, "\n[condense]\nmethod = random\ndataset = shapes\n", condense, rest);
+}
+
+json table_of(const Workspace& workspace, const std::string& file) {
+  const auto result = run_sweep(workspace, {file, "--jobs", "1", "--json"});
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  return json::parse(result.out);
+}
+
+}  // namespace
+
+TEST_CASE("cells judged in several ways join by how, not by the number of the way",
+          "[apps][sweep]") {
+  const Workspace workspace;
+  const fs::path q = workspace.path("q.cfg");
+  write_text(q, read_text(tiny_protocol(workspace)));
+  write_text(workspace.path("ways.sweep"),
+             random_sets("ways", "ipc = 1\nseed = 0, 1\n",
+                         str("[evaluate]\nprotocol = ", tiny_protocol(workspace), ", ", q.string(),
+                             "\nruns = 1\nattack = fgsm\n[evaluate if seed = 1]\nprotocol = ",
+                             q.string(), "\n")));
+  const json rows = table_of(workspace, "ways.sweep")["rows"];
+  REQUIRE(rows.size() == 2);
+  CHECK(rows[0]["protocol"] == "tiny");
+  CHECK(rows[0]["sets"].size() == 1);
+  CHECK(rows[1]["protocol"] == "q");
+  CHECK(rows[1]["sets"].size() == 2);
+  CHECK(rows[1]["tested_on"] == "test");
+  CHECK(rows[1]["robust"][0]["attack"] == "fgsm 8/255");
+  CHECK_THAT(read_text(workspace.path("ways/table.txt")), Contains("fgsm 8/255 %"));
+}
+
+TEST_CASE("a sweep chooses settings on training images that its sets were made without",
+          "[apps][sweep]") {
+  const Workspace workspace;
+  write_text(workspace.path("held.sweep"),
+             random_sets("held", "eval-every = 2\nhold-out = 0.2\n",
+                         str("[evaluate]\nhold-out = 0.2\nruns = 1\nprotocol = ",
+                             tiny_protocol(workspace), "\n")));
+  const json table = table_of(workspace, "held.sweep");
+  REQUIRE(table["rows"].size() == 1);
+  CHECK(table["rows"][0]["tested_on"] == "held-out training images");
+  CHECK_THAT(read_text(workspace.path("held/table.txt")),
+             Contains("tested on held-out training images"));
+  // Judged again without the option it is another result, beside the first.
+  workspace.succeed({"evaluate", "held/random-shapes/set.h5", "--protocol",
+                     tiny_protocol(workspace), "--runs", "1", "--threads", "1"});
+  workspace.succeed({"evaluate", "held/random-shapes/set.h5", "--protocol",
+                     tiny_protocol(workspace), "--runs", "1", "--threads", "1", "--hold-out",
+                     "0.2"});
+  const auto tested_on = [&](const std::string& name) {
+    return json::parse(read_text(workspace.path("held/random-shapes") / name))["tested_on"];
+  };
+  CHECK(tested_on("evaluation.json") == "test");
+  CHECK(tested_on("evaluation-tiny-held-out-training-images.json") == "held-out training images");
+}
+
+TEST_CASE("what is wrong with the files of one cell is a failure of that cell", "[apps][sweep]") {
+  const Workspace workspace;
+  write_text(workspace.path("two.sweep"), random_sets("two", "ipc = 1, 2\n", ""));
+  fs::create_directories(workspace.path("two/sweep/random-shapes-ipc1.lock"));
+  fs::create_directories(workspace.path("two/table.csv"));
+  const auto result = run_sweep(workspace, {"two.sweep", "--jobs", "1"});
+  INFO(result.err);
+  CHECK(result.exit_code == 1);
+  CHECK_THAT(result.err, Contains("1 of 2 cells failed\n  random-shapes-ipc1: files, "));
+  CHECK(fs::exists(workspace.path("two/random-shapes-ipc2/set.h5")));
+  CHECK_THAT(result.out, Contains("1 of 2 cells are finished"));
+}
+
+TEST_CASE("a table is printed also where it cannot be written", "[apps][sweep]") {
+  const Workspace workspace;
+  write_text(workspace.path("one.sweep"), random_sets("one", "", ""));
+  fs::create_directories(workspace.path("one/table.csv"));
+  const auto result = run_sweep(workspace, {"one.sweep", "--jobs", "1"});
+  INFO(result.err);
+  CHECK(result.exit_code == 1);
+  CHECK_THAT(result.out, Contains("1 of 1 cell is finished"));
+  CHECK_THAT(result.err, Contains("table.csv"));
+  CHECK(read_text(workspace.path("one/table.txt")) == result.out);
+  CHECK(fs::exists(workspace.path("one/table.json")));
+}
+
+TEST_CASE("a result about another set than the one beside it is left out", "[apps][sweep]") {
+  const Workspace workspace;
+  write_text(workspace.path("one.sweep"),
+             random_sets("one", "",
+                         str("[evaluate]\nruns = 1\nprotocol = ", tiny_protocol(workspace), "\n")));
+  CHECK(table_of(workspace, "one.sweep")["rows"].size() == 1);
+  workspace.succeed({"condense", "--method", "random", "--dataset", "shapes", "--seed", "5",
+                     "--out", "other.h5", "--threads", "1"});
+  fs::copy_file(workspace.path("other.h5"), workspace.path("one/random-shapes/set.h5"),
+                fs::copy_options::overwrite_existing);
+  const auto result = workspace.succeed({"sweep", "one.sweep", "--table-only"});
+  CHECK_THAT(result.err, Contains("is about another set than the one beside it and is left out"));
+  CHECK_THAT(result.out, Contains("no set is judged"));
+}
+
+TEST_CASE("cells of a preset and of a time budget are finished once", "[apps][sweep]") {
+  const Workspace workspace;
+  const std::string net = "net = ConvNet-2-w8\nbatch-real = 8\n";
+  write_text(workspace.path("some.sweep"),
+             str("out = some\n[condense]\npreset = dm/cifar10-ipc1\ndataset = shapes\n", net,
+                 "iterations = 2\n"));
+  write_text(workspace.path("timed.sweep"),
+             str("out = some\n[condense]\nmethod = dm\ndataset = shapes\niterations = 1000000\n",
+                 "time-budget = 2s\n", net));
+  for (const char* file : {"some.sweep", "timed.sweep"}) {
+    INFO(file);
+    const auto result = run_sweep(workspace, {file, "--jobs", "1"});
+    INFO(result.err);
+    REQUIRE(result.exit_code == 0);
+    CHECK_THAT(result.out, Contains("1 of 1 cell is finished"));
+    CHECK_THAT(run_sweep(workspace, {file, "--dry-run"}).out, Contains("1 finished"));
+  }
+  // Two sweeps share a folder: none takes the other's cells for its own.
+  CHECK(fs::exists(workspace.path("some/dm-cifar10-ipc1-shapes/set.h5")));
+  CHECK(fs::exists(workspace.path("some/dm-shapes/checkpoint.h5")));
+}
+
+TEST_CASE("a sweep keeps to its memory, and to its number of cells at a time", "[apps][sweep]") {
+  const Workspace workspace;
+  write_text(workspace.path("many.sweep"), random_sets("many", "ipc = 1, 2, 3\nseed = 0, 1\n", ""));
+  const auto refused = run_sweep(workspace, {"many.sweep", "--memory", "1M"});
+  CHECK(refused.exit_code == 2);
+  CHECK_THAT(refused.err, Contains("is predicted to need") && Contains("of --memory"));
+  const auto lanes = [&](const Words& more) {
+    const auto plan = run_sweep(workspace, joined({"many.sweep", "--dry-run", "--json"}, more));
+    INFO(plan.err);
+    REQUIRE(plan.exit_code == 0);
+    return json::parse(plan.out)["at_a_time"].get<int>();
+  };
+  CHECK(lanes({"--jobs", "6"}) == 6);  // whatever the machine has
+  CHECK(lanes({"--jobs", "6", "--threads", "2"}) == 2);
+}
+
+TEST_CASE("predictions count teachers and experts, and a document that is none is refused",
+          "[apps][sweep]") {
+  const json document = {{"total_seconds", 2.0},
+                         {"memory_bytes", 30.0},
+                         {"memory_loaded_bytes", 10.0},
+                         {"experts", nullptr},
+                         {"teachers", {{"seconds", 5.0}}}};
+  const auto prediction = commands::read_prediction(document.dump());
+  CHECK(prediction.seconds.value() == 7);
+  CHECK(prediction.bytes_of(false) == 30);
+  CHECK(prediction.bytes_of(true) == 10);
+  for (const char* text : {"null", "", "{\"total_seconds\": null}"}) {
+    CHECK_THROWS_WITH_TEXT(commands::read_prediction(text), StorageError,
+                           "what `condense --dry-run` said is no prediction");
+  }
 }

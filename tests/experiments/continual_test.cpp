@@ -10,13 +10,18 @@
 #include "experiments/continual/class_steps.h"
 #include "experiments/continual/memory.h"
 #include "experiments/continual/outlook.h"
+#include "experiments/continual/own_statistics.h"
 #include "experiments/continual/prediction.h"
 #include "experiments/continual/report.h"
 #include "experiments/continual/study.h"
 #include "lib/core/error.h"
 #include "lib/core/rng.h"
+#include "lib/eval/material.h"
+#include "lib/nn/network.h"
 #include "lib/storage/set_file.h"
 #include "lib/storage/state_file.h"
+#include "lib/train/retention.h"
+#include "lib/train/supervised.h"
 #include "tests/support/catch.h"
 #include "tests/support/process.h"
 
@@ -33,7 +38,8 @@ const data::ImageDataset& shapes() {
   return dataset;
 }
 
-/// The dataset with every pixel of these classes drawn anew, in both splits.
+/// The dataset with every pixel of these classes drawn anew, in both splits, and its statistics
+/// taken again as whoever opens it would.
 data::ImageDataset with_noise(const data::ImageDataset& dataset, const Classes& classes) {
   Rng rng = Rng(9).child("noise");
   const auto split = [&](Split which) {
@@ -47,7 +53,9 @@ data::ImageDataset with_noise(const data::ImageDataset& dataset, const Classes& 
     pixels.index_copy_(0, chosen, noise);
     return data::DataSplit{std::make_shared<data::MemoryStore>(pixels), dataset.labels(which)};
   };
-  return {dataset.info(), split(Split::Train), split(Split::Test), dataset.preprocessing()};
+  const data::ImageDataset noisy(dataset.info(), split(Split::Train), split(Split::Test),
+                                 dataset.preprocessing());
+  return noisy.with_preprocessing(own_mean_std(noisy));
 }
 
 std::function<std::unique_ptr<methods::DistillationMethod>()> maker(
@@ -69,19 +77,22 @@ Study small_study(const data::ImageDataset& dataset) {
           .steps = 2,
           .ipc = 2,
           .runs = 1,
+          .fitted_statistics = true,
           .method = "random",
           .make_method = maker("random", {}),
           .protocol = protocol,
           .config = "method = random\n"};
 }
 
-std::vector<OrderResult> make_in(const std::filesystem::path& folder, const Study& study) {
+std::vector<OrderResult> make_in(const std::filesystem::path& folder, const Study& study,
+                                 const std::string& key = "") {
   const StopFlag stop;
   return make(study, {.folder = folder,
                       .provenance = {},
                       .go_on = "again",
                       .keeper = [](const auto&, const auto&, const auto&,
                                    const auto&) { return std::unique_ptr<eval::RunKeeper>(); },
+                      .key = [&](const auto&, const auto&, const auto&) { return key; },
                       .after_step = [](const std::vector<OrderResult>&) {},
                       .progress = no_progress(),
                       .stop = stop});
@@ -126,7 +137,7 @@ TEST_CASE("an order is cut into equal steps or refused with what divides it",
 }
 
 TEST_CASE("sets are put behind those in memory, which never change", "[experiments][continual]") {
-  Memory memory;
+  Memory memory(data::Preprocessing::identity(1));
   CHECK(memory.size() == 0);
   data::SyntheticSet first = constant_set(0);
   memory.add(first, {7, 3});
@@ -259,6 +270,128 @@ TEST_CASE("kept networks go on from the step before with outputs for the new cla
   const auto again = make_in(folder.path(), study);
   CHECK(again[0].steps[1].networks.runs[0].seconds == results[0].steps[1].networks.runs[0].seconds);
   CHECK(again[0].steps[1].networks.confusion == results[0].steps[1].networks.confusion);
+}
+
+namespace {
+
+/// Networks 0 of both steps as files in the folder say.
+storage::StateReader kept_network(const std::filesystem::path& folder, int step) {
+  return storage::StateReader(folder / "order-0" / ("step-" + std::to_string(step)) /
+                              "network-0.h5");
+}
+
+Study kept_study() {
+  Study study = small_study(shapes());
+  study.variant = Variant::Kept;
+  study.protocol.lr = 0.05;
+  study.protocol.epochs = 3;
+  return study;
+}
+
+/// A network of the second step of `study`, from that of the first, in a loop written out.
+/// @param retains whether it is held to what that said
+Tensors learned_on(const Study& study, const std::filesystem::path& folder, bool retains) {
+  const std::vector<Classes> steps = study.classes_of(0);
+  const data::Preprocessing first = own_mean_std(shapes().only_classes(steps[0]));
+  const Classes seen{steps[0][0], steps[0][1], steps[1][0], steps[1][1]};
+  const data::ImageDataset dataset = shapes().with_preprocessing(first).only_classes(seen);
+  const data::SyntheticSet second = set_of(folder, 0, 2);
+  const eval::Material material{
+      .training = {at::cat({set_of(folder, 0, 1).images,
+                            first.apply(second.preprocessing.invert(second.images))}),
+                   data::HardLabels{at::tensor({0, 0, 1, 1, 2, 2, 3, 3}, at::kLong)}}};
+  const auto narrow = nn::make_network("ConvNet-2-w8", dataset.shape(), 2);
+  const auto wide = nn::make_network("ConvNet-2-w8", dataset.shape(), 4);
+  const nn::NetworkState before{kept_network(folder, 1).tensors("parameters"), {}};
+  const Rng rng = Rng(0).child("kept").child("classes", 4);
+  nn::NetworkState state = train::widened(*wide, before, rng.child("init"));
+  auto options =
+      eval::train_options(study.protocol, material, shapes().info().mirror_changes_class);
+  auto lessons = eval::make_lessons(study.protocol, material, dataset);
+  if (retains) {
+    options.loss = {.kind = train::StudentLoss::Kind::Retention, .temperature = 2};
+    lessons = std::make_unique<train::RetainingLessons>(std::move(lessons), *narrow, before);
+  }
+  train::train(*wide, state, *lessons, options, rng.child("train"),
+               [](const train::EpochReport&) { return true; });
+  return state.parameters;
+}
+
+double largest_difference(const Tensors& a, const Tensors& b) {
+  double largest = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    largest = std::max(largest, (a[i] - b[i]).abs().max().item<double>());
+  }
+  return largest;
+}
+
+}  // namespace
+
+TEST_CASE("kept networks are held to what they said before", "[experiments][continual]") {
+  const testing::TemporaryFolder folder("retort-continual-test");
+  const Study study = kept_study();
+  make_in(folder.path(), study);
+  const Tensors made = kept_network(folder.path(), 2).tensors("parameters");
+  CHECK(largest_difference(made, learned_on(study, folder.path(), true)) < 1e-6);
+  CHECK(largest_difference(made, learned_on(study, folder.path(), false)) > 1e-4);
+}
+
+TEST_CASE("a kept network is taken again only if all that it depends on is the same",
+          "[experiments][continual]") {
+  const testing::TemporaryFolder folder("retort-continual-test");
+  const Study study = kept_study();
+  const auto seconds = [&](const std::string& key) {
+    const auto results = make_in(folder.path(), study, key);
+    return std::pair{results[0].steps[0].networks.seconds, results[0].steps[1].networks.seconds};
+  };
+  const auto first = seconds("a");
+  CHECK(seconds("a") == first);
+  const auto other = seconds("b");
+  CHECK(other.first != first.first);
+  CHECK(other.second != first.second);
+  // A network of the first step that is another one takes that of the second with it.
+  const auto path = folder.path() / "order-0" / "step-1" / "network-0.h5";
+  const storage::StateReader kept(path);
+  storage::StateWriter changed;
+  for (const char* name : {"key"}) changed.text(name, kept.text(name));
+  Tensors parameters = kept.tensors("parameters");
+  parameters[0] = parameters[0] + 1;
+  changed.tensors("parameters", parameters);
+  changed.tensors("buffers", kept.tensors("buffers"));
+  changed.tensor("confusion", kept.tensor("confusion"));
+  changed.integer("seed", kept.integer("seed"));
+  for (const char* name : {"accuracy", "train_loss", "seconds"}) {
+    changed.number(name, kept.number(name));
+  }
+  changed.save(path);
+  const auto after = seconds("b");
+  CHECK(after.first == other.first);
+  CHECK(after.second != other.second);
+}
+
+TEST_CASE("sets of other data are not taken for those of a study", "[experiments][continual]") {
+  const testing::TemporaryFolder folder("retort-continual-test");
+  make_in(folder.path(), small_study(shapes()));
+  data::DatasetInfo info = shapes().info();
+  info.sha256 = std::string(64, 'f');
+  const auto split = [](Split which) {
+    return data::DataSplit{std::make_shared<data::MemoryStore>(
+                               shapes().pixels(which, at::arange(shapes().size(which), at::kLong))),
+                           shapes().labels(which)};
+  };
+  const data::ImageDataset other(info, split(Split::Train), split(Split::Test),
+                                 shapes().preprocessing());
+  CHECK_THROWS_WITH_TEXT(make_in(folder.path(), small_study(other)), DataError,
+                         "set.h5' was condensed from other data: SHA-256 ");
+}
+
+TEST_CASE("memory holds all images in one preprocessing", "[experiments][continual]") {
+  Memory memory(data::Preprocessing::identity(1));
+  data::SyntheticSet set = constant_set(1);
+  set.preprocessing = data::Preprocessing::mean_std({0.5}, {2});
+  memory.add(set, {0, 1});
+  CHECK_CLOSE(memory.images().images.select(3, 0).select(2, 0).flatten(),
+              at::tensor({2.5, 4.5, 6.5, 8.5}, at::kFloat), 1e-6);
 }
 
 TEST_CASE("the report joins all networks of all orders", "[experiments][continual]") {

@@ -1,9 +1,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 
+#include "lib/core/str.h"
 #include "lib/report/axis.h"
 #include "lib/report/chart.h"
+#include "lib/report/figure.h"
 #include "tests/report/markup.h"
 #include "tests/support/catch.h"
 
@@ -49,6 +52,20 @@ TEST_CASE("axes have round ticks within their ends", "[report]") {
   CHECK(logarithmic_axis(1, 20).ticks == std::vector<double>{1, 2, 5, 10, 20});
   CHECK(logarithmic_axis(1, 100).position(10) == Approx(0.5));
   CHECK(linear_axis(10, 20).position(15) == Approx(0.5));
+}
+
+TEST_CASE("values that differ by rounding alone have an axis with room", "[report]") {
+  // Counting in steps of the last bit never ends: above 2^53 steps, adding one changes nothing.
+  for (const double value : {1.0, 1e-30, -3.0, 0.1, 1e17}) {
+    INFO(value);
+    const double next = std::nextafter(value, 2 * std::abs(value));
+    const Axis axis = linear_axis(std::min(value, next), std::max(value, next));
+    CHECK(axis.low < std::min(value, next) - 0.01 * std::abs(value));
+    CHECK(axis.high > std::max(value, next) + 0.01 * std::abs(value));
+    CHECK(axis.ticks.size() >= 2);
+    CHECK(axis.ticks.size() <= 6);
+  }
+  CHECK(axis_for({5, std::nextafter(5, 6)}).high > 5.1);
 }
 
 TEST_CASE("an axis is logarithmic where values span much and are positive", "[report]") {
@@ -108,6 +125,23 @@ TEST_CASE("a line chart draws, tells and lists its points", "[report]") {
   CHECK(figure.all("li").size() == 2);
 }
 
+TEST_CASE("curves beyond the colours are drawn in other ways", "[report]") {
+  LineChart chart{.title = "many", .x_title = "x", .y_title = "y", .curves = {}};
+  for (int i = 0; i < 24; ++i) {
+    chart.curves.push_back(
+        {.name = str("c", i), .x = {0, 1}, .y = {double(i), double(i + 1)}, .spread = {}});
+  }
+  const Element figure = drawn(add_line_chart, chart);
+  std::vector<std::string> looks;
+  for (const Element* path : figure.all("path")) looks.push_back(path->attribute("class"));
+  REQUIRE(looks.size() == 24);
+  CHECK(looks[5] == "curve s6");
+  CHECK(looks[6] == "curve s1 r1");
+  CHECK(looks[23] == "curve s6 r3");
+  CHECK(std::set<std::string>(looks.begin(), looks.end()).size() == 24);
+  CHECK(figure.all("li")[7]->all("span")[0]->attribute("class") == "key s2 r1");
+}
+
 TEST_CASE("bars are as long as their values, and missing ones are told", "[report]") {
   const Element figure = drawn(add_bar_chart, BarChart{.title = "Accuracy",
                                                        .value_title = "accuracy %",
@@ -153,6 +187,13 @@ TEST_CASE("a small heat map writes its numbers, a large one its largest entries"
   CHECK(small.all("rect")[0]->attribute("fill-opacity") == "0.80");
   CHECK(cells(small) ==
         std::vector<std::vector<std::string>>{{"a & b", "80.0", "40.0"}, {"c", "-", "100.0"}});
+
+  // Numbers of cells of any shade stand in an outline of the other colour.
+  CHECK_THAT(kPlotStyle, Contains("paint-order:stroke"));
+  map.table_texts = {{"80.00 ± 1.00", "40.00"}, {"-", "100.00"}};
+  CHECK(cells(drawn(add_heat_map, map))[0] ==
+        std::vector<std::string>{"a & b", "80.00 ± 1.00", "40.00"});
+  map.table_texts.clear();
 
   map.rows.clear();
   map.values.assign(50, std::vector<double>(50, 0));

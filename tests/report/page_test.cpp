@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <functional>
 
 #include "lib/core/error.h"
 #include "lib/core/files.h"
@@ -153,6 +154,43 @@ TEST_CASE("results of different protocols stand in tables of their own", "[repor
   CHECK(section(read(data_of({set})), "accuracy").all("h3").size() == 2);
 }
 
+TEST_CASE("results that cannot be compared stand in tables of their own", "[report]") {
+  const SetReport one = full("one");
+  const auto tables = [&](const std::function<void(Evaluation&)>& change) {
+    SetReport two = full("two");
+    change(two.evaluations[0]);
+    return section(read(data_of({one, two})), "accuracy").all("table").size();
+  };
+  CHECK(tables([](Evaluation&) {}) == 1);
+  CHECK(tables([](Evaluation& e) { e.dataset_sha256 = "other"; }) == 2);
+  CHECK(tables([](Evaluation& e) { e.subset_per_class = 10; }) == 2);
+  CHECK(tables([](Evaluation& e) { e.teachers_sha256 = "other"; }) == 2);
+  CHECK(tables([](Evaluation& e) { e.label_recipe = "recipe = fkd\n"; }) == 2);
+  CHECK(tables([](Evaluation& e) { e.tested_on = "held-out training images"; }) == 2);
+  SetReport other = full("two");
+  other.evaluations[0].teachers = "ResNet-18";
+  other.evaluations[0].teachers_sha256 = "t";
+  other.evaluations[0].label_recipe = "recipe = fkd\nepochs = 3\n";
+  other.evaluations[0].subset_per_class = 10;
+  const std::string text = section(read(data_of({one, other})), "accuracy").text;
+  CHECK_THAT(text, Contains("Teachers: ResNet-18.") &&
+                       Contains("Labels: recipe = fkd, epochs = 3.") &&
+                       Contains("a subset, 10 training images per class"));
+}
+
+TEST_CASE("what two files say of the same networks stands apart", "[report]") {
+  SetReport set = full("one");
+  set.evaluations.push_back(set.evaluations[0]);
+  set.evaluations[1].file = "again.json";
+  set.evaluations[1].judged[0].mean = 70;
+  set.evaluations[1].judged.resize(1);
+  const Element root = read(data_of({set}));
+  CHECK_THAT(section(root, "accuracy").text, Contains("one, again.json"));
+  const Element& map = section(root, "architectures");
+  CHECK_THAT(map.text, Contains("one, evaluation.json") && Contains("one, again.json"));
+  CHECK_THAT(map.all("tbody")[0]->text, Contains("90.00 ± 0.50") && Contains("70.00 ± 0.50"));
+}
+
 TEST_CASE("the best of several tests is marked as chosen by them", "[report]") {
   SetReport set = full("one");
   set.evaluations[0].judged[0].best = 91.5;
@@ -178,6 +216,19 @@ TEST_CASE("what is missing is left out with what would fill it", "[report]") {
   CHECK(filled_sections(full("one")) ==
         std::vector<std::string>{"Accuracy", "Images", "Evolution", "Curves", "Classes",
                                  "Pixel values", "Configuration", "Cost"});
+}
+
+TEST_CASE("what scrolls has a role and a name, and every column a title", "[report]") {
+  const Element root = read(data_of({full("one")}));
+  std::size_t found = 0;
+  for (const Element* box : root.all("div")) {
+    if (!box->attributes.contains("tabindex")) continue;
+    ++found;
+    CHECK(box->attribute("role") == "group");
+    CHECK_FALSE(box->attribute("aria-label").empty());
+  }
+  CHECK(found > 5);
+  for (const Element* title : root.all("th")) CHECK_FALSE(title->text.empty());
 }
 
 TEST_CASE("links within a page lead to its sections", "[report]") {

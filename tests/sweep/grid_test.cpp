@@ -105,6 +105,9 @@ TEST_CASE("errors in a sweep name the line", "[sweep]") {
     CHECK_THROWS_WITH_TEXT(parse_sweep(text, "s"), ConfigError, message);
   };
   check("[evaluate]\n", "s: there is no section [condense]");
+  check("[condense]\n[evaluate if method = dm]\nruns = 1\n",
+        "s:2: [evaluate if ...] changes how some of the sets are judged; that sets are judged says "
+        "a section [evaluate], which may be empty");
   check("\n[condens]\n", "s:2: unknown section 'condens'; did you mean 'condense'?");
   check("[condense\n", "s:1: expected '[condense]'");
   check("[condense for x = 1]\n", "only 'if key = value' may follow");

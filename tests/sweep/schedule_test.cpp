@@ -17,6 +17,13 @@ TEST_CASE("cells run side by side as long as jobs, threads and memory allow", "[
   CHECK_FALSE(budget.fits({large, small}, small));  // 11 bytes
   CHECK_FALSE(budget.fits({small, small, small}, Demand{}));
   CHECK_FALSE(Budget{.threads = 2}.fits({}, large));
+  // A device has one cell at a time unless somebody says otherwise.
+  const Demand first{.devices = {"cuda:0"}};
+  const Demand second{.devices = {"cuda:1"}};
+  CHECK_FALSE(Budget{}.fits({first}, first));
+  CHECK(Budget{}.fits({first}, second));
+  CHECK(Budget{}.fits({first}, small));
+  CHECK(Budget{.shared_devices = true}.fits({first}, first));
 }
 
 TEST_CASE("shards take every cell once", "[sweep]") {
