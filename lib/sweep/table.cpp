@@ -39,6 +39,8 @@ Row row_of(const Judgement& judgement, const json& entry, const json& holder,
   row.beside = beside;
   row.protocol = judgement.document.at("protocol").get<std::string>();
   row.network = entry.at("network").get<std::string>();
+  const auto augmentation = entry.value("augmentation", "");
+  if (!augmentation.empty()) row.network += ", " + augmentation;
   row.images = holder.at("decoded_images").get<std::int64_t>();
   row.image_bytes = holder.at("bytes").at("images").get<std::uint64_t>();
   row.label_bytes = holder.at("bytes").at("labels").get<std::uint64_t>();
