@@ -2,6 +2,7 @@
 set(RETORT_PROTOCOL_FILES
   dc.cfg dsa.cfg dm.cfg fyi.cfg datadam.cfg idc.cfg mtt.cfg datm.cfg ast.cfg dsa-300.cfg quick.cfg
   fkd-300.cfg fkd-400-cifar.cfg fkd-100-tiny.cfg cda.cfg rded.cfg rded-mosaic.cfg cv-dd.cfg infer.cfg infer-dyn.cfg
+  dc-bench.cfg ddranking-lrs.cfg ddranking-ars.cfg ddranking-lrs-soft.cfg ddranking-ars-soft.cfg
 )
 set(RETORT_PRESET_FILES
   demo/fashion-mnist-ipc10.cfg

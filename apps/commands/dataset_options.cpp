@@ -201,6 +201,30 @@ void check_zca_flag(const DatasetOptions& options, config::OptionTable& table,
                         set.preprocessing.description(), "; leave the option away"));
 }
 
+/// Sources without names of classes count them.
+bool are_numbers(const std::vector<std::string>& names) {
+  return std::all_of(names.begin(), names.end(), [](const std::string& name) {
+    return name.find_first_not_of("0123456789") == std::string::npos;
+  });
+}
+
+/// As many classes in another order, or other ones, would be a wrong accuracy.
+void expect_classes(const data::ImageDataset& dataset, const data::SyntheticSet& set) {
+  const auto& have = dataset.info().class_names;
+  const auto& want = set.provenance.class_names;
+  if (dataset.num_classes() != set.num_classes()) {
+    throw ConfigError(str("dataset '", dataset.info().name, "' has ", dataset.num_classes(),
+                          " classes, the set ", set.num_classes()));
+  }
+  if (want.size() != have.size() || are_numbers(have) || are_numbers(want)) return;
+  for (std::size_t c = 0; c < have.size(); ++c) {
+    if (have[c] == want[c]) continue;
+    throw ConfigError(str("dataset '", dataset.info().name, "' has other classes than the set, or ",
+                          "another order of them: its class ", c, " is '", have[c],
+                          "', that of the set '", want[c], "'"));
+  }
+}
+
 }  // namespace
 
 data::ImageDataset open_for_set(DatasetOptions& options, config::OptionTable& table,
@@ -221,10 +245,7 @@ data::ImageDataset open_for_set(DatasetOptions& options, config::OptionTable& ta
                           have.height, "x", have.width, ", the set of ", want.channels, "x",
                           want.height, "x", want.width));
   }
-  if (dataset.num_classes() != set.num_classes()) {
-    throw ConfigError(str("dataset '", options.dataset, "' has ", dataset.num_classes(),
-                          " classes, the set ", set.num_classes()));
-  }
+  expect_classes(dataset, set);
   const std::string& expected = set.provenance.dataset_sha256;
   if (!expected.empty() && expected != dataset.info().sha256) {
     const std::string text = str(

@@ -77,8 +77,8 @@ data::ImageDataset held_out(const data::ImageDataset& dataset, std::uint64_t see
 
 /// The dataset that belongs to a set, with the set's preprocessing: from its provenance unless
 /// flags say otherwise.
-/// @throws ConfigError when shape or classes differ or --zca contradicts the set; OtherDataset when
-///         the dataset from the provenance has changed since
+/// @throws ConfigError when shape or classes, or their order, differ or --zca contradicts the set;
+///         OtherDataset when the dataset from the provenance has changed since
 data::ImageDataset open_for_set(DatasetOptions& options, config::OptionTable& table,
                                 const data::SyntheticSet& set);
 

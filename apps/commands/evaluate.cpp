@@ -1,20 +1,21 @@
-#include <cctype>
 #include <filesystem>
-#include <set>
+#include <optional>
 #include <variant>
 
 #include <nlohmann/json.hpp>
 
 #include "apps/cli/signals.h"
-#include "apps/commands/attack_options.h"
 #include "apps/commands/baselines.h"
 #include "apps/commands/commands.h"
 #include "apps/commands/dataset_options.h"
 #include "apps/commands/device_options.h"
 #include "apps/commands/document.h"
+#include "apps/commands/evaluate_options.h"
 #include "apps/commands/evaluate_words.h"
 #include "apps/commands/kernel_options.h"
 #include "apps/commands/output_file.h"
+#include "apps/commands/ranking.h"
+#include "apps/commands/result_place.h"
 #include "apps/commands/student_teachers.h"
 #include "apps/commands/subject_evaluation.h"
 #include "apps/commands/subset.h"
@@ -27,6 +28,7 @@
 #include "lib/data/recorded_views.h"
 #include "lib/eval/evaluator.h"
 #include "lib/eval/report.h"
+#include "lib/nn/naming.h"
 #include "lib/nn/network.h"
 #include "lib/storage/set_file.h"
 
@@ -35,149 +37,24 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct EvaluateOptions {
-  std::string protocol = "dsa-300";
-  std::vector<std::string> protocol_changes;
-  std::string teachers;
-  std::vector<std::string> teacher_names;
-  bool no_hard = false;
-  AttackOptions attacks;
-  std::vector<std::string> nets;
-  std::int64_t runs = 0;
-  std::vector<std::int64_t> seeds;
-  std::vector<std::string> baselines;
-  std::int64_t baseline_seed = 0;
-  double hold_out = 0;
-  OutputFile out;
-
-  void describe(config::OptionTable& table) {
-    table.add("protocol", protocol,
-              "how networks are trained and tested: a name or a file, see "
-              "`retort list protocols`",
-              config::any_text());
-    table.add("protocol-set", protocol_changes,
-              "change options of the protocol, as in epochs=200,batch-size=16; its name says so",
-              config::any_text());
-    table.add("teachers", teachers,
-              "file of teachers, for protocols that ask them while students train, and for "
-              "baselines under labels of teachers",
-              config::any_text());
-    table
-        .add("teacher-names", teacher_names, "these of the file, by network or number",
-             config::any_text())
-        .not_with("teachers", {""});
-    table.add("no-hard", no_hard,
-              "under labels of teachers do not also train on the classes of the set alone");
-    attacks.describe(table);
-    table.add("nets", nets, "networks to train; else the protocol's", config::any_text())
-        .aliases = {"net"};
-    table.add("runs", runs, "networks of each kind, with seeds 0, 1, ...; 0: the protocol's number",
-              config::in_range(std::int64_t(0), 10'000));
-    table.add("seeds", seeds, "these seeds instead of --runs", config::at_least(0));
-    table.add("baselines", baselines,
-              "real images of the same size beside: random, k-means, herding, k-center; with "
-              "-packed shrunk and packed like a multi-formation set",
-              config::any_text());
-    table.add("baseline-seed", baseline_seed, "of the choice of these images", config::at_least(0))
-        .not_with("baselines", {""});
-    table.add("hold-out", hold_out,
-              "test on this part of every class's training images, which the set was condensed "
-              "without, instead of the test images: for choosing settings",
-              share_or_none());
-    out.describe(table,
-                 "also write the JSON document here; else into the run folder of a set "
-                 "that lies in one");
-  }
-};
-
-/// A network or a baseline that is named twice would count twice.
-template <class T>
-void expect_different(const std::string& option, const std::vector<T>& values) {
-  if (std::set<T>(values.begin(), values.end()).size() == values.size()) return;
-  throw ConfigError(str("option '", option, "': each may be named once, found ", join(values)));
-}
-
-std::vector<std::uint64_t> seeds_of(const EvaluateOptions& options,
-                                    const eval::Protocol& protocol) {
-  if (!options.seeds.empty()) {
-    if (options.runs > 0) throw ConfigError("give --runs or --seeds, not both");
-    expect_different("seeds", options.seeds);
-    return {options.seeds.begin(), options.seeds.end()};
-  }
-  const std::int64_t count = options.runs > 0 ? options.runs : protocol.networks;
-  std::vector<std::uint64_t> seeds;
-  for (std::int64_t i = 0; i < count; ++i) seeds.push_back(std::uint64_t(i));
-  return seeds;
-}
-
-/// Protocol, networks and tested images of a result: another one of the same takes its place.
-struct MeasuredBy {
-  std::string protocol;
-  std::string tested_on;
-  std::vector<std::string> nets;
-  bool operator==(const MeasuredBy&) const = default;
-};
-
-/// Of the document at `path`; nothing in it if it is no such document.
-MeasuredBy measured_by(const fs::path& path) {
-  const nlohmann::json document =
-      nlohmann::json::parse(read_text(path), nullptr, /*allow_exceptions=*/false);
-  MeasuredBy found;
-  try {
-    found.protocol = document.at("protocol").get<std::string>();
-    found.tested_on = document.at("tested_on").get<std::string>();
-    for (const auto& result : document.at("results")) {
-      found.nets.push_back(result.at("network").get<std::string>());
-    }
-  } catch (const nlohmann::json::exception&) {
-    return {};
-  }
-  return found;
-}
-
-/// "evaluation-dsa.json", and with the networks behind the protocol where that is taken by others.
-fs::path name_beside(const fs::path& folder, const MeasuredBy& mine) {
-  const auto named = [&](const std::string& text) {
-    std::string name;
-    for (const char c : text) {
-      const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_';
-      if (plain || c == '/')
-        name += plain ? c : '_';
-      else if (!name.empty() && name.back() != '-')
-        name += '-';
-    }
-    if (name.ends_with('-')) name.pop_back();
-    return folder / str("evaluation-", name, ".json");
-  };
-  const std::string how =
-      mine.tested_on == "test" ? mine.protocol : str(mine.protocol, "-", mine.tested_on);
-  const fs::path short_name = named(how);
-  if (!fs::exists(short_name) || measured_by(short_name) == mine) return short_name;
-  return named(str(how, "-", join(mine.nets, "-")));
-}
-
-/// In the run folder that the set lies in, or nothing. A result of another protocol or of other
-/// networks there stays: a quick look must not cost what took an hour.
-fs::path report_in_run_folder(const std::string& set, const MeasuredBy& mine) {
-  const fs::path folder = fs::path(set).parent_path();
-  if (!fs::exists(folder / "config.cfg")) return {};
-  const fs::path usual = folder / "evaluation.json";
-  if (!fs::exists(usual)) return usual;
-  const MeasuredBy theirs = measured_by(usual);
-  if (theirs == mine) return usual;
-  log::info(str(usual.string(), " holds a result of ",
-                theirs.protocol != mine.protocol     ? "another protocol"
-                : theirs.tested_on != mine.tested_on ? "other tested images"
-                                                     : "other networks",
-                " and is kept"));
-  return name_beside(folder, mine);
-}
-
 /// Where the document goes besides stdout; empty: nowhere.
-fs::path report_path(const eval::EvaluationReport& report, const std::vector<std::string>& nets,
+fs::path report_path(const eval::EvaluationReport& report, const std::vector<NetworkRuns>& nets,
                      const EvaluateOptions& options) {
   if (!options.out.path.empty()) return options.out.path;
-  return report_in_run_folder(report.set, {report.protocol.name, report.tested_on, nets});
+  if (report.protocol.ranks()) {
+    const std::string how = report.tested_on == "test"
+                                ? report.protocol.name
+                                : str(report.protocol.name, "-", report.tested_on);
+    return ranking_in_run_folder(report.set, how, nets.front().network);
+  }
+  std::vector<std::string> names;
+  for (const auto& runs : nets) {
+    for (const auto& augmentation : report.augmentations) {
+      names.push_back(under_augmentation(runs.network, augmentation));
+    }
+    if (report.augmentations.empty()) names.push_back(runs.network);
+  }
+  return evaluation_in_run_folder(report.set, {report.protocol.name, report.tested_on, names});
 }
 
 void write_report(const eval::EvaluationReport& report, const fs::path& out,
@@ -233,26 +110,25 @@ struct CommandLine {
   CommandLine& operator=(const CommandLine&) = delete;
 };
 
-std::vector<Baseline> parse_baselines(const std::vector<std::string>& texts) {
-  std::vector<Baseline> baselines;
-  expect_different("baselines", texts);
-  for (const auto& text : texts) baselines.push_back(parse_baseline(text));
-  return baselines;
-}
-
 /// What the options alone can say wrongly is found before the set is read.
 eval::EvaluationReport plan_report(const EvaluateOptions& options) {
   eval::EvaluationReport report;
   report.protocol =
       eval::changed(experiments::load_protocol(options.protocol), options.protocol_changes);
   report.attacks = options.attacks.parsed();
-  expect_teachers_for(report.protocol, !options.teachers.empty(), !options.baselines.empty());
+  // Random images of a score are labelled as baselines are.
+  const bool others = !options.baselines.empty() || report.protocol.ranks();
+  expect_teachers_for(report.protocol, !options.teachers.empty(), others);
+  options.check_networks();
+  options.check_ranking(report.protocol);
+  options.check_augmentations(report.protocol);
+  report.augmentations = options.augment;
   if (options.no_hard && !report.protocol.taught()) {
     throw ConfigError(str("option 'no-hard' changes nothing: protocol '", report.protocol.name,
                           "' trains on the labels of the set"));
   }
   report.hard_labels_left_out = options.no_hard;
-  report.seeds = seeds_of(options, report.protocol);
+  report.seeds = options.seeds_under(report.protocol);
   report.tested_on = tested_on_text(options.hold_out);
   return report;
 }
@@ -261,7 +137,8 @@ eval::EvaluationReport plan_report(const EvaluateOptions& options) {
 void check_fit(const EvaluateOptions& options, const eval::EvaluationReport& report,
                const data::SyntheticSet& set, const std::vector<Baseline>& baselines) {
   if (!options.out.path.empty()) {
-    options.out.check(FileKind::Evaluation, report.set);
+    options.out.check(report.protocol.ranks() ? FileKind::Ranking : FileKind::Evaluation,
+                      report.set);
     expect_writable(options.out.path);
   }
   for (const auto& baseline : baselines) baseline_title(baseline, set);
@@ -270,14 +147,25 @@ void check_fit(const EvaluateOptions& options, const eval::EvaluationReport& rep
   warn_of_labels_of_teachers(set, report.protocol);
 }
 
-/// The names asked for, else the protocol's. @throws ConfigError for one that does not fit the data
-std::vector<std::string> networks_for(const EvaluateOptions& options,
-                                      const eval::Protocol& protocol,
-                                      const data::ImageDataset& dataset) {
-  std::vector<std::string> nets = options.nets;
-  if (nets.empty()) nets.push_back(protocol.network_for(dataset.shape()));
-  for (const auto& net : nets) nn::make_network(net, dataset.shape(), dataset.num_classes());
-  return nets;
+/// The network that the set was condensed in, as its configuration says; empty: it does not.
+std::string network_of_set(const data::SyntheticSet& set) {
+  for (const auto& entry : config::parse_config(set.provenance.config, "provenance of the set")) {
+    if (entry.key == "net") return entry.value;
+  }
+  return "";
+}
+
+std::optional<eval::CrossArchitecture> cross_architecture(const EvaluateOptions& options,
+                                                          const data::SyntheticSet& set,
+                                                          const eval::Protocol& protocol,
+                                                          const data::ImageDataset& dataset) {
+  if (options.cross_arch.empty()) return std::nullopt;
+  const nn::ImageShape shape = dataset.shape();
+  const std::string own = network_of_set(set);
+  const std::string source = own.empty() ? protocol.network_for(shape) : own;
+  const auto network = nn::make_network(nn::with_depth(source, nn::default_convnet_depth(shape)),
+                                        shape, dataset.num_classes());
+  return eval::CrossArchitecture{options.cross_arch, network->name(), !own.empty()};
 }
 
 /// Empty where students learn no label that a teacher left in the set.
@@ -370,7 +258,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   if (!words) return 0;
   eval::EvaluationReport report = plan_report(options);
   report.set = words->front();
-  const std::vector<Baseline> baselines = parse_baselines(options.baselines);
+  const std::vector<Baseline> baselines = options.parsed_baselines();
   const at::Device device = line.device.open();
   line.common.apply(program);
   line.kernels.apply();
@@ -381,7 +269,9 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   const data::ImageDataset dataset =
       (options.hold_out > 0 ? held_out(whole, set.provenance.seed, options.hold_out) : whole)
           .on(device);
-  const std::vector<std::string> nets = networks_for(options, report.protocol, dataset);
+  const std::vector<NetworkRuns> nets =
+      options.networks_under(report.protocol, dataset.shape(), dataset.num_classes());
+  report.cross_architecture = cross_architecture(options, set, report.protocol, dataset);
   describe_data(report, set, dataset);
   report.protocol.batch_size = report.protocol.for_set(set).batch_size;
   StudentTeachers teachers = open_teachers(options, report, set, dataset);
@@ -390,6 +280,19 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   const fs::path out = report_path(report, nets, options);
   FinishedNetworks finished(out);
   announce_finished(finished);
+  if (report.protocol.ranks()) {
+    rank({.options = options,
+          .about = report,
+          .set = set,
+          .dataset = dataset,
+          .network = nets.front().network,
+          .out = out,
+          .device = line.device.device,
+          .json = line.common.json},
+         teachers, finished, program);
+    finished.remove();
+    return 0;
+  }
   auto others =
       make_baselines(baselines, set, dataset, std::uint64_t(options.baseline_seed), program.stop);
   label_baselines(teachers, options.baselines, others, set, report.protocol, out, dataset, program);
@@ -417,7 +320,11 @@ void EvaluateWords::take(const std::vector<std::string>& flags) {
   CommandLine& line = state_->line;
   cli::apply_flags(line.table, cli::parse_arguments(flags, line.table));
   state_->protocol = plan_report(line.evaluate).protocol;
-  parse_baselines(line.evaluate.baselines);
+  line.evaluate.parsed_baselines();
+  if (state_->protocol.ranks()) {
+    throw ConfigError(str("protocol '", state_->protocol.name,
+                          "' ends in a score, and a sweep joins accuracies"));
+  }
 }
 
 const std::vector<std::string>& EvaluateWords::nets() const { return state_->line.evaluate.nets; }
@@ -444,6 +351,8 @@ cli::Command evaluate() {
       "SET [options]",
       {"retort evaluate set.h5 --protocol dsa --nets ConvNet-3,ResNet-18 --runs 5 "
        "--baselines random,k-means",
+       "retort evaluate set.h5 --cross-arch dc --runs 3 --runs-of ResNet-18=1",
+       "retort evaluate set.h5 --protocol ddranking-lrs --real-accuracy 84.8",
        "retort evaluate labelled.h5 --protocol fkd-300 --teachers teachers.h5 --baselines random"},
       run};
 }

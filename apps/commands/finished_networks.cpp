@@ -103,6 +103,7 @@ void hash(Sha256& sha, const data::RecordedViews& views) {
 }
 
 void hash(Sha256& sha, const eval::Material& material) {
+  if (material.real_images) return;  // the dataset says which
   hash(sha, "images", material.training.images);
   hash(sha, material.training.labels);
   hash(sha, "hard", material.hard_labels ? "yes" : "no");
@@ -116,16 +117,21 @@ std::string attack_text(const eval::Attack& attack) {
              attack.restarts, " ", config::number_text(attack.step_size));
 }
 
-/// Which images are tested on and how they are preprocessed: their labels and the first of them
-/// tell splits and preprocessings of one dataset apart.
-void hash(Sha256& sha, const data::ImageDataset& dataset) {
+/// Labels and first images of a split, preprocessed: they tell splits and preprocessings of one
+/// dataset apart.
+void hash(Sha256& sha, const std::string& name, const data::ImageDataset& dataset,
+          data::Split split) {
   constexpr std::int64_t kFirst = 64;
-  const std::int64_t count = std::min(kFirst, dataset.size(data::Split::Test));
+  const std::int64_t count = std::min(kFirst, dataset.size(split));
+  hash(sha, name + " labels", dataset.labels(split));
+  hash(sha, name + " images", dataset.batch(split, at::arange(count, at::kLong)));
+}
+
+void hash(Sha256& sha, const data::ImageDataset& dataset) {
   hash(sha, "device", dataset.device().str());
   hash(sha, "dataset", dataset.info().sha256);
   hash(sha, "mirror", dataset.info().mirror_changes_class ? "changes class" : "harmless");
-  hash(sha, "test labels", dataset.labels(data::Split::Test));
-  hash(sha, "test images", dataset.batch(data::Split::Test, at::arange(count, at::kLong)));
+  hash(sha, "test", dataset, data::Split::Test);
 }
 
 }  // namespace
@@ -172,6 +178,19 @@ void FinishedNetworks::write() const {
   if (!path_.empty()) write_text(path_, document_text({{"schema", kSchema}, {"runs", *runs_}}));
 }
 
+void FinishedNetworks::interrupted(const Interrupted& e) const {
+  if (path_.empty()) {
+    throw Interrupted(str(e.what(),
+                          "; nothing was kept, which takes --out FILE or a set that lies in its "
+                          "run folder"));
+  }
+  throw Interrupted(str(e.what(), "; ",
+                        count() == 0
+                            ? std::string("no network was finished")
+                            : str(count(), " finished networks are kept in ", path_.string(),
+                                  ", the same command goes on from there")));
+}
+
 void FinishedNetworks::remove() const {
   if (!path_.empty()) fs::remove(path_);
 }
@@ -191,6 +210,7 @@ std::string evaluation_key(const eval::Material& material, const data::ImageData
   for (const auto& attack : attacks) hash(sha, "attack", attack_text(attack));
   hash(sha, material);
   hash(sha, dataset);
+  if (material.real_images) hash(sha, "training", dataset, data::Split::Train);
   return sha.hex();
 }
 

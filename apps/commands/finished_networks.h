@@ -10,6 +10,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "lib/core/error.h"
 #include "lib/data/image_dataset.h"
 #include "lib/data/synthetic_set.h"
 #include "lib/eval/evaluator.h"
@@ -31,6 +32,8 @@ class FinishedNetworks {
   std::unique_ptr<eval::RunKeeper> keeper(const std::string& key);
   std::int64_t count() const;
   const std::filesystem::path& path() const { return path_; }
+  /// Throws `e` again, saying also what was kept.
+  [[noreturn]] void interrupted(const Interrupted& e) const;
   /// The evaluation is whole.
   void remove() const;
 

@@ -8,6 +8,7 @@
 #include "apps/commands/document.h"
 #include "apps/commands/preset_cost.h"
 #include "datasets/dataset.h"
+#include "experiments/cross_arch/pools.h"
 #include "experiments/protocols.h"
 #include "experiments/texts.h"
 #include "lib/core/error.h"
@@ -59,6 +60,15 @@ Entries protocol_entries() {
   Entries entries = Entries::array();
   for (const auto& name : experiments::protocol_names()) {
     entries.push_back({{"name", name}, {"source", experiments::load_protocol(name).source}});
+  }
+  return entries;
+}
+
+Entries pool_entries() {
+  Entries entries = Entries::array();
+  for (const auto& pool : experiments::pools()) {
+    entries.push_back(
+        {{"name", pool.name}, {"source", pool.source}, {"networks", join(pool.networks)}});
   }
   return entries;
 }
@@ -141,9 +151,13 @@ Row row_of(const Entries& entry, bool with_times) {
 
 const std::vector<std::pair<std::string, Entries (*)()>>& lists() {
   static const std::vector<std::pair<std::string, Entries (*)()>> all = {
-      {"methods", method_entries},   {"datasets", dataset_entries},
-      {"networks", network_entries}, {"protocols", protocol_entries},
-      {"presets", preset_entries},   {"parametrizations", parametrization_entries},
+      {"methods", method_entries},
+      {"datasets", dataset_entries},
+      {"networks", network_entries},
+      {"pools", pool_entries},
+      {"protocols", protocol_entries},
+      {"presets", preset_entries},
+      {"parametrizations", parametrization_entries},
   };
   return all;
 }
@@ -193,8 +207,9 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
 
 cli::Command list() {
   return {"list",
-          "Shows what there is, one line each: methods, datasets, networks, protocols, presets or "
-          "parametrizations.",
+          "Shows what there is, one line each: methods, datasets, networks, pools of networks, "
+          "protocols, "
+          "presets or parametrizations.",
           str("(", join(kinds(), " | "), ")"),
           {"retort list methods", "retort list presets --match mtt/ --times"},
           run};

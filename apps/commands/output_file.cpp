@@ -41,11 +41,12 @@ std::string first_zip_entry(const fs::path& path) {
 
 bool is_set(const fs::path& path) { return storage::has_schema(path, "retort.set"); }
 
-bool is_evaluation(const fs::path& path) {
+/// @param kind the schema without its version
+bool is_document(const fs::path& path, const std::string& kind) {
   const auto document = nlohmann::json::parse(read_text(path), nullptr, /*allow_exceptions=*/false);
   if (!document.is_object() || !document.contains("schema")) return false;
   const auto& schema = document["schema"];
-  return schema.is_string() && schema.get<std::string>().starts_with("retort.evaluation/");
+  return schema.is_string() && schema.get<std::string>().starts_with(kind + "/");
 }
 
 bool is_report(const fs::path& path) {
@@ -64,6 +65,8 @@ std::string name_of(FileKind kind) {
       return "NumPy archive";
     case FileKind::Evaluation:
       return "result of an evaluation";
+    case FileKind::Ranking:
+      return "score";
     case FileKind::Report:
       return "report";
   }
@@ -84,7 +87,9 @@ bool is_of_kind(const fs::path& path, FileKind kind) {
     case FileKind::NumPy:
       return first_zip_entry(path).ends_with(".npy");
     case FileKind::Evaluation:
-      return is_evaluation(path);
+      return is_document(path, "retort.evaluation");
+    case FileKind::Ranking:
+      return is_document(path, "retort.ranking");
     case FileKind::Report:
       return is_report(path);
   }

@@ -9,7 +9,7 @@
 namespace retort::commands {
 
 /// What a command writes to --out.
-enum class FileKind { Set, Picture, PyTorch, NumPy, Evaluation, Report };
+enum class FileKind { Set, Picture, PyTorch, NumPy, Evaluation, Ranking, Report };
 
 /// --out and --force of a command that writes one file. A file is replaced only by its like: a set
 /// by a set, a picture by a picture, or with --force.

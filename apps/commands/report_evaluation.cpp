@@ -3,6 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/commands/report_source.h"
+#include "apps/commands/result_place.h"
+#include "lib/config/options.h"
 #include "lib/config/radius.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
@@ -27,6 +29,9 @@ std::string attack_text(const json& entry) {
 void add_accuracies(report::Judged& judged, const json& entry) {
   const json& accuracy = entry.at("accuracy");
   judged.network = entry.at("network").get<std::string>();
+  if (const auto under = entry.value("augmentation", ""); !under.empty()) {
+    judged.network = under_augmentation(judged.network, under);
+  }
   judged.mean = number(accuracy.at("mean"));
   judged.std = number(accuracy.at("std"));
   for (const json& run : accuracy.at("runs")) judged.runs.push_back(number(run));
@@ -46,7 +51,8 @@ report::Judged judged_of(const json& entry, const json& cost, const std::string&
   report::Judged judged;
   judged.subject = subject;
   judged.images = cost.at("decoded_images").get<std::int64_t>();
-  judged.sgd_steps = cost.at("sgd_steps").get<std::int64_t>();
+  const json& steps = entry.contains("sgd_steps") ? entry : cost;
+  judged.sgd_steps = steps.at("sgd_steps").get<std::int64_t>();
   judged.image_bytes = number(cost.at("bytes").at("images"));
   judged.label_bytes = number(cost.at("bytes").at("labels"));
   add_accuracies(judged, entry);

@@ -1,6 +1,7 @@
 #include "apps/commands/subject_evaluation.h"
 
 #include <cstdint>
+#include <utility>
 
 #include "apps/cli/signals.h"
 #include "lib/core/error.h"
@@ -55,20 +56,39 @@ eval::SubjectResult SubjectEvaluation::operator()(const Subject& subject) const 
   result.lr = protocol.lr;
   result.sgd_steps = eval::sgd_steps(protocol, material, dataset_);
   cli::expect_polling();
-  for (const auto& net : nets_) {
-    result.networks.push_back(train_and_test(subject.name, material, protocol, net));
-    program_.terminal.finish();
+  for (const auto& runs : nets_) {
+    for (auto& network : judged(subject.name, material, protocol, runs)) {
+      result.networks.push_back(std::move(network));
+    }
   }
   return result;
 }
 
+std::vector<eval::NetworkResult> SubjectEvaluation::judged(const std::string& name,
+                                                           const eval::Material& material,
+                                                           const eval::Protocol& protocol,
+                                                           const NetworkRuns& runs) const {
+  std::vector<eval::NetworkResult> results;
+  for (const auto& augmentation : report_.augmentations) {
+    const eval::Protocol under = eval::with_augmentation(protocol, augmentation);
+    results.push_back(
+        train_and_test(str(name, ", augmentation ", augmentation), material, under, runs));
+    results.back().under =
+        eval::AugmentedBy{augmentation, eval::sgd_steps(under, material, dataset_)};
+  }
+  if (report_.augmentations.empty()) {
+    results.push_back(train_and_test(name, material, protocol, runs));
+  }
+  return results;
+}
+
 void SubjectEvaluation::announce(const std::string& name, const eval::Evaluator& evaluator,
-                                 const eval::Material& material, const std::string& net,
+                                 const eval::Material& material, const NetworkRuns& runs,
                                  eval::RunKeeper& keeper) const {
   std::int64_t missing = 0;
-  for (const std::uint64_t seed : report_.seeds) missing += keeper.find(seed) ? 0 : 1;
+  for (const std::uint64_t seed : runs.seeds) missing += keeper.find(seed) ? 0 : 1;
   if (missing == 0) return;
-  const auto network = nn::make_network(net, dataset_.shape(), dataset_.num_classes());
+  const auto network = nn::make_network(runs.network, dataset_.shape(), dataset_.num_classes());
   std::string line = str("training ", network->name(), " on ", name, ", ", missing,
                          missing == 1 ? " network" : " networks");
   if (dataset_.device().is_cpu()) {
@@ -81,26 +101,18 @@ void SubjectEvaluation::announce(const std::string& name, const eval::Evaluator&
 eval::NetworkResult SubjectEvaluation::train_and_test(const std::string& name,
                                                       const eval::Material& material,
                                                       const eval::Protocol& protocol,
-                                                      const std::string& net) const {
+                                                      const NetworkRuns& runs) const {
   const auto keeper =
-      finished_.keeper(evaluation_key(material, dataset_, protocol, net, report_.attacks));
+      finished_.keeper(evaluation_key(material, dataset_, protocol, runs.network, report_.attacks));
   const eval::Evaluator evaluator(dataset_, protocol, report_.attacks);
-  announce(name, evaluator, material, net, *keeper);
+  announce(name, evaluator, material, runs, *keeper);
   try {
-    return evaluator.evaluate(material, net, report_.seeds, program_.terminal, &program_.stop,
-                              keeper.get());
+    auto result = evaluator.evaluate(material, runs.network, runs.seeds, program_.terminal,
+                                     &program_.stop, keeper.get());
+    program_.terminal.finish();
+    return result;
   } catch (const Interrupted& e) {
-    if (finished_.path().empty()) {
-      throw Interrupted(str(e.what(),
-                            "; nothing was kept, which takes --out FILE or a set that "
-                            "lies in its run folder"));
-    }
-    throw Interrupted(
-        str(e.what(), "; ",
-            finished_.count() == 0
-                ? std::string("no network was finished")
-                : str(finished_.count(), " finished networks are kept in ",
-                      finished_.path().string(), ", the same command goes on from there")));
+    finished_.interrupted(e);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "apps/cli/command.h"
+#include "apps/commands/evaluate_options.h"
 #include "apps/commands/finished_networks.h"
 #include "apps/commands/student_teachers.h"
 #include "lib/data/image_dataset.h"
@@ -22,11 +23,11 @@ struct Subject {
   bool hard_labels = false;
 };
 
-/// Protocol, seeds and attacks are those of the report, which must outlive it, as all else.
+/// Protocol, augmentations and attacks are those of the report, which must outlive it, as all else.
 class SubjectEvaluation {
  public:
   SubjectEvaluation(const data::ImageDataset& dataset, const eval::EvaluationReport& report,
-                    const std::vector<std::string>& nets, const StudentTeachers& teachers,
+                    const std::vector<NetworkRuns>& nets, const StudentTeachers& teachers,
                     FinishedNetworks& finished, cli::Program& program)
       : dataset_(dataset),
         report_(report),
@@ -40,14 +41,18 @@ class SubjectEvaluation {
 
  private:
   void announce(const std::string& name, const eval::Evaluator& evaluator,
-                const eval::Material& material, const std::string& net,
+                const eval::Material& material, const NetworkRuns& runs,
                 eval::RunKeeper& keeper) const;
+  /// Under the protocol, or under every augmentation of the report.
+  std::vector<eval::NetworkResult> judged(const std::string& name, const eval::Material& material,
+                                          const eval::Protocol& protocol,
+                                          const NetworkRuns& runs) const;
   eval::NetworkResult train_and_test(const std::string& name, const eval::Material& material,
-                                     const eval::Protocol& protocol, const std::string& net) const;
+                                     const eval::Protocol& protocol, const NetworkRuns& runs) const;
 
   const data::ImageDataset& dataset_;
   const eval::EvaluationReport& report_;
-  const std::vector<std::string>& nets_;
+  const std::vector<NetworkRuns>& nets_;
   const StudentTeachers& teachers_;
   FinishedNetworks& finished_;
   cli::Program& program_;

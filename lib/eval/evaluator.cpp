@@ -349,7 +349,7 @@ Evaluator::Evaluator(const data::ImageDataset& dataset, Protocol protocol,
 
 Evaluator::Work Evaluator::work(const Material& material, const nn::Network& network) const {
   const double labelling = protocol_.labels == "teachers" ? labelling_work(material, network) : 0;
-  const auto images = double(material.training.images.size(0));
+  const auto images = double(material.size(dataset_));
   const double test_images = double(dataset_.size(data::Split::Test));
   return {.epochs = protocol_.train_options(false).epochs,
           .epoch = images * (kTrainingPass + labelling),
@@ -373,7 +373,7 @@ NetworkResult Evaluator::evaluate(const Material& material, const std::string& n
   const Work per_run = work(material, *net);
   Board board(progress, net->name(), missing, per_run.epochs, per_run.epoch, per_run.test);
   const Run run(dataset_, protocol_.test_every, attacks_, *net, {*lessons, options}, board, stop);
-  const std::int64_t batch = std::min(protocol_.batch_size, material.training.images.size(0));
+  const std::int64_t batch = std::min(protocol_.batch_size, material.size(dataset_));
   with_context(str("evaluating with ", net->name()), [&] {
     make_missing(outcomes, seeds, run, keeper, runs_side_by_side(missing, *net, batch));
   });

@@ -45,9 +45,16 @@ struct RobustResult {
   double std = 0;  ///< population
 };
 
+/// What networks were trained under in the place of the protocol's augmentation.
+struct AugmentedBy {
+  std::string augmentation;
+  std::int64_t sgd_steps = 0;
+};
+
 /// One architecture over several seeds.
 struct NetworkResult {
   std::string network;
+  std::optional<AugmentedBy> under = {};
   std::vector<RunResult> runs;
   double mean = 0;  ///< of `last`
   double std = 0;   ///< population standard deviation of `last`

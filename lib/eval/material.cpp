@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "lib/augment/pixel_recipes.h"
 #include "lib/core/error.h"
 #include "lib/core/shape.h"
 #include "lib/core/str.h"
@@ -13,11 +14,49 @@
 namespace retort::eval {
 namespace {
 
+/// Augmentation of a mini-batch on its 8-bit pixels.
+struct PixelTransform {
+  augment::PixelRecipe recipe;
+  data::Preprocessing preprocessing;
+
+  Tensor operator()(const Tensor& images, Rng rng) const {
+    const auto drawn = augment::draw(recipe, images.size(2), images.size(3), rng);
+    return augment::apply(drawn, images, preprocessing);
+  }
+};
+
 /// Images of a set under its own labels.
 class SetLessons final : public train::Lessons {
  public:
-  SetLessons(data::LabelledImages training, std::int64_t num_classes, train::TrainOptions options)
-      : data_(std::move(training)), lessons_(data_, num_classes, std::move(options)) {}
+  SetLessons(data::LabelledImages training, std::int64_t num_classes, train::TrainOptions options,
+             PixelTransform transform)
+      : data_(std::move(training)),
+        lessons_(data_, num_classes, std::move(options)),
+        transform_(std::move(transform)) {}
+
+  std::int64_t steps_per_epoch() const override { return lessons_.steps_per_epoch(); }
+  Epoch epoch(std::int64_t epoch, const Rng& rng) const override {
+    Epoch lessons = lessons_.epoch(epoch, rng);
+    if (transform_.recipe.kind == augment::PixelRecipe::Kind::None) return lessons;
+    return [this, lessons = std::move(lessons), rng](std::int64_t step) {
+      train::Lesson lesson = lessons(step);
+      lesson.images = transform_(lesson.images, rng.child("pixels", step));
+      return lesson;
+    };
+  }
+
+ private:
+  train::TensorData data_;
+  train::ImageLessons lessons_;
+  PixelTransform transform_;
+};
+
+/// All real images.
+class RealLessons final : public train::Lessons {
+ public:
+  RealLessons(const data::ImageDataset& dataset, train::TrainOptions options)
+      : data_(dataset, data::Split::Train),
+        lessons_(data_, dataset.num_classes(), std::move(options)) {}
 
   std::int64_t steps_per_epoch() const override { return lessons_.steps_per_epoch(); }
   Epoch epoch(std::int64_t epoch, const Rng& rng) const override {
@@ -25,7 +64,7 @@ class SetLessons final : public train::Lessons {
   }
 
  private:
-  train::TensorData data_;
+  train::DatasetData data_;
   train::ImageLessons lessons_;
 };
 
@@ -110,24 +149,36 @@ train::LabelNorm label_norm(const Protocol& protocol, std::int64_t images) {
   return {group > 0 ? group : protocol.batch_size};
 }
 
+std::int64_t Material::size(const data::ImageDataset& dataset) const {
+  return real_images ? dataset.size(data::Split::Train) : training.images.size(0);
+}
+
 train::TrainOptions train_options(const Protocol& protocol, const Material& material,
                                   bool mirror_changes_class) {
   train::TrainOptions options = protocol.train_options(mirror_changes_class);
   if (material.hard_labels) options.loss = {};
-  options.batch_norm_group = train::norm_group(options.batch_norm_group, options.batch_size,
-                                               material.training.images.size(0));
+  if (!material.real_images) {
+    options.batch_norm_group = train::norm_group(options.batch_norm_group, options.batch_size,
+                                                 material.training.images.size(0));
+  }
   return options;
 }
 
 std::unique_ptr<const train::Lessons> make_lessons(const Protocol& protocol,
                                                    const Material& material,
                                                    const data::ImageDataset& dataset) {
-  check_fit(material, dataset);
   const auto options = train_options(protocol, material, dataset.info().mirror_changes_class);
+  if (material.real_images) {
+    if (protocol.taught()) refuse(protocol, "and real images have none");
+    return std::make_unique<RealLessons>(dataset, options);
+  }
+  check_fit(material, dataset);
   const at::Device device = dataset.device();
   if (protocol.labels == "set") {
+    const PixelTransform transform{protocol.pixel_recipe(dataset.info().mirror_changes_class),
+                                   dataset.preprocessing()};
     return std::make_unique<SetLessons>(own_training(material.training, device),
-                                        dataset.num_classes(), options);
+                                        dataset.num_classes(), options, transform);
   }
   auto views = student_views(protocol, material, dataset);  // first: it knows whether there are any
   train::TaughtLessons::What what{.classes = data::hard_classes(material.training.labels),

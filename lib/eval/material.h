@@ -22,6 +22,11 @@ struct Material {
   /// The views of the protocol, but no label of a teacher: cross-entropy with the classes of the
   /// images, of mixed ones with both.
   bool hard_labels = false;
+  /// All training images of the dataset under their classes, and nothing of the above.
+  bool real_images = false;
+
+  /// Images that an epoch goes through.
+  std::int64_t size(const data::ImageDataset& dataset) const;
 };
 
 /// How teachers normalise who are asked while students train on so many images.

@@ -104,7 +104,7 @@ double Evaluator::predicted_seconds(const Material& material, const nn::Network&
                                     std::int64_t runs, const Clock& clock) const {
   const at::NoGradGuard no_grad;
   const auto lessons = make_lessons(protocol_, material, dataset_);
-  const std::int64_t images = material.training.images.size(0);
+  const std::int64_t images = material.size(dataset_);
   const std::int64_t batch = std::min(protocol_.batch_size, images);
   const std::int64_t at_once = runs_side_by_side(runs, network, batch);
   const std::int64_t threads = thread_count();

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "lib/core/error.h"
+#include "lib/core/names.h"
 #include "lib/core/str.h"
 #include "lib/nn/naming.h"
 
@@ -51,6 +52,7 @@ void Protocol::describe(config::OptionTable& table) {
       any_text());
   table.add("test-every", test_every, "epochs between extra tests for `best`; 0: none",
             at_least(std::int64_t{0}));
+  describe_score(table);
 }
 
 void Protocol::describe_schedule(config::OptionTable& table) {
@@ -150,6 +152,16 @@ void Protocol::describe_views(config::OptionTable& table) {
            one_of({"dsa", "mtt", "fyi", "idc"}))
       .not_with("labels", {"views"});
   table
+      .add("pixel-augmentation", pixel_augmentation,
+           "on 8-bit pixels, one draw per mini-batch, in place of augmentation (DC-BENCH)",
+           one_of(augment::pixel_recipe_names()))
+      .only_with("labels", {"set"});
+  table
+      .add("plain-epochs", plain_epochs,
+           "nominal epochs where --augment none leaves all out; 0: as epochs",
+           in_range(std::int64_t{0}, std::int64_t{1000000}))
+      .only_with("labels", {"set"});
+  table
       .add("cutmix-probability", cutmix_probability, "of CutMix in a mini-batch",
            in_range(0.0, 1.0))
       .only_with("labels", {"set"});
@@ -166,6 +178,43 @@ void Protocol::describe_views(config::OptionTable& table) {
       .only_with("labels", {"teachers", "static"});
   table.add("mix", mix, "of a mini-batch", one_of({"none", "cutmix", "mixup"}))
       .only_with("labels", {"teachers", "static"});
+}
+
+void Protocol::describe_score(config::OptionTable& table) {
+  using namespace config;
+  table.add("score", score,
+            "DD-Ranking's label (lrs) or augmentation robust score (ars), of accuracies that are "
+            "the best of all tests and step sizes, chosen on the test images; none: accuracies",
+            one_of({"none", "lrs", "ars"}));
+  table
+      .add("score-weight", score_weight,
+           "of the improvement over random images (lrs), of augmented training (ars); the other "
+           "difference has the rest",
+           in_range(0.0, 1.0))
+      .not_with("score", {"none"});
+  table.add("lr-search", lr_search, "step sizes to choose from, a training each", positive())
+      .not_with("score", {"none"});
+  table
+      .add("augment-hard", augment_hard,
+           "also where students learn the classes of the set, of mixed images both by their shares")
+      .only_with("score", {"lrs"})
+      .not_with("labels", {"set"});
+  table
+      .add("hard-test-every", hard_test_every, "test-every where students learn classes",
+           at_least(std::int64_t{1}))
+      .only_with("score", {"lrs"});
+  table
+      .add("real-epochs", real_epochs,
+           "of the network on all real images by SGD without augmentation, whose step size drops "
+           "to a tenth halfway",
+           in_range(std::int64_t{1}, std::int64_t{1000000}))
+      .only_with("score", {"lrs"});
+  table
+      .add("real-batch-size", real_batch_size, "images per step of this network",
+           in_range(std::int64_t{1}, std::int64_t{100000}))
+      .only_with("score", {"lrs"});
+  table.add("real-lr", real_lr, "step size of this network", positive())
+      .only_with("score", {"lrs"});
 }
 
 std::string Protocol::network_for(nn::ImageShape shape) const {
@@ -248,8 +297,22 @@ void Protocol::check_together() const {
   if (optimizer == "sgd" && decays == "weights") {
     throw ConfigError("decays: weights alone needs optimizer adam or adamw");
   }
+  const bool augmented = augmentation != "none" || !augmentation_digits.empty();
+  if (pixel_augmentation != "none" && augmented) {
+    throw ConfigError(str("pixel-augmentation: ", pixel_augmentation,
+                          " takes the place of augmentation and augmentation-digits, which must ",
+                          "be none and empty, found ", augmentation, " and '", augmentation_digits,
+                          "'"));
+  }
   if (!taught() && loss != "cross-entropy") {
     throw ConfigError(str("loss: ", loss, " compares with teachers, and labels is set"));
+  }
+  if (ranks() && (test_every == 0 || lr_search.empty())) {
+    throw ConfigError(
+        str("score: ", score, " needs test-every and lr-search, which it chooses among"));
+  }
+  if (score == "ars" && labels == "views") {
+    throw ConfigError("score: ars also trains without augmentation, and labels is views");
   }
   batch_sizes();
 }
@@ -286,6 +349,12 @@ train::ViewRecipe Protocol::view_recipe(bool mirror_changes_class) const {
   return recipe;
 }
 
+augment::PixelRecipe Protocol::pixel_recipe(bool mirror_changes_class) const {
+  auto recipe = augment::PixelRecipe::parse(pixel_augmentation);
+  recipe.mirror = !mirror_changes_class;
+  return recipe;
+}
+
 Protocol Protocol::for_set(const data::SyntheticSet& set) const {
   Protocol protocol = *this;
   if (step_size == "learned" && set.learned_lr) protocol.lr = *set.learned_lr;
@@ -312,6 +381,32 @@ Protocol parse_protocol(const std::string& name, const std::string& text,
   config::apply_config(table, config::parse_config(text, source), source, config::Origin::File);
   with_context(source, [&] { expect_whole(protocol); });
   return protocol;
+}
+
+std::vector<std::string> augmentation_names() {
+  std::vector<std::string> names = augment::pixel_recipe_names();
+  names.insert(names.begin() + 1, "dsa");
+  return names;
+}
+
+Protocol with_augmentation(const Protocol& protocol, const std::string& name) {
+  const auto known = augmentation_names();
+  if (std::find(known.begin(), known.end(), name) == known.end()) {
+    throw ConfigError(unknown_name_message("augmentation", name, known));
+  }
+  if (protocol.taught()) {
+    throw ConfigError(str("protocol '", protocol.name, "' trains on labels of teachers, which ",
+                          "belong to its own views: no other augmentation, found ", name));
+  }
+  Protocol result = protocol;
+  const bool dsa = name == "dsa";
+  result.augmentation = dsa ? augment::usual_operations(false) : "none";
+  result.augmentation_digits = dsa ? augment::usual_operations(true) : "";
+  if (dsa) result.augmentation_style = "dsa";
+  result.pixel_augmentation = dsa ? "none" : name;
+  if (name == "none" && protocol.plain_epochs > 0) result.epochs = protocol.plain_epochs;
+  with_context(str("protocol '", protocol.name, "'"), [&] { expect_whole(result); });
+  return result;
 }
 
 Protocol changed(const Protocol& protocol, const std::vector<std::string>& changes) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/augment/pixel_recipes.h"
 #include "lib/config/options.h"
 #include "lib/data/synthetic_set.h"
 #include "lib/nn/network.h"
@@ -49,9 +50,11 @@ struct Protocol {
   double hard_weight = 0;                   ///< mse-ce
   std::string hard_classes = "own";         ///< mse-ce, of mixed images: own | mixed
   std::string augmentation = "color_crop_cutout_flip_scale_rotate";  ///< or "none"
-  std::string augmentation_digits;         ///< for digits, where mirroring harms; empty: the same
-  std::string augmentation_style = "dsa";  ///< dsa | mtt | fyi | idc
-  double cutmix_probability = 0;           ///< labels of the set
+  std::string augmentation_digits;          ///< for digits, where mirroring harms; empty: the same
+  std::string augmentation_style = "dsa";   ///< dsa | mtt | fyi | idc
+  std::string pixel_augmentation = "none";  ///< augment::PixelRecipe, in place of augmentation
+  std::int64_t plain_epochs = 0;            ///< nominal, where --augment leaves all out; 0: epochs
+  double cutmix_probability = 0;            ///< labels of the set
   // Labels of teachers but for recorded views, which know all of it. In this order, before these
   // the augmentation:
   std::int64_t patch_shuffle = 1;  ///< factor of augment::shuffle_patches
@@ -61,10 +64,21 @@ struct Protocol {
   std::int64_t networks = 5;      ///< default number of fresh networks
   std::string net = "ConvNet-3";  ///< default architecture; see network_for
   std::int64_t test_every = 0;    ///< epochs between extra tests for `best`; 0: the end only
+  // DD-Ranking (experiments/dd_ranking): a score of several trainings in the place of accuracies.
+  std::string score = "none";     ///< none | lrs | ars
+  double score_weight = 0.5;      ///< of the first of the two differences in a score
+  std::vector<double> lr_search;  ///< step sizes to choose from by accuracy on the test images
+  bool augment_hard = false;      ///< lrs, labels of teachers: also where students learn classes
+  std::int64_t hard_test_every = 10;   ///< lrs: test-every where students learn classes
+  std::int64_t real_epochs = 200;      ///< lrs: of the network on all real images
+  std::int64_t real_batch_size = 256;  ///< lrs
+  double real_lr = 0.01;               ///< lrs
 
   void describe(config::OptionTable& table);
   /// Whether students learn what teachers say.
   bool taught() const { return labels != "set"; }
+  /// Whether it ends in a score.
+  bool ranks() const { return score != "none"; }
   /// `net` for images of this shape. A ConvNet without a depth, as in "ConvNet-BN", takes the
   /// papers' (nn::default_convnet_depth): ConvNet-3-BN at 32x32, ConvNet-4-BN at 64x64.
   /// @throws ConfigError for a ConvNet's name that cannot be read
@@ -74,6 +88,7 @@ struct Protocol {
   ///         that do not go together
   train::TrainOptions train_options(bool mirror_changes_class) const;
   /// Of views that are drawn. Where a mirror image is of another class none is mirrored.
+  augment::PixelRecipe pixel_recipe(bool mirror_changes_class) const;
   train::ViewRecipe view_recipe(bool mirror_changes_class) const;
   /// The protocol with the batch size, and the step size, that networks on `set` are trained with.
   Protocol for_set(const data::SyntheticSet& set) const;
@@ -85,6 +100,7 @@ struct Protocol {
   void describe_steps(config::OptionTable& table);
   void describe_labels(config::OptionTable& table);
   void describe_views(config::OptionTable& table);
+  void describe_score(config::OptionTable& table);
   augment::Strategy strategy(bool mirror_changes_class) const;
   train::StudentLoss student_loss() const;
   void set_optimizer(train::TrainOptions& options) const;
@@ -98,6 +114,14 @@ struct Protocol {
 /// @throws ConfigError with source and line
 Protocol parse_protocol(const std::string& name, const std::string& text,
                         const std::string& source);
+
+/// What networks may be trained under in the place of the protocol's own augmentation: "none",
+/// "dsa" (all six operations) and the names of augment::PixelRecipe.
+std::vector<std::string> augmentation_names();
+/// `protocol` with this augmentation, under its old name; without any for `plain_epochs`.
+/// @throws ConfigError for another name, and for a protocol under which images are not augmented
+///         so: labels of teachers belong to their views
+Protocol with_augmentation(const Protocol& protocol, const std::string& name);
 
 /// `protocol` with other values: its name then says so, "fkd-300 (epochs = 200)".
 /// @param changes "option=value"; one without '=' goes on with the list before it

@@ -1,6 +1,7 @@
 #include "lib/eval/report.h"
 
 #include <algorithm>
+#include <limits>
 
 #include <nlohmann/json.hpp>
 
@@ -56,6 +57,10 @@ json network_json(const NetworkResult& result, const std::string& tested_on) {
               {"per_class", result.per_class},
               {"confusion", result.confusion},
               {"seconds", result.seconds}};
+  if (result.under) {
+    out["augmentation"] = result.under->augmentation;
+    out["sgd_steps"] = result.under->sgd_steps;
+  }
   if (!result.robust.empty()) out["robust"] = robust_json(result);
   return out;
 }
@@ -73,7 +78,7 @@ json beside_json(const SubjectResult& subject, const NetworkResult& result,
   json entry = network_json(result, tested_on);
   entry["bytes"] = bytes_json(subject);
   entry["decoded_images"] = subject.decoded_images;
-  entry["sgd_steps"] = subject.sgd_steps;
+  if (!result.under) entry["sgd_steps"] = subject.sgd_steps;
   entry["lr"] = subject.lr;
   return entry;
 }
@@ -95,6 +100,40 @@ json hard_labels_json(const EvaluationReport& report) {
   return out;
 }
 
+json cross_architecture_json(const EvaluationReport& report) {
+  if (!report.cross_architecture) return nullptr;
+  const std::string& source = report.cross_architecture->source;
+  json means = json::array();
+  const auto add = [&](const SubjectResult& subject) {
+    const Transfer found = transfer(subject, source);
+    means.push_back(
+        {{"trained_on", subject.name}, {"networks", found.networks}, {"mean", found.mean}});
+  };
+  add(report.subject);
+  if (report.hard_labels) add(*report.hard_labels);
+  for (const auto& baseline : report.baselines) add(baseline);
+  return {{"pool", report.cross_architecture->pool}, {"source", source}, {"transfer", means}};
+}
+
+/// Every set and baseline, network by network.
+json augmentations_json(const EvaluationReport& report) {
+  json list = json::array();
+  const auto add = [&](const SubjectResult& subject) {
+    for (const AugmentationSummary& summary : over_augmentations(subject)) {
+      list.push_back({{"trained_on", subject.name},
+                      {"network", summary.network},
+                      {"best",
+                       {{"augmentation", summary.best},
+                        {"mean", summary.best_mean},
+                        {"selected_on", report.tested_on}}},
+                      {"mean", summary.mean}});
+    }
+  };
+  add(report.subject);
+  for (const auto& baseline : report.baselines) add(baseline);
+  return list.empty() ? json() : list;
+}
+
 json subset_json(const EvaluationReport& report) {
   return report.subset_per_class > 0 ? json(report.subset_per_class) : json();
 }
@@ -103,6 +142,7 @@ using Row = std::vector<std::string>;
 
 /// Columns that not every table has.
 struct Columns {
+  bool augmentation = false;
   bool best = false;
   std::vector<Attack> attacks = {};
   bool step_size = false;
@@ -115,7 +155,9 @@ std::string attack_title(const Attack& attack) {
 }
 
 Row header(const Columns& columns) {
-  Row row{"trained on", "network", "accuracy %"};
+  Row row{"trained on", "network"};
+  if (columns.augmentation) row.emplace_back("augmentation");
+  row.emplace_back("accuracy %");
   if (columns.best) row.emplace_back("best* %");
   for (const Attack& attack : columns.attacks) row.push_back(attack_title(attack));
   if (columns.step_size) row.emplace_back("step size");
@@ -129,7 +171,9 @@ std::vector<Row> subject_rows(const SubjectResult& subject, const Columns& colum
   std::vector<Row> rows;
   for (const auto& result : subject.networks) {
     const std::size_t runs = result.runs.size();
-    Row row{subject.name, result.network, mean_and_spread(result.mean, result.std, runs)};
+    Row row{subject.name, result.network};
+    if (columns.augmentation) row.push_back(result.under ? result.under->augmentation : "");
+    row.push_back(mean_and_spread(result.mean, result.std, runs));
     if (columns.best) row.push_back(result.best_mean ? fixed(*result.best_mean, 2) : "-");
     for (const auto& robust : result.robust) {
       row.push_back(mean_and_spread(robust.mean, robust.std, runs));
@@ -139,11 +183,40 @@ std::vector<Row> subject_rows(const SubjectResult& subject, const Columns& colum
     row.push_back(bytes_text(double(subject.image_bytes)));
     row.push_back(bytes_text(double(subject.label_bytes)));
     if (columns.view_bytes) row.push_back(bytes_text(double(subject.view_bytes)));
-    row.push_back(std::to_string(subject.sgd_steps));
+    row.push_back(std::to_string(result.under ? result.under->sgd_steps : subject.sgd_steps));
     row.push_back(fixed(result.seconds, 1));
     rows.push_back(std::move(row));
   }
   return rows;
+}
+
+/// The mean over transfer architectures, in the columns of `rows`.
+Row transfer_row(const SubjectResult& subject, const std::string& source, const Columns& shown) {
+  const Transfer found = transfer(subject, source);
+  Row row{subject.name, str("mean of ", found.networks, " others")};
+  if (shown.augmentation) row.push_back(subject.networks.front().under->augmentation);
+  row.push_back(fixed(found.mean, 2));
+  return row;
+}
+
+/// Best and mean over augmentations, network by network.
+void add_summaries(std::vector<Row>& rows, const SubjectResult& subject) {
+  for (const AugmentationSummary& summary : over_augmentations(subject)) {
+    rows.push_back({subject.name, summary.network, str("best: ", summary.best, "*"),
+                    fixed(summary.best_mean, 2)});
+    rows.push_back({subject.name, summary.network, "mean", fixed(summary.mean, 2)});
+  }
+}
+
+/// "augmentations in the place of the protocol's: none for 301 epochs, dsa for 1001"
+std::string augmentations_text(const EvaluationReport& report) {
+  std::vector<std::string> texts;
+  for (const auto& name : report.augmentations) {
+    const auto options =
+        with_augmentation(report.protocol, name).train_options(report.mirror_changes_class);
+    texts.push_back(str(name, " for ", options.epochs, " epochs"));
+  }
+  return join(texts);
 }
 
 /// ", recorded labels of views, KL at temperature 20"; empty for the labels of the set.
@@ -194,7 +267,47 @@ bool any_best(const EvaluationReport& report) {
          std::any_of(report.baselines.begin(), report.baselines.end(), has);
 }
 
+/// "ResNet-18: seed 0; VGG-11: seeds 0, 1", of networks with fewer than all seeds.
+std::string fewer_runs_text(const EvaluationReport& report) {
+  std::vector<std::string> texts;
+  for (const NetworkResult& result : report.subject.networks) {
+    if (result.runs.size() == report.seeds.size()) continue;
+    std::vector<std::uint64_t> seeds;
+    for (const RunResult& run : result.runs) seeds.push_back(run.seed);
+    texts.push_back(str(result.network, seeds.size() == 1 ? ": seed " : ": seeds ", join(seeds)));
+  }
+  return join(texts, "; ");
+}
+
 }  // namespace
+
+std::vector<AugmentationSummary> over_augmentations(const SubjectResult& subject) {
+  std::vector<AugmentationSummary> summaries;
+  std::vector<std::vector<double>> means;
+  for (const NetworkResult& result : subject.networks) {
+    if (!result.under) continue;
+    if (summaries.empty() || summaries.back().network != result.network) {
+      summaries.push_back({.network = result.network, .best = "", .best_mean = -1});
+      means.emplace_back();
+    }
+    AugmentationSummary& summary = summaries.back();
+    means.back().push_back(result.mean);
+    summary.mean = spread(means.back()).mean;
+    if (result.mean <= summary.best_mean) continue;
+    summary.best = result.under->augmentation;
+    summary.best_mean = result.mean;
+  }
+  return summaries;
+}
+
+Transfer transfer(const SubjectResult& subject, const std::string& source) {
+  std::vector<double> means;
+  for (const NetworkResult& result : subject.networks) {
+    if (result.network != source) means.push_back(result.mean);
+  }
+  if (means.empty()) return {.networks = 0, .mean = std::numeric_limits<double>::quiet_NaN()};
+  return {.networks = means.size(), .mean = spread(means).mean};
+}
 
 std::string protocol_line(const Protocol& protocol, bool mirror_changes_class) {
   const auto options = protocol.train_options(mirror_changes_class);
@@ -204,7 +317,9 @@ std::string protocol_line(const Protocol& protocol, bool mirror_changes_class) {
   if (protocol.labels != "views") {
     const std::string views = drawn_views_text(protocol);
     if (augmented) line += ", augmentation " + options.augmentation.text();
-    if (!augmented && views.empty()) line += ", no augmentation";
+    const bool on_pixels = protocol.pixel_augmentation != "none";
+    if (on_pixels) line += str(", augmentation ", protocol.pixel_augmentation, " of 8-bit pixels");
+    if (!augmented && !on_pixels && views.empty()) line += ", no augmentation";
     line += views;
   }
   if (options.cutmix_probability > 0) line += str(", CutMix p ", options.cutmix_probability);
@@ -228,6 +343,8 @@ json to_json(const EvaluationReport& report) {
               {"teachers", teachers_json(report)},
               {"label_recipe", report.label_recipe.empty() ? json() : json(report.label_recipe)},
               {"hard_labels", hard_labels_json(report)},
+              {"augmentations", augmentations_json(report)},
+              {"cross_architecture", cross_architecture_json(report)},
               {"bytes", bytes_json(report.subject)},
               {"decoded_images", report.subject.decoded_images},
               {"sgd_steps", report.subject.sgd_steps},
@@ -246,13 +363,18 @@ json to_json(const EvaluationReport& report) {
 }
 
 std::string to_table(const EvaluationReport& report) {
-  const Columns shown{.best = any_best(report),
+  const Columns shown{.augmentation = !report.augmentations.empty(),
+                      .best = any_best(report),
                       .attacks = report.attacks,
                       .step_size = report.protocol.step_size == "learned",
                       .view_bytes = report.subject.view_bytes > 0};
   std::vector<Row> rows{header(shown)};
   const auto append = [&](const SubjectResult& subject) {
     for (auto& row : subject_rows(subject, shown)) rows.push_back(std::move(row));
+    if (const auto& cross = report.cross_architecture) {
+      rows.push_back(transfer_row(subject, cross->source, shown));
+    }
+    if (report.augmentations.size() > 1) add_summaries(rows, subject);
   };
   append(report.subject);
   if (report.hard_labels) append(*report.hard_labels);
@@ -264,6 +386,16 @@ std::string to_table(const EvaluationReport& report) {
                                : str("mean ± population std over ", report.seeds.size(),
                                      " networks (seeds ", join(report.seeds), ")");
   out += str(report.dataset, ", tested on ", report.tested_on, "; ", over, "\n");
+  if (shown.augmentation) {
+    out += str("augmentations in the place of the protocol's: ", augmentations_text(report), "\n");
+  }
+  if (const std::string fewer = fewer_runs_text(report); !fewer.empty()) {
+    out += str("fewer networks: ", fewer, "\n");
+  }
+  if (const auto& cross = report.cross_architecture) {
+    out += str("networks of pool ", cross->pool, "; means are over all but ", cross->source, ", ",
+               cross->said ? "which the set was condensed in\n" : "the protocol's\n");
+  }
   if (report.subset_per_class > 0) {
     out += str("the set was condensed from a subset, ", report.subset_per_class,
                " training images per class, not from the whole dataset\n");
@@ -286,7 +418,12 @@ std::string to_table(const EvaluationReport& report) {
         "random --teachers FILE\n";
   }
   out += "\n";
-  out += columns(rows, {.numbers_from = 2});  // the names of set and network to the left
+  // Names to the left.
+  out += columns(rows, {.numbers_from = shown.augmentation ? std::size_t{3} : std::size_t{2}});
+  if (report.augmentations.size() > 1) {
+    out += str("* the augmentation is chosen on the ",
+               report.tested_on == "test" ? "test images" : report.tested_on, ": optimistic\n");
+  }
   if (shown.best) {
     out += str("* selected on the ", report.tested_on == "test" ? "test images" : report.tested_on,
                " over several tests: optimistic\n");

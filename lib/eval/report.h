@@ -23,6 +23,30 @@ struct SubjectResult {
   double lr = 0;  ///< what its networks were trained with at the start
 };
 
+/// Networks of a pool, most of which the set was not condensed in.
+struct CrossArchitecture {
+  std::string pool;
+  std::string source;  ///< the network that the set was condensed in: the others are transfer
+  bool said = false;   ///< by the set; else it is the protocol's
+};
+
+/// Mean over the networks other than `source`.
+struct Transfer {
+  std::size_t networks = 0;
+  double mean = 0;  ///< percent, of the means of the networks; NaN without any
+};
+Transfer transfer(const SubjectResult& subject, const std::string& source);
+
+/// One network on one training set under several augmentations.
+struct AugmentationSummary {
+  std::string network;
+  std::string best;      ///< augmentation, chosen on the images that are tested on
+  double best_mean = 0;  ///< percent
+  double mean = 0;       ///< percent, over the augmentations
+};
+/// Of results that stand network by network; none where no augmentation was asked for.
+std::vector<AugmentationSummary> over_augmentations(const SubjectResult& subject);
+
 struct EvaluationReport {
   std::string set;
   std::string set_sha256;  ///< of the file
@@ -39,13 +63,16 @@ struct EvaluationReport {
   /// Who was asked while students trained, or labelled the baselines.
   std::optional<data::Asset> teachers;
   std::uint64_t teacher_bytes = 0;  ///< of their parameters and buffers as float32
-  /// How the labels that students learn were made, `key = value` lines (train::RelabelRecipe); empty:
-  /// those of the set, or asked for while students train.
+  /// How the labels that students learn were made, `key = value` lines (train::RelabelRecipe);
+  /// empty: those of the set, or asked for while students train.
   std::string label_recipe;
   SubjectResult subject;
   /// Under labels of teachers: the same images, views and protocol, but the classes alone.
   std::optional<SubjectResult> hard_labels;
   bool hard_labels_left_out = false;  ///< on request
+  std::optional<CrossArchitecture> cross_architecture;
+  /// What networks were trained under in the place of the protocol's augmentation; empty: nothing.
+  std::vector<std::string> augmentations;
   std::vector<SubjectResult> baselines;
 };
 

@@ -75,6 +75,8 @@ Row row_of(const Judgement& judgement, const json& entry, const json& holder,
   row.network = entry.at("network").get<std::string>();
   row.tested_on = judgement.document.at("tested_on").get<std::string>();
   row.dataset_sha256 = judgement.document.at("dataset_sha256").get<std::string>();
+  const auto augmentation = entry.value("augmentation", "");
+  if (!augmentation.empty()) row.network += ", " + augmentation;
   row.images = holder.at("decoded_images").get<std::int64_t>();
   row.image_bytes = holder.at("bytes").at("images").get<std::uint64_t>();
   row.label_bytes = holder.at("bytes").at("labels").get<std::uint64_t>();

@@ -142,6 +142,25 @@ TEST_CASE("a set is not evaluated on a dataset that does not fit", "[apps][evalu
                                       "k-means"));
 }
 
+TEST_CASE("a set whose classes or preprocessing are not the dataset's is refused",
+          "[apps][evaluate]") {
+  const Workspace& workspace = condensed_shapes();
+  data::SyntheticSet set = storage::read_set(workspace.path("set.h5"));
+  std::swap(set.provenance.class_names[1], set.provenance.class_names[3]);
+  storage::write_set(workspace.path("swapped.h5"), set);
+  for (const Words& dataset : {Words{}, Words{"--dataset", "shapes"}}) {
+    const auto swapped = workspace.retort(joined({"evaluate", "swapped.h5"}, dataset));
+    CHECK(swapped.exit_code == 2);
+    CHECK_THAT(swapped.err, Contains("has other classes than the set, or another order of them: "
+                                     "its class 1 is '") &&
+                                Contains("' has other classes"));
+  }
+  const auto whitened = workspace.retort({"evaluate", "set.h5", "--zca"});
+  CHECK(whitened.exit_code == 2);
+  CHECK_THAT(whitened.err,
+             Contains("--zca does not fit the set, whose images are preprocessed by"));
+}
+
 TEST_CASE("a set whose dataset changed since is refused until named", "[apps][evaluate]") {
   const Workspace& workspace = condensed_shapes();
   data::SyntheticSet set = storage::read_set(workspace.path("set.h5"));

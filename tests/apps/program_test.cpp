@@ -104,8 +104,8 @@ TEST_CASE("a wrong command line ends with code 2 and a suggestion", "[apps]") {
   check({"condens"}, "unknown command 'condens'; did you mean 'condense'?");
   check({"list", "method"}, "unknown list 'method'; did you mean 'methods'?");
   check({"list"},
-        "KIND is missing; usage: retort list (methods | datasets | networks | protocols | presets "
-        "| parametrizations); for example: retort list methods");
+        "KIND is missing; usage: retort list (methods | datasets | networks | pools | protocols | "
+        "presets | parametrizations); for example: retort list methods");
   check({"list", "methods", "--times"}, "option 'times' is for `retort list presets`");
   check({"show"}, "SET is missing");
   check({"evaluate", "set.h5", "--runs", "2", "--seeds", "1"}, "not both");
@@ -152,6 +152,7 @@ TEST_CASE("every list has a line for what the tests rely on", "[apps]") {
   CHECK_THAT(list("methods"), Contains("random ") && Contains("dm ") && Contains("k-means "));
   CHECK_THAT(list("datasets"), Contains("shapes ") && Contains("fashion-mnist "));
   CHECK_THAT(list("networks"), Contains("ConvNet") && Contains("ResNet-18"));
+  CHECK_THAT(list("pools"), Contains("mtt ") && Contains("ResNet-18-AP"));
   CHECK_THAT(list("protocols"), Contains("dsa-300 ") && Contains("quick "));
   CHECK_THAT(list("presets"),
              Contains("dm/cifar10-ipc10 ") && Contains("WACV 2023") && !Contains("about "));

@@ -233,3 +233,75 @@ TEST_CASE("networks are attacked before they are forgotten, and kept with what t
       evaluator.evaluate(lecture().material, kNet, {5}, no_progress(), nullptr, &memory);
   CHECK(kept.robust[1].runs == made.robust[1].runs);
 }
+
+TEST_CASE("all real images of a dataset are trained on under their classes", "[eval][real]") {
+  const data::ImageDataset& dataset = lecture().dataset;
+  eval::Protocol protocol;
+  protocol.epochs = 8;
+  protocol.schedule = "steps";
+  protocol.augmentation = "none";
+  protocol.batch_size = 16;
+  const Material real{.training = {}, .real_images = true};
+  const std::int64_t images = dataset.size(data::Split::Train);
+  CHECK(real.size(dataset) == images);
+  CHECK(eval::sgd_steps(protocol, real, dataset) == 8 * ((images + 15) / 16));
+  const auto lesson = eval::make_lessons(protocol, real, dataset)->epoch(0, Rng(1))(0);
+  CHECK(lesson.images.size(0) == 16);
+  CHECK(eval::Evaluator(dataset, protocol).evaluate(real, kNet, {0}).mean > 60);
+  protocol.labels = "teachers";
+  CHECK_THROWS_WITH(eval::make_lessons(protocol, real, dataset),
+                    Catch::Matchers::Contains("real images have none"));
+}
+
+TEST_CASE("a mini-batch is augmented on its pixels, once for all of its images", "[eval][pixels]") {
+  const data::ImageDataset& dataset = lecture().dataset;
+  eval::Protocol protocol;
+  protocol.epochs = 4;
+  protocol.schedule = "steps";
+  protocol.augmentation = "none";
+  protocol.batch_size = 4;
+  // Four times the same image: what differs between them was drawn for them alone.
+  const Tensor image = dataset.batch(data::Split::Train, at::zeros({4}, at::kLong));
+  const Material material{.training = {image, data::HardLabels{at::zeros({4}, at::kLong)}}};
+  const auto lesson = [&](std::int64_t epoch) {
+    return eval::make_lessons(protocol, material, dataset)->epoch(epoch, Rng(epoch))(0).images;
+  };
+  CHECK(at::equal(lesson(0), image));
+  for (const auto& name : eval::augmentation_names()) {
+    INFO(name);
+    protocol = eval::with_augmentation(protocol, name);
+    bool differs = false;
+    for (std::int64_t epoch = 0; epoch < 4; ++epoch) {
+      const Tensor found = lesson(epoch);
+      differs = differs || !at::equal(found, image);
+      CHECK(at::equal(found, lesson(epoch)));
+      if (name != "dsa") CHECK(at::equal(found[0], found[3]));
+    }
+    CHECK(differs == (name != "none"));
+  }
+}
+
+TEST_CASE("another augmentation keeps the rest of a protocol", "[eval][protocol]") {
+  eval::Protocol protocol;
+  protocol.name = "some";
+  protocol.epochs = 1000;
+  protocol.plain_epochs = 300;
+  protocol.augmentation_digits = "crop";
+  CHECK(eval::with_augmentation(protocol, "none").train_options(true).epochs == 301);
+  CHECK(eval::with_augmentation(protocol, "none").train_options(true).augmentation.text() ==
+        eval::with_augmentation(protocol, "cifar").train_options(false).augmentation.text());
+  const auto pixels = eval::with_augmentation(protocol, "imagenet");
+  CHECK(pixels.name == "some");
+  CHECK(pixels.train_options(false).epochs == 1001);
+  CHECK(pixels.pixel_recipe(false).kind == augment::PixelRecipe::Kind::ImageNet);
+  CHECK(pixels.pixel_recipe(false).mirror);
+  CHECK_FALSE(pixels.pixel_recipe(true).mirror);
+  const auto dsa = eval::with_augmentation(pixels, "dsa");
+  CHECK(dsa.train_options(false).augmentation.operations.size() == 6);
+  CHECK(dsa.train_options(true).augmentation.operations.size() == 5);
+  CHECK(dsa.pixel_augmentation == "none");
+  CHECK_THROWS_AS(eval::with_augmentation(protocol, "mixup"), ConfigError);
+  protocol.labels = "teachers";
+  CHECK_THROWS_WITH(eval::with_augmentation(protocol, "dsa"),
+                    Catch::Matchers::Contains("labels of teachers"));
+}

@@ -238,3 +238,47 @@ TEST_CASE("the table names its protocol and lines up", "[eval][table]") {
   CHECK(std::all_of(widths.begin(), widths.end(), [&](auto w) { return w == widths[0]; }));
   CHECK(table.find("random") > table.find("ResNet-18"));
 }
+
+TEST_CASE("the mean over transfer architectures leaves out the one of the set",
+          "[eval][json][table]") {
+  auto report = example();
+  CHECK(eval::to_json(report)["cross_architecture"].is_null());
+  report.subject.networks.push_back(network_result("MLP", {40}));
+  report.cross_architecture = eval::CrossArchitecture{.pool = "dc", .source = "ConvNet-3"};
+  const auto json = eval::to_json(report)["cross_architecture"];
+  CHECK(json["pool"] == "dc");
+  CHECK(json["source"] == "ConvNet-3");
+  REQUIRE(json["transfer"].size() == 2);
+  CHECK(json["transfer"][0]["trained_on"] == "set.h5");
+  CHECK(json["transfer"][0]["networks"] == 2);
+  CHECK(json["transfer"][0]["mean"] == 56.0);
+  CHECK(json["transfer"][1]["networks"] == 0);
+  CHECK_THAT(eval::to_table(report), Catch::Matchers::Contains("mean of 2 others") &&
+                                         Catch::Matchers::Contains("56.00") &&
+                                         Catch::Matchers::Contains("fewer networks: MLP: seed 0"));
+}
+
+TEST_CASE("the best augmentation is marked as selected on the test set", "[eval][json][table]") {
+  auto report = example();
+  CHECK(eval::to_json(report)["augmentations"].is_null());
+  CHECK_THAT(eval::to_table(report), !Catch::Matchers::Contains("augmentation  "));
+  report.augmentations = {"none", "dsa"};
+  report.subject.networks = {network_result("MLP", {40, 42}), network_result("MLP", {50, 54})};
+  report.subject.networks[0].under = eval::AugmentedBy{"none", 3};
+  report.subject.networks[1].under = eval::AugmentedBy{"dsa", 7};
+  report.baselines.clear();
+  const auto json = eval::to_json(report);
+  CHECK(json["results"][1]["augmentation"] == "dsa");
+  CHECK(json["results"][1]["sgd_steps"] == 7);
+  REQUIRE(json["augmentations"].size() == 1);
+  const auto& summary = json["augmentations"][0];
+  CHECK(summary["network"] == "MLP");
+  CHECK(summary["best"]["augmentation"] == "dsa");
+  CHECK(summary["best"]["mean"] == 52.0);
+  CHECK(summary["best"]["selected_on"] == "test");
+  CHECK(summary["mean"] == 46.5);
+  const auto table = eval::to_table(report);
+  CHECK_THAT(table, Catch::Matchers::Contains("best: dsa*") && Catch::Matchers::Contains("46.50") &&
+                        Catch::Matchers::Contains("none for 301 epochs, dsa for 301 epochs") &&
+                        Catch::Matchers::Contains("chosen on the test images: optimistic"));
+}

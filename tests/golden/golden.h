@@ -129,6 +129,9 @@ const std::vector<Handler>& handlers();
 void check_convnet_variants(const GoldenFile& file);
 void check_networks_large(const GoldenFile& file);
 
+// pixels.cpp
+void check_pixel_operations(const GoldenFile& file);
+
 // matching.cpp
 void check_dm(const GoldenFile& file);
 void check_datadam(const GoldenFile& file);

@@ -10,6 +10,7 @@ const std::vector<Handler>& handlers() {
       {"dsa", check_dsa},
       {"dsa_siamese_pair", check_dsa_siamese_pair},
       {"idc_diffaug", check_idc_diffaug},
+      {"pixel_operations", check_pixel_operations},
       {"idc_decode", check_idc_decode},
       {"fyi_flip", check_fyi_flip},
       {"zca_metrics_herding", check_zca_metrics_herding},

@@ -1,0 +1,91 @@
+#include "apps/commands/result_place.h"
+
+#include <cctype>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/core/files.h"
+#include "lib/core/log.h"
+#include "lib/core/str.h"
+
+namespace retort::commands {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Of the document at `path`; nothing in it if it is no such document.
+MeasuredBy measured_by(const fs::path& path) {
+  const nlohmann::json document =
+      nlohmann::json::parse(read_text(path), nullptr, /*allow_exceptions=*/false);
+  MeasuredBy found;
+  try {
+    found.protocol = document.at("protocol").get<std::string>();
+    found.tested_on = document.at("tested_on").get<std::string>();
+    for (const auto& result : document.at("results")) {
+      const auto network = result.at("network").get<std::string>();
+      const auto augmentation = result.value("augmentation", "");
+      found.nets.push_back(augmentation.empty() ? network
+                                                : under_augmentation(network, augmentation));
+    }
+  } catch (const nlohmann::json::exception&) {
+    return {};
+  }
+  return found;
+}
+
+/// "evaluation-dsa.json": of the text what a file's name may hold.
+fs::path named(const fs::path& folder, const std::string& kind, const std::string& text) {
+  std::string name;
+  for (const char c : text) {
+    const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_';
+    if (plain || c == '/')
+      name += plain ? c : '_';
+    else if (!name.empty() && name.back() != '-')
+      name += '-';
+  }
+  if (name.ends_with('-')) name.pop_back();
+  return folder / str(kind, "-", name, ".json");
+}
+
+/// With the networks behind the protocol where that is taken by others.
+fs::path name_beside(const fs::path& folder, const MeasuredBy& mine) {
+  const std::string how =
+      mine.tested_on == "test" ? mine.protocol : str(mine.protocol, "-", mine.tested_on);
+  const fs::path short_name = named(folder, "evaluation", how);
+  if (!fs::exists(short_name) || measured_by(short_name) == mine) return short_name;
+  return named(folder, "evaluation", str(how, "-", join(mine.nets, "-")));
+}
+
+/// Whether the set lies in the folder of a run.
+bool in_run_folder(const std::string& set) {
+  return fs::exists(fs::path(set).parent_path() / "config.cfg");
+}
+
+}  // namespace
+
+std::string under_augmentation(const std::string& network, const std::string& augmentation) {
+  return str(network, ", ", augmentation);
+}
+
+fs::path evaluation_in_run_folder(const std::string& set, const MeasuredBy& mine) {
+  if (!in_run_folder(set)) return {};
+  const fs::path folder = fs::path(set).parent_path();
+  const fs::path usual = folder / "evaluation.json";
+  if (!fs::exists(usual)) return usual;
+  const MeasuredBy theirs = measured_by(usual);
+  if (theirs == mine) return usual;
+  log::info(str(usual.string(), " holds a result of ",
+                theirs.protocol != mine.protocol     ? "another protocol"
+                : theirs.tested_on != mine.tested_on ? "other tested images"
+                                                     : "other networks",
+                " and is kept"));
+  return name_beside(folder, mine);
+}
+
+fs::path ranking_in_run_folder(const std::string& set, const std::string& protocol,
+                               const std::string& network) {
+  if (!in_run_folder(set)) return {};
+  return named(fs::path(set).parent_path(), "ranking", str(protocol, "-", network));
+}
+
+}  // namespace retort::commands

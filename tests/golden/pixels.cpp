@@ -1,0 +1,60 @@
+// Operations on 8-bit pixels: torchvision's, on uint8 tensors.
+
+#include <array>
+#include <string>
+#include <utility>
+
+#include "lib/augment/pixel_operations.h"
+#include "tests/golden/golden.h"
+#include "tests/support/catch.h"
+
+namespace retort::testing::golden {
+namespace {
+
+using Op = augment::PixelOperation;
+
+constexpr std::array<std::pair<const char*, Op>, 16> kNames = {{
+    {"ShearX", Op::ShearX},
+    {"ShearY", Op::ShearY},
+    {"TranslateX", Op::TranslateX},
+    {"TranslateY", Op::TranslateY},
+    {"Rotate", Op::Rotate},
+    {"Brightness", Op::Brightness},
+    {"Color", Op::Color},
+    {"Contrast", Op::Contrast},
+    {"Sharpness", Op::Sharpness},
+    {"Posterize", Op::Posterize},
+    {"Solarize", Op::Solarize},
+    {"AutoContrast", Op::AutoContrast},
+    {"Equalize", Op::Equalize},
+    {"Invert", Op::Invert},
+    {"Hue", Op::Hue},
+    {"Flip", Op::Flip},
+}};
+
+/// In levels.
+std::int64_t largest_difference(const Tensor& a, const Tensor& b) {
+  return (a.to(at::kLong) - b.to(at::kLong)).abs().max().item<std::int64_t>();
+}
+
+}  // namespace
+
+void check_pixel_operations(const GoldenFile& file) {
+  for (const std::string kind : {"rgb", "gray"}) {
+    const Tensor input = file.stored("inputs/" + kind).to(at::kByte);
+    for (const auto& [name, operation] : kNames) {
+      const std::string path = kind + "/" + name;
+      const Tensor expected = file.stored(path);
+      const auto magnitudes = file.numbers(path, "magnitudes");
+      REQUIRE(expected.size(0) == std::int64_t(magnitudes.size()));
+      for (std::size_t i = 0; i < magnitudes.size(); ++i) {
+        INFO(path << " at " << magnitudes[i]);
+        const Tensor output = augment::apply(operation, magnitudes[i], input);
+        CHECK(output.scalar_type() == at::kByte);
+        CHECK(largest_difference(output, expected[std::int64_t(i)]) == 0);
+      }
+    }
+  }
+}
+
+}  // namespace retort::testing::golden
