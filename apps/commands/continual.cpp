@@ -14,7 +14,6 @@
 #include "experiments/continual/prediction.h"
 #include "experiments/continual/report.h"
 #include "experiments/continual/study.h"
-#include "lib/config/differences.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/core/log.h"
@@ -104,16 +103,6 @@ int report_cost(const Study& study, bool json) {
   return 0;
 }
 
-/// Whether the folder holds this study and no other. @throws ConfigError naming what differs
-void expect_same_study(const StudyFolder& folder, const std::string& config) {
-  if (!fs::exists(folder.config())) return;
-  const auto differing = config::differences(read_text(folder.config()), config);
-  if (differing.empty()) return;
-  throw ConfigError(
-      str("'", folder.config().string(), "' was made with other options (theirs / yours): ",
-          config::differences_text(differing), "; repeat theirs, or choose another --run-dir"));
-}
-
 /// What killed writes left, and with `networks` also what is kept of steps until all are done.
 void remove_leftovers(const StudyFolder& folder, bool networks) {
   std::vector<fs::path> left;
@@ -178,7 +167,7 @@ void fill(const StudyFolder& folder, const Study& study, const ContinualOptions&
           cli::Program& program) {
   const methods::MadeFolder made(folder.root);
   const methods::RunLock lock(folder.root);
-  expect_same_study(folder, study.config);
+  expect_same_config(folder.config(), study.config);
   remove_leftovers(folder, fs::exists(folder.results()));
   if (fs::exists(folder.results())) {
     log::info("this study is finished; nothing to do but show its result");
