@@ -70,17 +70,28 @@ Proxy method_proxy(const std::string& name, const Changes& changes, std::int64_t
   return proxy;
 }
 
+/// Whether a set was made without the images that networks are scored on, as its configuration
+/// says.
+bool kept_apart(const data::Provenance& provenance, const NasOptions& options) {
+  std::map<std::string, std::string> made;
+  for (const auto& entry : config::parse_config(provenance.config, "provenance of a set")) {
+    made[entry.key] = entry.value;
+  }
+  // `condense` holds images out for checks alone.
+  const bool checked = !made.contains("eval-every") || made["eval-every"] != "0";
+  return checked && made["eval-on"] != "test" &&
+         made["hold-out"] == config::number_text(options.hold_out) &&
+         made["images-per-class"] == str(options.dataset.images_per_class) &&
+         provenance.seed == std::uint64_t(options.seed);
+}
+
 /// Scores are taken on images that a set should not have seen.
 void warn_of_seen_images(const std::string& name, const data::Provenance& provenance,
                          const NasOptions& options) {
-  double hold_out = 0;
-  for (const auto& entry : config::parse_config(provenance.config, "provenance of " + name)) {
-    if (entry.key == "hold-out") hold_out = std::stod(entry.value);
-  }
-  if (hold_out == options.hold_out && provenance.seed == std::uint64_t(options.seed)) return;
-  log::warn(str("the set '", name, "' was made from training images that its networks are scored ",
-                "on; `retort condense --hold-out ", config::number_text(options.hold_out),
-                " --seed ", options.seed, "` keeps them apart"));
+  if (kept_apart(provenance, options)) return;
+  log::warn(str("the set '", name, "' may know training images that its networks are scored on; ",
+                "`retort condense --hold-out ", config::number_text(options.hold_out), " --seed ",
+                options.seed, " --eval-every N` keeps them apart"));
 }
 
 Proxy set_proxy(const std::string& file, const NasOptions& options) {
