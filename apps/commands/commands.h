@@ -16,6 +16,7 @@ cli::Command teachers();
 cli::Command relabel();
 cli::Command sweep();
 cli::Command continual();
+cli::Command nas();
 cli::Command show();
 cli::Command report_sets();
 cli::Command info();

@@ -16,7 +16,6 @@
 #include "experiments/continual/prediction.h"
 #include "experiments/continual/report.h"
 #include "experiments/continual/study.h"
-#include "lib/config/differences.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/core/log.h"
@@ -110,16 +109,6 @@ int report_cost(const Study& study, bool json) {
   return 0;
 }
 
-/// Whether the folder holds this study and no other. @throws ConfigError naming what differs
-void expect_same_study(const StudyFolder& folder, const std::string& config) {
-  if (!fs::exists(folder.config())) return;
-  const auto differing = config::differences(read_text(folder.config()), config);
-  if (differing.empty()) return;
-  throw ConfigError(
-      str("'", folder.config().string(), "' was made with other options (theirs / yours): ",
-          config::differences_text(differing), "; repeat theirs, or choose another --run-dir"));
-}
-
 /// Whether the result of a finished study is of this dataset and protocol: the options name both,
 /// but not what lies in their files. @throws ConfigError
 void expect_same_contents(const StudyFolder& folder, const Study& study) {
@@ -204,7 +193,7 @@ void fill(const StudyFolder& folder, const Study& study, const ContinualOptions&
           cli::Program& program) {
   const methods::MadeFolder made(folder.root);
   const methods::RunLock lock(folder.root);
-  expect_same_study(folder, study.config);
+  expect_same_config(folder.config(), study.config);
   expect_same_contents(folder, study);
   remove_leftovers(folder, fs::exists(folder.results()));
   if (fs::exists(folder.results())) {

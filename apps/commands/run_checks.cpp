@@ -1,6 +1,8 @@
 #include "apps/commands/run_checks.h"
 
+#include "lib/config/differences.h"
 #include "lib/core/error.h"
+#include "lib/core/files.h"
 #include "lib/core/str.h"
 
 namespace retort::commands {
@@ -37,6 +39,15 @@ void check_ipc(std::int64_t ipc, const data::ImageDataset& dataset) {
                           dataset.info().class_names[std::size_t(c)], "': it has ", smallest,
                           " training images"));
   }
+}
+
+void expect_same_config(const fs::path& stored, const std::string& config) {
+  if (!fs::exists(stored)) return;
+  const auto differing = config::differences(read_text(stored), config);
+  if (differing.empty()) return;
+  throw ConfigError(str("'", stored.string(), "' was made with other options (theirs / yours): ",
+                        config::differences_text(differing),
+                        "; repeat theirs, or choose another --run-dir"));
 }
 
 void check_dry_run(bool dry_run, const std::string& device) {

@@ -19,6 +19,12 @@ void check_run_dir(const std::string& run_dir, bool resume, bool dry_run);
 /// @throws ConfigError naming the class that is too small
 void check_ipc(std::int64_t ipc, const data::ImageDataset& dataset);
 
+/// Whether what lies in a folder was made with these options; nothing happens where there is no
+/// such file.
+/// @param stored its config.cfg  @param config `key = value` lines
+/// @throws ConfigError naming what differs
+void expect_same_config(const std::filesystem::path& stored, const std::string& config);
+
 /// --dry-run predicts for the processor. @throws ConfigError for another device
 void check_dry_run(bool dry_run, const std::string& device);
 

@@ -4,33 +4,20 @@
 #include <optional>
 #include <utility>
 
+#include "experiments/condensed_set.h"
 #include "experiments/continual/kept_networks.h"
 #include "experiments/continual/memory.h"
-#include "experiments/continual/outlook.h"
 #include "experiments/continual/own_statistics.h"
 #include "experiments/continual/prediction.h"
+#include "experiments/outlook.h"
 #include "lib/core/error.h"
 #include "lib/core/log.h"
 #include "lib/core/str.h"
-#include "lib/storage/set_file.h"
-#include "methods/driver.h"
-#include "methods/run_folder.h"
 
 namespace retort::experiments::continual {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// The set of a step that is finished, with all that lies beside it.
-std::optional<data::SyntheticSet> finished_set(const methods::RunFolder& folder,
-                                               const std::string& config) {
-  const bool whole =
-      fs::exists(folder.set()) && fs::exists(folder.grid()) && !fs::exists(folder.checkpoint());
-  if (!whole) return std::nullopt;
-  data::SyntheticSet set = storage::read_set(folder.set());
-  if (set.provenance.config != config) return std::nullopt;
-  return set;
-}
 
 Classes joined(Classes classes, const Classes& more) {
   classes.insert(classes.end(), more.begin(), more.end());
@@ -127,7 +114,7 @@ class Run {
 
   data::SyntheticSet condensed(const Classes& classes) {
     const std::string config = step_config(classes);
-    if (auto set = finished_set({folder()}, config)) {
+    if (auto set = finished_set(folder(), config)) {
       expect_same_data(set->provenance);
       outlook_.skip(step_cost().condensing_seconds);
       return std::move(*set);
@@ -141,18 +128,16 @@ class Run {
         .seed = study_.seed,
         .hold_out = study_.hold_out};
     const auto method = study_.make_method();
-    methods::DriverOptions driver;
-    driver.run_dir = folder();
-    driver.resume = fs::exists(folder());
-    driver.go_on = around_.go_on;
-    driver.grid_every = method->iterations();  // a picture of the finished set alone
-    driver.config_text = config;
-    driver.provenance = around_.provenance;
-    driver.provenance.config = config;
     outlook_.begin(title(), step_cost().condensing_seconds);
-    auto outcome = methods::run(*method, context, driver, outlook_, around_.stop);
+    data::SyntheticSet set = condensed_set({.method = *method,
+                                            .context = context,
+                                            .folder = folder(),
+                                            .config = config,
+                                            .provenance = around_.provenance,
+                                            .go_on = around_.go_on},
+                                           outlook_, around_.stop);
     outlook_.end();
-    return std::move(outcome.set);
+    return set;
   }
 
   eval::NetworkResult tested(const eval::Protocol& protocol) {

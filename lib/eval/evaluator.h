@@ -92,6 +92,12 @@ double chunk_gain(std::int64_t threads, std::int64_t chunks);
 /// @param batch images of a mini-batch
 std::int64_t runs_side_by_side(std::int64_t runs, const nn::Network& network, std::int64_t batch);
 
+/// Wall seconds of one image, for networks that train side by side.
+struct Pace {
+  double training = 0;  ///< a pass there and back, its lesson included
+  double test = 0;
+};
+
 /// Trains fresh networks on images and tests them. Each network sees LibTorch single-threaded,
 /// whether it has one thread or spreads its mini-batches over all of them (train::batch_gradient),
 /// so results depend neither on how many run at once nor on the number of threads. All of it
@@ -133,6 +139,10 @@ class Evaluator {
   /// that the runs will have.
   double predicted_seconds(const Material& material, const nn::Network& network, std::int64_t runs,
                            const Clock& clock = wall_seconds) const;
+
+  /// What predicted_seconds measures: for `networks` of them side by side, each on a thread.
+  Pace measured_pace(const Material& material, const nn::Network& network, std::int64_t networks,
+                     const Clock& clock = wall_seconds) const;
 
   const Protocol& protocol() const { return protocol_; }
 

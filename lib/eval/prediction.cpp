@@ -100,20 +100,25 @@ class Trial {
 
 }  // namespace
 
-double Evaluator::predicted_seconds(const Material& material, const nn::Network& network,
-                                    std::int64_t runs, const Clock& clock) const {
+Pace Evaluator::measured_pace(const Material& material, const nn::Network& network,
+                              std::int64_t networks, const Clock& clock) const {
   const at::NoGradGuard no_grad;
   const auto lessons = make_lessons(protocol_, material, dataset_);
+  const auto options = train_options(protocol_, material, dataset_.info().mirror_changes_class);
+  Trial trial(network, *lessons, harmless(options), networks, clock);
+  return {.training = trial.training(), .test = trial.test(dataset_)};
+}
+
+double Evaluator::predicted_seconds(const Material& material, const nn::Network& network,
+                                    std::int64_t runs, const Clock& clock) const {
   const std::int64_t images = material.size(dataset_);
   const std::int64_t batch = std::min(protocol_.batch_size, images);
   const std::int64_t at_once = runs_side_by_side(runs, network, batch);
   const std::int64_t threads = thread_count();
-  const auto options = train_options(protocol_, material, dataset_.info().mirror_changes_class);
-  Trial trial(network, *lessons, harmless(options), std::clamp<std::int64_t>(at_once, 1, threads),
-              clock);
+  const Pace pace =
+      measured_pace(material, network, std::clamp<std::int64_t>(at_once, 1, threads), clock);
   const Work run = work(material, network);
-  const double seconds =
-      double(run.epochs * images) * trial.training() + run.test * trial.test(dataset_);
+  const double seconds = double(run.epochs * images) * pace.training + run.test * pace.test;
   const auto rounds = double((at_once + threads - 1) / threads);
   return seconds *
          (rounds + double(runs - at_once) / chunk_gain(threads, train::gradient_chunks(batch)));

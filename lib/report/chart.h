@@ -30,6 +30,26 @@ void add_line_chart(Html& html, const LineChart& chart);
 /// The plot as a file of its own, with its style, the text alternative and without the table.
 std::string line_chart_svg(const LineChart& chart);
 
+/// Points of one colour.
+struct PointGroup {
+  std::string name;
+  std::vector<std::string> names;  ///< of the points
+  std::vector<double> x;           ///< as many; a point whose place is not finite is not drawn
+  std::vector<double> y;
+};
+
+struct ScatterChart {
+  std::string title;
+  std::string x_title;
+  std::string y_title;
+  std::string point_title;  ///< what a point is: "network"
+  std::vector<PointGroup> groups;
+  std::string finding{};  ///< what else the words say, in a sentence; may be empty
+};
+void add_scatter_chart(Html& html, const ScatterChart& chart);
+/// As line_chart_svg, with a legend below.
+std::string scatter_chart_svg(const ScatterChart& chart);
+
 /// Horizontal bars from 0 to `high`.
 struct BarChart {
   std::string title;

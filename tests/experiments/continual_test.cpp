@@ -9,11 +9,11 @@
 #include "datasets/shapes/shapes.h"
 #include "experiments/continual/class_steps.h"
 #include "experiments/continual/memory.h"
-#include "experiments/continual/outlook.h"
 #include "experiments/continual/own_statistics.h"
 #include "experiments/continual/prediction.h"
 #include "experiments/continual/report.h"
 #include "experiments/continual/study.h"
+#include "experiments/outlook.h"
 #include "lib/core/error.h"
 #include "lib/core/rng.h"
 #include "lib/eval/material.h"
@@ -29,6 +29,7 @@ using namespace retort;
 using namespace retort::experiments::continual;
 using Catch::Matchers::Contains;
 using data::Split;
+using experiments::Outlook;
 
 namespace {
 

@@ -142,6 +142,56 @@ TEST_CASE("curves beyond the colours are drawn in other ways", "[report]") {
   CHECK(figure.all("li")[7]->all("span")[0]->attribute("class") == "key s2 r1");
 }
 
+TEST_CASE("a scatter plot draws, tells and lists its points", "[report]") {
+  const ScatterChart chart{
+      .title = "ranks & scores",
+      .x_title = "reference",
+      .y_title = "proxy",
+      .point_title = "network",
+      .groups = {{.name = "BN", .names = {"a", "b"}, .x = {80, 90}, .y = {10, 30}},
+                 {.name = "IN", .names = {"c", "d"}, .x = {85, kNone}, .y = {20, 40}}},
+      .finding = "Spearman's rho 1."};
+  const Element figure = drawn(add_scatter_chart, chart);
+  const Element& svg = *figure.all("svg").front();
+  CHECK_THAT(svg.all("desc").front()->text,
+             Contains("3 points: proxy from 10 to 30 over reference from 80 to 90.") &&
+                 Contains("BN: 2, IN: 1.") && Contains("Spearman's rho 1."));
+  const auto marks = svg.all("circle");
+  REQUIRE(marks.size() == 3);
+  CHECK(marks[0]->attribute("class") == "mark s1");
+  CHECK(marks[2]->attribute("class") == "mark s2");
+  CHECK(marks[2]->all("title").front()->text == "c: 85, 20");
+  // More to the right and higher; c lies in the middle of a and b.
+  CHECK(number(*marks[0], "cx") < number(*marks[1], "cx"));
+  CHECK(number(*marks[0], "cy") > number(*marks[1], "cy"));
+  CHECK(number(*marks[2], "cx") ==
+        Approx((number(*marks[0], "cx") + number(*marks[1], "cx")) / 2).margin(0.1));
+  CHECK(cells(figure) == std::vector<std::vector<std::string>>{{"a", "BN", "80", "10"},
+                                                               {"b", "BN", "90", "30"},
+                                                               {"c", "IN", "85", "20"},
+                                                               {"d", "IN", "-", "40"}});
+  CHECK(figure.all("li").size() == 2);
+
+  const Element picture = testing::read_markup(scatter_chart_svg(chart));
+  CHECK(picture.all("circle").size() == 5);  // two of the legend
+  CHECK(picture.all("table").empty());
+  CHECK_THAT(picture.text, Contains("IN"));
+}
+
+TEST_CASE("a scatter plot of one group needs no legend, and of nothing no points", "[report]") {
+  ScatterChart chart{.title = "t",
+                     .x_title = "x",
+                     .y_title = "y",
+                     .point_title = "network",
+                     .groups = {{.name = "all", .names = {"a"}, .x = {1}, .y = {1}}}};
+  const Element one = drawn(add_scatter_chart, chart);
+  CHECK(one.all("li").empty());
+  CHECK(cells(one) == std::vector<std::vector<std::string>>{{"a", "1", "1"}});
+  CHECK(testing::read_markup(scatter_chart_svg(chart)).all("circle").size() == 1);
+  chart.groups.clear();
+  CHECK_THAT(drawn(add_scatter_chart, chart).all("desc").front()->text, Contains("0 points"));
+}
+
 TEST_CASE("bars are as long as their values, and missing ones are told", "[report]") {
   const Element figure = drawn(add_bar_chart, BarChart{.title = "Accuracy",
                                                        .value_title = "accuracy %",

@@ -4,7 +4,7 @@
 
 #include "lib/core/progress.h"
 
-namespace retort::experiments::continual {
+namespace retort::experiments {
 
 /// Shows the phases of a long work one after another, each with the time until all of it is done:
 /// what the phase says it has left, and what was predicted for those to come, corrected by how long
@@ -37,4 +37,4 @@ class Outlook : public ProgressSink {
   double taken_ = 0;
 };
 
-}  // namespace retort::experiments::continual
+}  // namespace retort::experiments

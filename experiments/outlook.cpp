@@ -1,10 +1,10 @@
-#include "experiments/continual/outlook.h"
+#include "experiments/outlook.h"
 
 #include <algorithm>
 
 #include "lib/core/clock.h"
 
-namespace retort::experiments::continual {
+namespace retort::experiments {
 
 Outlook::Outlook(ProgressSink& sink, double predicted, bool trusted)
     : sink_(sink), trusted_(trusted), ahead_(predicted) {}
@@ -30,4 +30,4 @@ void Outlook::update(const Progress& progress) {
   sink_.update(whole);
 }
 
-}  // namespace retort::experiments::continual
+}  // namespace retort::experiments
