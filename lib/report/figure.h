@@ -6,6 +6,7 @@
 
 #include "lib/report/axis.h"
 #include "lib/report/html.h"
+#include "lib/report/style.h"
 
 namespace retort::report {
 
@@ -19,9 +20,6 @@ struct Table {
 };
 /// The first column names its rows. Scrolls sideways where the page is narrow.
 void add_table(Html& html, const Table& table);
-
-/// Colours and lines of everything drawn; part of the page's style sheet too.
-extern const char* const kPlotStyle;
 
 /// <figure> with a caption and an <svg> of this size, open for what is drawn.
 struct Canvas {

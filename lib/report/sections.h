@@ -6,6 +6,7 @@
 
 #include "lib/report/html.h"
 #include "lib/report/report_data.h"
+#include "lib/report/style.h"
 
 namespace retort::report {
 
@@ -43,7 +44,6 @@ void add_cost(Html& html, const ReportData& data);
 /// "84.50 ± 0.43", or without the spread of a single network.
 std::string accuracy_text(double mean, double std, std::size_t runs);
 
-extern const char* const kStyle;
 extern const char* const kScript;
 
 }  // namespace retort::report
