@@ -6,6 +6,7 @@
 
 #include "lib/report/axis.h"
 #include "lib/report/html.h"
+#include "lib/report/style.h"
 
 namespace retort::report {
 
@@ -21,9 +22,6 @@ struct Table {
 void add_table(Html& html, const Table& table);
 /// <div> for what scrolls sideways, by keys too; assistive programs need its name.
 void open_scroll(Html& html, const std::string& name);
-
-/// Colours and lines of everything drawn; part of the page's style sheet too.
-extern const char* const kPlotStyle;
 
 /// <figure> with a caption and an <svg> of this size, open for what is drawn.
 struct Canvas {

@@ -182,6 +182,23 @@ void draw(Html& html, const LineChart& chart, const Plot& plot) {
   for (std::size_t c = 0; c < chart.curves.size(); ++c) add_curve(html, plot, chart.curves[c], c);
 }
 
+/// Of a picture on its own: what several curves are called, above the plot to the right.
+void add_key(Html& html, const LineChart& chart, const Plot& plot) {
+  if (chart.curves.size() < 2) return;
+  double right = plot.frame.left + plot.frame.width;
+  for (std::size_t c = chart.curves.size(); c-- > 0;) {
+    const std::string& name = chart.curves[c].name;
+    right -= text_length(name);
+    add_text(html, right, 10, name);
+    html.empty("line", {{"class", "curve " + colour_class(c)},
+                        {"x1", place(right - 28)},
+                        {"y1", "6"},
+                        {"x2", place(right - 6)},
+                        {"y2", "6"}});
+    right -= 42;
+  }
+}
+
 }  // namespace
 
 Curve thinned(const Curve& curve, std::size_t points) {
@@ -218,6 +235,7 @@ std::string line_chart_svg(const LineChart& chart) {
   Html html;
   open_picture(html, canvas_of(chart, plot));
   draw(html, chart, plot);
+  add_key(html, chart, plot);
   html.close("svg");
   return std::move(html).finish();
 }

@@ -6,6 +6,7 @@
 
 #include "lib/report/html.h"
 #include "lib/report/report_data.h"
+#include "lib/report/style.h"
 
 namespace retort::report {
 
@@ -40,7 +41,6 @@ void add_accuracy(Html& html, const ReportData& data);
 void add_architectures(Html& html, const ReportData& data);
 void add_cost(Html& html, const ReportData& data);
 
-extern const char* const kStyle;
 extern const char* const kScript;
 
 }  // namespace retort::report

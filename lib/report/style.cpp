@@ -1,4 +1,5 @@
-#include "lib/report/figure.h"
+#include "lib/report/style.h"
+
 #include "lib/report/sections.h"
 
 namespace retort::report {

@@ -281,3 +281,25 @@ TEST_CASE("a plot alone is a picture with its style and its words", "[report]") 
     CHECK(picture.all("path")[i]->attribute("d") == figure.all("path")[i]->attribute("d"));
   }
 }
+
+TEST_CASE("a picture of several curves says which is which, one of a single curve need not",
+          "[report]") {
+  LineChart chart{.title = "t",
+                  .x_title = "x",
+                  .y_title = "y",
+                  .curves = {{.name = "a < b", .x = {0, 1}, .y = {0, 1}, .spread = {}}}};
+  const auto texts = [&] {
+    std::vector<std::string> found;
+    const Element picture = testing::read_markup(line_chart_svg(chart));
+    for (const Element* element : picture.all("text")) found.push_back(element->text);
+    return found;
+  };
+  const auto holds = [&](const std::string& name) {
+    const auto found = texts();
+    return std::find(found.begin(), found.end(), name) != found.end();
+  };
+  CHECK_FALSE(holds("a < b"));
+  chart.curves.push_back({.name = "c", .x = {0, 1}, .y = {1, 0}, .spread = {}});
+  CHECK(holds("a < b"));
+  CHECK(holds("c"));
+}
