@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "lib/core/error.h"
+#include "lib/core/str.h"
 #include "lib/storage/set_file.h"
 #include "methods/driver.h"
 #include "methods/run_folder.h"
@@ -10,13 +12,20 @@ namespace retort::experiments {
 
 namespace fs = std::filesystem;
 
-std::optional<data::SyntheticSet> finished_set(const fs::path& root, const std::string& config) {
+std::optional<data::SyntheticSet> finished_set(const fs::path& root, const std::string& config,
+                                               const std::string& dataset_sha256) {
   const methods::RunFolder folder{root};
   const bool whole =
       fs::exists(folder.set()) && fs::exists(folder.grid()) && !fs::exists(folder.checkpoint());
   if (!whole) return std::nullopt;
   data::SyntheticSet set = storage::read_set(folder.set());
   if (set.provenance.config != config) return std::nullopt;
+  const std::string& made = set.provenance.dataset_sha256;
+  if (made != dataset_sha256) {
+    throw DataError(str("'", folder.set().string(), "' was condensed from other data: SHA-256 ",
+                        made.substr(0, 12), "..., the dataset has ", dataset_sha256.substr(0, 12),
+                        "...; choose another folder"));
+  }
   return set;
 }
 

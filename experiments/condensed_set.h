@@ -15,8 +15,10 @@ namespace retort::experiments {
 
 /// The set of a run folder that is finished, with all that lies beside it; none for another
 /// configuration.
+/// @throws DataError if it was condensed from other data than those of this SHA-256
 std::optional<data::SyntheticSet> finished_set(const std::filesystem::path& folder,
-                                               const std::string& config);
+                                               const std::string& config,
+                                               const std::string& dataset_sha256);
 
 struct SetPlan {
   methods::DistillationMethod& method;

@@ -109,23 +109,6 @@ int report_cost(const Study& study, bool json) {
   return 0;
 }
 
-/// Whether the result of a finished study is of this dataset and protocol: the options name both,
-/// but not what lies in their files. @throws ConfigError
-void expect_same_contents(const StudyFolder& folder, const Study& study) {
-  if (!fs::exists(folder.results())) return;
-  const auto document = nlohmann::json::parse(read_text(folder.results()), nullptr, false);
-  const auto refuse = [&](const std::string& what) {
-    throw ConfigError(str("'", folder.results().string(), "' is the result of ", what,
-                          "; choose another --run-dir"));
-  };
-  if (!document.is_object()) refuse("no study");
-  if (document.value("dataset_sha256", "") != study.dataset.info().sha256) refuse("other data");
-  if (document.value("protocol_options", nlohmann::json()) !=
-      nlohmann::json(study.protocol.options_in_use())) {
-    refuse(str("another protocol, also named ", study.protocol.name));
-  }
-}
-
 /// What killed writes left, and with `networks` also what is kept of steps until all are done.
 void remove_leftovers(const StudyFolder& folder, bool networks) {
   std::vector<fs::path> left;
@@ -194,7 +177,9 @@ void fill(const StudyFolder& folder, const Study& study, const ContinualOptions&
   const methods::MadeFolder made(folder.root);
   const methods::RunLock lock(folder.root);
   expect_same_config(folder.config(), study.config);
-  expect_same_contents(folder, study);
+  if (fs::exists(folder.results())) {
+    finished_result(folder.results(), study.dataset, study.protocol);
+  }
   remove_leftovers(folder, fs::exists(folder.results()));
   if (fs::exists(folder.results())) {
     log::info("this study is finished; nothing to do but show its result");

@@ -132,13 +132,16 @@ double held_out_by(const std::string& config) {
   for (const auto& entry : config::parse_config(config, "configuration of the set")) {
     values[entry.key] = entry.value;
   }
-  // As `condense`: images are held out for checks alone.
-  const bool checks = values.contains("eval-every") && values["eval-every"] != "0";
-  if (!checks || values["eval-on"] != "held-out") return 0;
+  // `condense` holds images out for checks alone, studies for all of their sets.
+  const auto value = [&](const std::string& name, const std::string& otherwise) {
+    const auto found = values.find(name);
+    return found == values.end() ? otherwise : found->second;
+  };
+  if (value("eval-every", "") == "0" || value("eval-on", "held-out") != "held-out") return 0;
   double part = 0;
   config::OptionTable table;
   table.add("hold-out", part, "", share_or_none());
-  table.set("hold-out", values["hold-out"], config::Origin::File);
+  table.set("hold-out", value("hold-out", "0"), config::Origin::File);
   return part;
 }
 

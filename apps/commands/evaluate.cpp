@@ -45,7 +45,7 @@ fs::path report_path(const eval::EvaluationReport& report, const std::vector<Net
     const std::string how = report.tested_on == "test"
                                 ? report.protocol.name
                                 : str(report.protocol.name, "-", report.tested_on);
-    return ranking_in_run_folder(report.set, how, nets.front().network);
+    return ranking_in_run_folder(report.set, how, nets.front().network, report.seeds.size());
   }
   std::vector<std::string> names;
   for (const auto& runs : nets) {
@@ -54,7 +54,8 @@ fs::path report_path(const eval::EvaluationReport& report, const std::vector<Net
     }
     if (report.augmentations.empty()) names.push_back(runs.network);
   }
-  return evaluation_in_run_folder(report.set, {report.protocol.name, report.tested_on, names});
+  return evaluation_in_run_folder(
+      report.set, {report.protocol.name, report.tested_on, names, report.seeds.size()});
 }
 
 void write_report(const eval::EvaluationReport& report, const fs::path& out,

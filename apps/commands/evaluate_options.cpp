@@ -142,6 +142,11 @@ void EvaluateOptions::check_ranking(const eval::Protocol& under) const {
     throw ConfigError(str("option 'real-accuracy' changes nothing: protocol '", under.name,
                           "' has no label robust score"));
   }
+  if (real_accuracy >= 0 && hold_out > 0) {
+    throw ConfigError(
+        "options 'real-accuracy' and 'hold-out': the one is measured on test images, the others "
+        "would be on held-out ones; leave real-accuracy away, and one is trained without them");
+  }
   if (!under.ranks()) return;
   const auto refuse = [&](bool given, const std::string& option, const std::string& why) {
     if (!given) return;

@@ -11,6 +11,7 @@
 #include "apps/commands/nas_options.h"
 #include "apps/commands/nas_proxies.h"
 #include "apps/commands/run_checks.h"
+#include "experiments/nas/course.h"
 #include "experiments/nas/prediction.h"
 #include "experiments/nas/report.h"
 #include "experiments/nas/study.h"
@@ -84,8 +85,25 @@ Study study_of(NasOptions& options, const Subject& subject) {
           .config = options.replay_text()};
 }
 
+/// Early stopping takes as many steps as on `ipc` images of every class.
+void warn_of_other_sizes(const Study& study) {
+  const bool early = std::any_of(study.proxies.begin(), study.proxies.end(), [](const Proxy& p) {
+    return p.kind == Proxy::Kind::EarlyStopping;
+  });
+  if (!early) return;
+  const std::int64_t expected = study.ipc * study.held_out.num_classes();
+  for (const Proxy& proxy : study.proxies) {
+    std::int64_t images = expected * proxy.images_per_stored;
+    if (proxy.kind == Proxy::Kind::Set) images = data::hard_classes(proxy.set->labels).numel();
+    if (images == expected) continue;
+    log::warn(str("early-stopping takes the steps of ", expected, " images per epoch (--ipc), the ",
+                  "set of '", proxy.name, "' has ", images, ": they are not compared alike"));
+  }
+}
+
 /// Before anything is touched.
 void check_study(const Study& study) {
+  warn_of_other_sizes(study);
   check_ipc(study.ipc, study.held_out);
   with_context("protocol " + study.protocol.name,
                [&] { study.protocol.train_options(study.dataset.info().mirror_changes_class); });
@@ -163,6 +181,25 @@ void write_results(const SearchFolder& folder, const Study& study, const Outcome
   write_text(folder.results(), document_text(document));
 }
 
+/// Whether the result of a finished search is of these data, protocols and sets. @throws
+/// ConfigError
+void expect_same_contents(const SearchFolder& folder, const Study& study) {
+  const auto document = finished_result(folder.results(), study.dataset, study.protocol);
+  const nlohmann::json& reference = document.at("reference");
+  if (reference.at("protocol_options") !=
+      nlohmann::json(study.reference_protocol.options_in_use())) {
+    refuse_result(folder.results(), "another protocol of the reference");
+  }
+  for (const Proxy& proxy : study.proxies) {
+    if (proxy.kind != Proxy::Kind::Set) continue;
+    const Course now = set_course(proxy.name, *proxy.set, study.protocol, study.held_out, {});
+    for (const nlohmann::json& entry : document.at("proxies")) {
+      if (entry.at("name") != proxy.name || entry.value("key", "") == now.key) continue;
+      refuse_result(folder.results(), str("another set '", proxy.name, "'"));
+    }
+  }
+}
+
 /// Works in the folder until results.json is there.
 void fill(const SearchFolder& folder, const Study& study, const NasOptions& options,
           cli::Program& program) {
@@ -171,6 +208,7 @@ void fill(const SearchFolder& folder, const Study& study, const NasOptions& opti
   expect_same_config(folder.config(), study.config);
   remove_temporary_files(folder.root);
   if (fs::exists(folder.results())) {
+    expect_same_contents(folder, study);
     log::info("this search is finished; nothing to do but show its result");
     return;
   }

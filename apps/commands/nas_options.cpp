@@ -145,7 +145,13 @@ eval::Protocol NasOptions::opened_protocol(std::int64_t with_epochs) const {
   }
   std::vector<std::string> changes = protocol_changes;
   changes.push_back(str("epochs=", with_epochs));
-  eval::Protocol opened = eval::changed(experiments::load_protocol(protocol), changes);
+  eval::Protocol opened = with_context(str("with ", with_epochs, " epochs"), [&] {
+    return eval::changed(experiments::load_protocol(protocol), changes);
+  });
+  if (opened.ranks()) {
+    throw ConfigError(str("option 'protocol': '", protocol,
+                          "' ends in a score of a set, which says nothing of an architecture"));
+  }
   if (!opened.taught()) return opened;
   throw ConfigError(str("option 'protocol': '", protocol,
                         "' trains on labels of teachers, which a search has not"));

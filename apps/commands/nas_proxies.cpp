@@ -77,10 +77,7 @@ bool kept_apart(const data::Provenance& provenance, const NasOptions& options) {
   for (const auto& entry : config::parse_config(provenance.config, "provenance of a set")) {
     made[entry.key] = entry.value;
   }
-  // `condense` holds images out for checks alone.
-  const bool checked = !made.contains("eval-every") || made["eval-every"] != "0";
-  return checked && made["eval-on"] != "test" &&
-         made["hold-out"] == config::number_text(options.hold_out) &&
+  return held_out_by(provenance.config) == options.hold_out &&
          made["images-per-class"] == str(options.dataset.images_per_class) &&
          provenance.seed == std::uint64_t(options.seed);
 }

@@ -13,6 +13,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// Of any result; 0 where it does not say.
+std::size_t seeds_in(const fs::path& path) {
+  const auto document = nlohmann::json::parse(read_text(path), nullptr, /*allow_exceptions=*/false);
+  return document.is_object() ? document.value("seeds", nlohmann::json::array()).size() : 0;
+}
+
 /// Of the document at `path`; nothing in it if it is no such document.
 MeasuredBy measured_by(const fs::path& path) {
   const nlohmann::json document =
@@ -21,6 +27,7 @@ MeasuredBy measured_by(const fs::path& path) {
   try {
     found.protocol = document.at("protocol").get<std::string>();
     found.tested_on = document.at("tested_on").get<std::string>();
+    found.seeds = document.at("seeds").size();
     for (const auto& result : document.at("results")) {
       const auto network = result.at("network").get<std::string>();
       const auto augmentation = result.value("augmentation", "");
@@ -51,9 +58,12 @@ fs::path named(const fs::path& folder, const std::string& kind, const std::strin
 fs::path name_beside(const fs::path& folder, const MeasuredBy& mine) {
   const std::string how =
       mine.tested_on == "test" ? mine.protocol : str(mine.protocol, "-", mine.tested_on);
-  const fs::path short_name = named(folder, "evaluation", how);
-  if (!fs::exists(short_name) || measured_by(short_name) == mine) return short_name;
-  return named(folder, "evaluation", str(how, "-", join(mine.nets, "-")));
+  const std::string whole = str(how, "-", join(mine.nets, "-"));
+  for (const std::string& name : {how, whole}) {
+    const fs::path path = named(folder, "evaluation", name);
+    if (!fs::exists(path) || mine.covers(measured_by(path))) return path;
+  }
+  return named(folder, "evaluation", str(whole, "-", mine.seeds, "-seeds"));
 }
 
 /// Whether the set lies in the folder of a run.
@@ -62,6 +72,11 @@ bool in_run_folder(const std::string& set) {
 }
 
 }  // namespace
+
+bool MeasuredBy::covers(const MeasuredBy& other) const {
+  return protocol == other.protocol && tested_on == other.tested_on && nets == other.nets &&
+         seeds >= other.seeds;
+}
 
 std::string under_augmentation(const std::string& network, const std::string& augmentation) {
   return str(network, ", ", augmentation);
@@ -73,19 +88,24 @@ fs::path evaluation_in_run_folder(const std::string& set, const MeasuredBy& mine
   const fs::path usual = folder / "evaluation.json";
   if (!fs::exists(usual)) return usual;
   const MeasuredBy theirs = measured_by(usual);
-  if (theirs == mine) return usual;
+  if (mine.covers(theirs)) return usual;
   log::info(str(usual.string(), " holds a result of ",
                 theirs.protocol != mine.protocol     ? "another protocol"
                 : theirs.tested_on != mine.tested_on ? "other tested images"
-                                                     : "other networks",
+                : theirs.nets != mine.nets           ? "other networks"
+                                                     : "more networks",
                 " and is kept"));
   return name_beside(folder, mine);
 }
 
 fs::path ranking_in_run_folder(const std::string& set, const std::string& protocol,
-                               const std::string& network) {
+                               const std::string& network, std::size_t repetitions) {
   if (!in_run_folder(set)) return {};
-  return named(fs::path(set).parent_path(), "ranking", str(protocol, "-", network));
+  const std::string name = str(protocol, "-", network);
+  const fs::path usual = named(fs::path(set).parent_path(), "ranking", name);
+  if (!fs::exists(usual) || seeds_in(usual) <= repetitions) return usual;
+  log::info(str(usual.string(), " holds a score of more repetitions and is kept"));
+  return named(fs::path(set).parent_path(), "ranking", str(name, "-", repetitions, "-seeds"));
 }
 
 }  // namespace retort::commands

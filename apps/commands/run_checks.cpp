@@ -50,6 +50,25 @@ void expect_same_config(const fs::path& stored, const std::string& config) {
                         "; repeat theirs, or choose another --run-dir"));
 }
 
+void refuse_result(const fs::path& results, const std::string& of) {
+  throw ConfigError(
+      str("'", results.string(), "' is the result of ", of, "; choose another --run-dir"));
+}
+
+nlohmann::json finished_result(const fs::path& results, const data::ImageDataset& dataset,
+                               const eval::Protocol& protocol) {
+  auto document = nlohmann::json::parse(read_text(results), nullptr, /*allow_exceptions=*/false);
+  if (!document.is_object()) refuse_result(results, "no study");
+  if (document.value("dataset_sha256", "") != dataset.info().sha256) {
+    refuse_result(results, "other data");
+  }
+  if (document.value("protocol_options", nlohmann::json()) !=
+      nlohmann::json(protocol.options_in_use())) {
+    refuse_result(results, str("another protocol, also named ", protocol.name));
+  }
+  return document;
+}
+
 void check_dry_run(bool dry_run, const std::string& device) {
   if (!dry_run || device == "cpu") return;
   throw ConfigError(str("--dry-run predicts for --device cpu only, found '", device, "'"));

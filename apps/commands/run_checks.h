@@ -5,7 +5,10 @@
 #include <filesystem>
 #include <string>
 
+#include <nlohmann/json.hpp>
+
 #include "lib/data/image_dataset.h"
+#include "lib/eval/protocol.h"
 
 namespace retort::commands {
 
@@ -24,6 +27,14 @@ void check_ipc(std::int64_t ipc, const data::ImageDataset& dataset);
 /// @param stored its config.cfg  @param config `key = value` lines
 /// @throws ConfigError naming what differs
 void expect_same_config(const std::filesystem::path& stored, const std::string& config);
+
+/// The result of a study that is finished. Its options name dataset and protocol, but not what lies
+/// in their files.
+/// @throws ConfigError unless it is of this dataset and protocol
+nlohmann::json finished_result(const std::filesystem::path& results,
+                               const data::ImageDataset& dataset, const eval::Protocol& protocol);
+/// Names what it is a result of instead.
+[[noreturn]] void refuse_result(const std::filesystem::path& results, const std::string& of);
 
 /// --dry-run predicts for the processor. @throws ConfigError for another device
 void check_dry_run(bool dry_run, const std::string& device);

@@ -114,8 +114,7 @@ class Run {
 
   data::SyntheticSet condensed(const Classes& classes) {
     const std::string config = step_config(classes);
-    if (auto set = finished_set(folder(), config)) {
-      expect_same_data(set->provenance);
+    if (auto set = finished_set(folder(), config, study_.dataset.info().sha256)) {
       outlook_.skip(step_cost().condensing_seconds);
       return std::move(*set);
     }
@@ -147,14 +146,6 @@ class Run {
       throw Interrupted(str("stopped in ", title(), "all sets and networks that are finished are ",
                             "kept in ", around_.folder.string(), ", go on with ", around_.go_on));
     }
-  }
-
-  void expect_same_data(const data::Provenance& made) const {
-    const std::string& now = study_.dataset.info().sha256;
-    if (made.dataset_sha256 == now) return;
-    throw DataError(str("'", (folder() / "set.h5").string(), "' was condensed from other data: ",
-                        "SHA-256 ", made.dataset_sha256.substr(0, 12), "..., the dataset has ",
-                        now.substr(0, 12), "...; choose another folder"));
   }
 
   void announce(std::int64_t missing) const {

@@ -27,18 +27,6 @@ std::vector<double> rates_of_set(const Study& study) {
   return learned ? std::vector<double>{*study.set.learned_lr} : study.protocol.lr_search;
 }
 
-void leave_out_augmentation(eval::Protocol& protocol) {
-  const eval::Protocol plain;
-  protocol.augmentation = "none";
-  protocol.augmentation_digits.clear();
-  protocol.pixel_augmentation = plain.pixel_augmentation;
-  protocol.cutmix_probability = plain.cutmix_probability;
-  protocol.patch_shuffle = plain.patch_shuffle;
-  protocol.crop_area = plain.crop_area;
-  protocol.flip = plain.flip;
-  protocol.mix = plain.mix;
-}
-
 /// Students learn the labels of the set as it is.
 void leave_out_teachers(eval::Protocol& protocol) {
   const eval::Protocol plain;
@@ -70,7 +58,7 @@ eval::Protocol real_protocol(const eval::Protocol& of) {
   if (of.real_epochs > 1) protocol.drop_epochs = {of.real_epochs / 2};
   protocol.batch_size = of.real_batch_size;
   protocol.test_every = of.hard_test_every;
-  leave_out_augmentation(protocol);
+  protocol = eval::without_augmentation(protocol);
   return protocol;
 }
 
@@ -163,11 +151,13 @@ std::vector<Training> trainings(const Study& study) {
   const std::vector<double> of_set = rates_of_set(study);
   const std::vector<double>& search = study.protocol.lr_search;
   const bool hard = only_hard(study);
+  // What a set has learned is its own: random images have their classes.
+  const bool random_hard = hard || !study.protocol.taught();
   std::vector<Training> list;
   if (study.protocol.score == "ars") {
     for (const bool augmented : {true, false}) {
       list.push_back({Subject::Set, hard, augmented, of_set});
-      list.push_back({Subject::Random, hard, augmented, search});
+      list.push_back({Subject::Random, random_hard, augmented, search});
     }
     return list;
   }
@@ -177,7 +167,7 @@ std::vector<Training> trainings(const Study& study) {
   const bool augment_hard = !study.protocol.taught() || study.protocol.augment_hard;
   if (!hard) list.push_back({Subject::Set, true, augment_hard, search});
   list.push_back({Subject::Set, hard, true, of_set});
-  list.push_back({Subject::Random, hard, true, search});
+  list.push_back({Subject::Random, random_hard, true, search});
   return list;
 }
 
@@ -186,7 +176,7 @@ eval::Protocol protocol_of(const Study& study, const Training& training, double 
   if (training.subject == Subject::Real) protocol = real_protocol(study.protocol);
   const bool beside_soft = training.hard && study.protocol.taught();
   if (beside_soft && !training.augmented) leave_out_teachers(protocol);
-  if (!training.augmented) leave_out_augmentation(protocol);
+  if (!training.augmented) protocol = eval::without_augmentation(protocol);
   if (training.hard && study.protocol.score == "lrs") {
     protocol.test_every = study.protocol.hard_test_every;
   }

@@ -139,6 +139,7 @@ json proxy_json(const Study& study, const ProxyResult& proxy, const Scores& trut
   const double wall = proxy.condensing_seconds + sum_of(proxy.trainings, &Trained::wall_seconds);
   return {{"name", proxy.name},
           {"kind", kind_text(proxy.kind)},
+          {"key", proxy.key},
           {"stored", proxy.stored},
           {"images", proxy.images},
           {"epochs", proxy.epochs},
@@ -153,6 +154,8 @@ json proxy_json(const Study& study, const ProxyResult& proxy, const Scores& trut
 
 json reference_json(const Study& study, const Outcome& outcome) {
   const Scores truth = means(outcome.reference);
+  json first = first_json(study, truth, truth);
+  first["selected_on"] = "test";
   return {{"protocol", study.reference_protocol.name},
           {"protocol_options", study.reference_protocol.options_in_use()},
           {"images", outcome.reference_images},
@@ -162,7 +165,7 @@ json reference_json(const Study& study, const Outcome& outcome) {
           {"training_seconds", sum_of(outcome.reference, &Trained::seconds)},
           {"wall_seconds", sum_of(outcome.reference, &Trained::wall_seconds)},
           {"diverged", diverged(outcome.reference)},
-          {"first", first_json(study, truth, truth)},
+          {"first", first},
           {"reliability",
            study.reference_seeds > 1 ? reliability_json(study, outcome.reference) : json()},
           {"accuracies", accuracies_json(outcome.reference)}};
@@ -228,6 +231,7 @@ std::vector<std::string> reference_row(const json& reference, std::size_t rhos) 
   std::vector<std::string> row{"reference", text(reference.at("images")),
                                minutes_text(reference.at("wall_seconds"))};
   add_first(row, reference.at("first"));
+  row[row.size() - 2] += "*";
   const json& reliability = reference.at("reliability");
   for (std::size_t i = 0; i < rhos; ++i) {
     row.push_back(reliability.is_null() ? "-" : rho_text(reliability.at(i)));
@@ -303,7 +307,8 @@ std::string to_table(const json& document) {
       reliable ? "one of its seeds for another, how reliable this ranking is itself"
                : "not known from one seed",
       "\n", diverged_text(document), "minutes: of condensing, and of trainings side by side\n\n",
-      columns(rows, {.numbers_from = 4}));
+      columns(rows, {.numbers_from = 4}),
+      "* chosen by these test images: optimistic; no proxy sees them\n");
 }
 
 std::string to_csv(const json& document) {

@@ -67,6 +67,7 @@ class Run {
                    : set_course(proxy.name, *set_, study_.protocol, study_.held_out, seeds);
     });
     result.images = course.images_per_epoch;
+    result.key = course.key;
     result.epochs = course.options.epochs;
     // It draws from all of them.
     if (early) result.stored = study_.held_out.size(data::Split::Train);
@@ -77,7 +78,9 @@ class Run {
     const Proxy& proxy = study_.proxies[number];
     const fs::path folder = around_.folder / "sets" / proxy.name;
     const std::string config = study_.config + proxy.config;
-    if (auto set = finished_set(folder, config)) return std::move(*set);
+    if (auto set = finished_set(folder, config, study_.dataset.info().sha256)) {
+      return std::move(*set);
+    }
     log::info(str("condensing ", study_.ipc, " images per class with ", proxy.name));
     methods::RunContext context{.dataset = study_.held_out,
                                 .ipc = study_.ipc,

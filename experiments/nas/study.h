@@ -67,6 +67,7 @@ struct ProxyResult {
   std::int64_t stored = 0;  ///< images kept for it
   std::int64_t images = 0;  ///< that an epoch goes through
   std::int64_t epochs = 0;
+  std::string key = {};  ///< see Course
   double condensing_seconds = 0;
   Trainings trainings;  ///< scores: accuracy on held-out training images
 };

@@ -389,6 +389,20 @@ std::vector<std::string> augmentation_names() {
   return names;
 }
 
+Protocol without_augmentation(const Protocol& protocol) {
+  const Protocol plain;
+  Protocol result = protocol;
+  result.augmentation = "none";
+  result.augmentation_digits.clear();
+  result.pixel_augmentation = plain.pixel_augmentation;
+  result.cutmix_probability = plain.cutmix_probability;
+  result.patch_shuffle = plain.patch_shuffle;
+  result.crop_area = plain.crop_area;
+  result.flip = plain.flip;
+  result.mix = plain.mix;
+  return result;
+}
+
 Protocol with_augmentation(const Protocol& protocol, const std::string& name) {
   const auto known = augmentation_names();
   if (std::find(known.begin(), known.end(), name) == known.end()) {
@@ -398,11 +412,13 @@ Protocol with_augmentation(const Protocol& protocol, const std::string& name) {
     throw ConfigError(str("protocol '", protocol.name, "' trains on labels of teachers, which ",
                           "belong to its own views: no other augmentation, found ", name));
   }
-  Protocol result = protocol;
+  Protocol result = without_augmentation(protocol);
   const bool dsa = name == "dsa";
-  result.augmentation = dsa ? augment::usual_operations(false) : "none";
-  result.augmentation_digits = dsa ? augment::usual_operations(true) : "";
-  if (dsa) result.augmentation_style = "dsa";
+  if (dsa) {
+    result.augmentation = augment::usual_operations(false);
+    result.augmentation_digits = augment::usual_operations(true);
+    result.augmentation_style = "dsa";
+  }
   result.pixel_augmentation = dsa ? "none" : name;
   if (name == "none" && protocol.plain_epochs > 0) result.epochs = protocol.plain_epochs;
   with_context(str("protocol '", protocol.name, "'"), [&] { expect_whole(result); });

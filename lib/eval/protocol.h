@@ -118,6 +118,8 @@ Protocol parse_protocol(const std::string& name, const std::string& text,
 /// What networks may be trained under in the place of the protocol's own augmentation: "none",
 /// "dsa" (all six operations) and the names of augment::PixelRecipe.
 std::vector<std::string> augmentation_names();
+/// `protocol` with images as they are, mixed with none: everything that changes them left out.
+Protocol without_augmentation(const Protocol& protocol);
 /// `protocol` with this augmentation, under its old name; without any for `plain_epochs`.
 /// @throws ConfigError for another name, and for a protocol under which images are not augmented
 ///         so: labels of teachers belong to their views

@@ -274,7 +274,10 @@ std::string fewer_runs_text(const EvaluationReport& report) {
     if (result.runs.size() == report.seeds.size()) continue;
     std::vector<std::uint64_t> seeds;
     for (const RunResult& run : result.runs) seeds.push_back(run.seed);
-    texts.push_back(str(result.network, seeds.size() == 1 ? ": seed " : ": seeds ", join(seeds)));
+    const std::string text =
+        str(result.network, seeds.size() == 1 ? ": seed " : ": seeds ", join(seeds));
+    // A network stands here once for each augmentation.
+    if (std::find(texts.begin(), texts.end(), text) == texts.end()) texts.push_back(text);
   }
   return join(texts, "; ");
 }

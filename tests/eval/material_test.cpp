@@ -292,6 +292,8 @@ TEST_CASE("another augmentation keeps the rest of a protocol", "[eval][protocol]
         eval::with_augmentation(protocol, "cifar").train_options(false).augmentation.text());
   const auto pixels = eval::with_augmentation(protocol, "imagenet");
   CHECK(pixels.name == "some");
+  protocol.cutmix_probability = 0.5;
+  CHECK(eval::with_augmentation(protocol, "none").train_options(false).cutmix_probability == 0);
   CHECK(pixels.train_options(false).epochs == 1001);
   CHECK(pixels.pixel_recipe(false).kind == augment::PixelRecipe::Kind::ImageNet);
   CHECK(pixels.pixel_recipe(false).mirror);

@@ -91,6 +91,7 @@ eval::Protocol small_protocol(const std::string& score) {
 struct Shelf {
   std::map<std::string, eval::FinishedRun> runs;
   std::int64_t kept = 0;
+  StopFlag* stop = nullptr;  ///< requested as soon as something is kept
 };
 
 class ShelfKeeper final : public eval::RunKeeper {
@@ -102,6 +103,7 @@ class ShelfKeeper final : public eval::RunKeeper {
   }
   void keep(const eval::FinishedRun& run) override {
     ++shelf_.kept;
+    if (shelf_.stop != nullptr) shelf_.stop->request();
     shelf_.runs[key_ + std::to_string(run.result.seed)] = run;
   }
 
@@ -329,9 +331,28 @@ TEST_CASE("a stopped study is interrupted and goes on from what was kept",
   const Study study = small_study(set, "ars", std::nullopt);
   Shelf shelf;
   StopFlag stop;
-  stop.request();
+  shelf.stop = &stop;
   CHECK_THROWS_AS(make_on(study, shelf, stop), Interrupted);
-  CHECK(shelf.kept == 0);
+  CHECK(shelf.kept >= 1);
+  shelf.stop = nullptr;
+  const auto resumed = to_json(study, make_on(study, shelf));
+  Shelf other;
+  const auto whole = to_json(study, make_on(study, other));
+  CHECK(shelf.kept == other.kept);  // nothing was trained twice
+  CHECK(resumed["ars"] == whole["ars"]);
+}
+
+TEST_CASE("random images beside learned labels are said to have their classes",
+          "[experiments][dd-ranking]") {
+  data::SyntheticSet set = some_images(0);
+  const std::int64_t count = set.images.size(0);
+  data::SoftLabels learned;
+  learned.values = at::full({count, set.num_classes()}, 0.1);
+  learned.classes = data::hard_classes(set.labels);
+  set.labels = learned;
+  for (const Training& training : trainings(small_study(set, "ars", std::nullopt))) {
+    CHECK(training.hard == (training.subject == Subject::Random));
+  }
 }
 
 TEST_CASE("protocols that end in a score choose among tests and step sizes",

@@ -359,7 +359,7 @@ TEST_CASE("a training that diverges counts as guessing and does not end the othe
   for (const auto& runs : results[1]) CHECK_FALSE(runs[0].diverged);
 }
 
-TEST_CASE("a stop leaves what is finished, and what cannot be written ends all",
+TEST_CASE("nothing begins after a stop, and what cannot be written ends all",
           "[experiments][nas]") {
   const testing::TemporaryFolder folder("nas-stopped");
   StopFlag stop;
@@ -440,8 +440,7 @@ TEST_CASE("one seed of the reference tells nothing of its reliability", "[experi
   CHECK_THAT(to_table(document), Contains("not known from one seed"));
 }
 
-TEST_CASE("a search is predicted to cost its trainings, the deeper the more",
-          "[experiments][nas]") {
+TEST_CASE("a search is predicted to cost its trainings", "[experiments][nas]") {
   const std::vector<Proxy> proxies{{.name = "early-stopping", .kind = Proxy::Kind::EarlyStopping}};
   Study study = study_with(proxies, {});
   study.reference_seeds = 3;
