@@ -96,10 +96,11 @@ void EvaluateOptions::describe(config::OptionTable& table) {
             "test on this part of every class's training images, which the set was condensed "
             "without, instead of the test images: for choosing settings",
             share_or_none());
-  table.add("real-accuracy", real_accuracy,
-            "percent, of a network trained on all real images, for protocol ddranking-lrs; -1: "
-            "one is trained, which takes long",
-            config::in_range(-1.0, 100.0));
+  table.add(
+      "real-accuracy", real_accuracy,
+      "percent, as 84.8, of a network trained on all real images, for protocol ddranking-lrs; -1: "
+      "one is trained, which takes long",
+      config::in_range(-1.0, 100.0));
   out.describe(table,
                "also write the JSON document here; else into the run folder of a set "
                "that lies in one");

@@ -91,8 +91,11 @@ void warn_of_seen_images(const std::string& name, const data::Provenance& proven
                 options.seed, " --eval-every N` keeps them apart"));
 }
 
+/// Called as its file, and the set.h5 of a run as its folder.
 Proxy set_proxy(const std::string& file, const NasOptions& options) {
-  const std::string name = std::filesystem::path(file).stem().string();
+  const std::filesystem::path path = std::filesystem::absolute(file);
+  const std::string name =
+      (path.filename() == "set.h5" ? path.parent_path().filename() : path.stem()).string();
   Proxy proxy{.name = name, .kind = Proxy::Kind::Set};
   proxy.set = std::make_shared<const data::SyntheticSet>(storage::read_set(file));
   warn_of_seen_images(name, proxy.set->provenance, options);
@@ -111,8 +114,9 @@ void expect_own_names(const std::vector<Proxy>& proxies) {
   std::vector<std::string> names{experiments::nas::kReference};
   for (const Proxy& proxy : proxies) {
     if (std::find(names.begin(), names.end(), proxy.name) != names.end()) {
-      throw ConfigError(str("two proxies cannot both be called '", proxy.name,
-                            "', and none 'reference'; a set is called as its file"));
+      throw ConfigError(
+          str("two proxies cannot both be called '", proxy.name,
+              "', and none 'reference'; a set is called as its file, and set.h5 as its folder"));
     }
     names.push_back(proxy.name);
   }

@@ -10,6 +10,8 @@
 #include "apps/commands/kernel_options.h"
 #include "experiments/dd_ranking/report.h"
 #include "experiments/dd_ranking/study.h"
+#include "lib/config/options.h"
+#include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/core/log.h"
 #include "lib/core/str.h"
@@ -78,6 +80,12 @@ nlohmann::json document_of(const RankingJob& job, const Study& study,
 void rank(const RankingJob& job, StudentTeachers& teachers, FinishedNetworks& finished,
           cli::Program& program) {
   const double given = job.options.real_accuracy;
+  const double chance = 100 / double(job.dataset.num_classes());
+  if (given >= 0 && given <= chance) {
+    throw ConfigError(str("option 'real-accuracy': expected percent, above the ",
+                          config::number_text(chance), " of guessing, found ",
+                          config::number_text(given)));
+  }
   const Study study{.dataset = job.dataset,
                     .set = job.set,
                     .protocol = job.about.protocol,

@@ -19,8 +19,19 @@ void refuse_study(const std::string& word) {
           "in results.json and curve.svg; a report tells of single sets, as of ", step.string()));
 }
 
+/// So has a search.
+void refuse_search(const std::string& word) {
+  const fs::path sets = fs::path(word) / "sets";
+  if (!fs::exists(sets) && !fs::exists(fs::path(word) / "trainings")) return;
+  throw ConfigError(str("'", word,
+                        "': is the folder of a search of `retort nas`: its result is in ",
+                        "results.json and scatter-*.svg; a report tells of single sets, as of ",
+                        "those in ", sets.string()));
+}
+
 ReportSource run_source(const std::string& word) {
   refuse_study(word);
+  refuse_search(word);
   const methods::RunFolder folder{word};
   if (!fs::exists(folder.config()) && !fs::exists(folder.checkpoint()) &&
       !fs::exists(folder.set())) {

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/core/files.h"
+#include "lib/core/hash.h"
 #include "lib/core/log.h"
 #include "lib/core/str.h"
 
@@ -12,6 +13,8 @@ namespace retort::commands {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::size_t kLongestName = 120;
 
 /// Of any result; 0 where it does not say.
 std::size_t seeds_in(const fs::path& path) {
@@ -51,6 +54,10 @@ fs::path named(const fs::path& folder, const std::string& kind, const std::strin
       name += '-';
   }
   if (name.ends_with('-')) name.pop_back();
+  // Names of many networks would be longer than file systems take.
+  if (name.size() > kLongestName) {
+    name = str(name.substr(0, kLongestName), "-", sha256_hex(text).substr(0, 8));
+  }
   return folder / str(kind, "-", name, ".json");
 }
 

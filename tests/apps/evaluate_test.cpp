@@ -5,8 +5,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include "apps/commands/result_place.h"
 #include "lib/core/files.h"
 #include "lib/core/hash.h"
+#include "lib/core/str.h"
 #include "lib/storage/set_file.h"
 #include "lib/storage/state_file.h"
 #include "tests/apps/program.h"
@@ -355,4 +357,25 @@ TEST_CASE("every command that reports has a document for programs", "[apps][json
   CHECK(list["kind"] == "datasets");
   CHECK(list["entries"].size() > 10);
   CHECK(list["entries"][0]["name"] == "fashion-mnist");
+}
+
+TEST_CASE("results of many networks have names that file systems take, each its own",
+          "[apps][evaluate]") {
+  const Workspace workspace;
+  const fs::path folder = workspace.path("run");
+  write_text(folder / "config.cfg", "method = random\n");
+  write_text(folder / "evaluation.json", "{}");
+  write_text(folder / "evaluation-quick.json", "{}");
+  const auto name = [&](const std::string& last) {
+    commands::MeasuredBy mine{.protocol = "quick", .tested_on = "test", .nets = {}, .seeds = 1};
+    for (int i = 0; i < 20; ++i) mine.nets.push_back(str("ConvNet-2-w8-", i, ", randaugment"));
+    mine.nets.push_back(last);
+    return commands::evaluation_in_run_folder((folder / "set.h5").string(), mine)
+        .filename()
+        .string();
+  };
+  CHECK(name("LeNet").size() < 160);
+  CHECK_THAT(name("LeNet"),
+             Catch::Matchers::StartsWith("evaluation-quick-ConvNet-2-w8-0-randaugment-"));
+  CHECK(name("LeNet") != name("MLP"));
 }

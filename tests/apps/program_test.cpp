@@ -64,8 +64,8 @@ TEST_CASE("the program says what it is and what it can do", "[apps]") {
   const auto help = workspace.retort({"--help"});
   CHECK(help.exit_code == 0);
   for (const char* name :
-       {"condense", "evaluate", "experts", "teachers", "relabel", "sweep", "continual", "nas", "show",
-        "report", "info", "verify", "list", "export", "import"}) {
+       {"condense", "evaluate", "experts", "teachers", "relabel", "sweep", "continual", "nas",
+        "show", "report", "info", "verify", "list", "export", "import"}) {
     CHECK_THAT(help.out, Contains(name));
     const auto page = workspace.retort({name, "--help"});
     CHECK(page.exit_code == 0);

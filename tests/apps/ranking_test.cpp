@@ -152,6 +152,7 @@ TEST_CASE("what has no meaning for a score is refused", "[apps][evaluate][dd-ran
   refused(joined(lrs, {"--nets", "MLP,LeNet"}), "of one network; run it once for each");
   refused(joined(lrs, {"--cross-arch", "dc"}), "option 'cross-arch'");
   refused(joined(lrs, {"--real-accuracy", "101"}), "real-accuracy");
+  refused(joined(lrs, {"--real-accuracy", "0.9"}), "expected percent, above the 25 of guessing");
   refused({"evaluate", "set.h5", "--protocol", "ddranking-ars", "--real-accuracy", "90"},
           "option 'real-accuracy' changes nothing");
   refused({"evaluate", "set.h5", "--protocol", "ddranking-lrs-soft"}, "--teachers FILE");

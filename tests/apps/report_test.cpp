@@ -216,6 +216,11 @@ TEST_CASE("a command that repeats stands only where there is one", "[apps][repor
   CHECK(refused.exit_code == 2);
   CHECK_THAT(refused.err, Contains("'study': is the folder of a study of `retort continual`") &&
                               Contains("study/order-0/step-1"));
+  write_text(workspace.path("search/config.cfg"), "dataset = shapes\n");
+  write_text(workspace.path("search/trainings/reference/x.json"), "{}");
+  const auto search = workspace.retort({"report", "search"});
+  CHECK(search.exit_code == 2);
+  CHECK_THAT(search.err, Contains("'search': is the folder of a search of `retort nas`"));
 
   workspace.succeed({"export", condensed_shapes().path("set.h5").string(), "--out", "set.pt"});
   workspace.succeed({"import", "set.pt", "--dataset", "shapes", "--out", "imported.h5"});
