@@ -3,7 +3,6 @@
 #include <string>
 #include <vector>
 
-#include <c10/util/Exception.h>
 #include <nlohmann/json.hpp>
 
 #include "apps/cli/signals.h"
@@ -12,6 +11,7 @@
 #include "apps/commands/document.h"
 #include "apps/commands/finished_networks.h"
 #include "apps/commands/run_checks.h"
+#include "apps/commands/study_folder.h"
 #include "datasets/published.h"
 #include "experiments/continual/prediction.h"
 #include "experiments/continual/report.h"
@@ -23,7 +23,6 @@
 #include "lib/core/str.h"
 #include "lib/core/text.h"
 #include "lib/nn/network.h"
-#include "methods/run_folder.h"
 
 namespace retort::commands {
 namespace {
@@ -32,19 +31,14 @@ namespace fs = std::filesystem;
 using namespace experiments::continual;
 
 /// What lies in the folder of a study beside its steps.
-struct StudyFolder {
-  fs::path root;
-
-  fs::path config() const { return root / "config.cfg"; }
-  fs::path log() const { return root / "log.txt"; }
+struct ContinualFolder : StudyFolder {
   fs::path accuracies() const { return root / "accuracies.csv"; }
   fs::path curve() const { return root / "curve.svg"; }
-  fs::path results() const { return root / "results.json"; }
   /// FinishedNetworks puts ".part" behind it.
   static fs::path networks(const fs::path& step) { return step / "networks.json"; }
 };
 
-std::string go_on_command(const StudyFolder& folder) {
+std::string go_on_command(const ContinualFolder& folder) {
   return str("retort continual --run-dir ", folder.root.string(), " --resume");
 }
 
@@ -109,17 +103,6 @@ int report_cost(const Study& study, bool json) {
   return 0;
 }
 
-/// What killed writes left, and with `networks` also what is kept of steps until all are done.
-void remove_leftovers(const StudyFolder& folder, bool networks) {
-  std::vector<fs::path> left;
-  std::error_code ignored;
-  for (const auto& entry : fs::recursive_directory_iterator(folder.root, ignored)) {
-    const bool kept = entry.path().filename() == "networks.json.part";
-    if (target_of_temporary(entry.path()) || (kept && networks)) left.push_back(entry.path());
-  }
-  for (const auto& path : left) fs::remove(path, ignored);
-}
-
 /// Of every set, but for its configuration.
 data::Provenance provenance_of(const Study& study, const ContinualOptions& options) {
   data::Provenance provenance;
@@ -131,7 +114,7 @@ data::Provenance provenance_of(const Study& study, const ContinualOptions& optio
   return provenance;
 }
 
-std::vector<OrderResult> make_study(const Study& study, const StudyFolder& folder,
+std::vector<OrderResult> make_study(const Study& study, const ContinualFolder& folder,
                                     const ContinualOptions& options, cli::Program& program) {
   std::optional<FinishedNetworks> finished;  // of the step at hand
   const auto key = [&](const eval::Material& material, const data::ImageDataset& tested_on,
@@ -145,7 +128,7 @@ std::vector<OrderResult> make_study(const Study& study, const StudyFolder& folde
       .keeper =
           [&](const fs::path& step, const eval::Material& material,
               const data::ImageDataset& tested_on, const eval::Protocol& protocol) {
-            finished.emplace(StudyFolder::networks(step));
+            finished.emplace(ContinualFolder::networks(step));
             return finished->keeper(key(material, tested_on, protocol));
           },
       .key = key,
@@ -171,47 +154,21 @@ nlohmann::json document_of(const Study& study, const std::vector<OrderResult>& r
   return document;
 }
 
-/// Works in the folder until results.json is there.
-void fill(const StudyFolder& folder, const Study& study, const ContinualOptions& options,
-          cli::Program& program) {
-  const methods::MadeFolder made(folder.root);
-  const methods::RunLock lock(folder.root);
-  expect_same_config(folder.config(), study.config);
-  if (fs::exists(folder.results())) {
-    finished_result(folder.results(), study.dataset, study.protocol);
-  }
-  remove_leftovers(folder, fs::exists(folder.results()));
-  if (fs::exists(folder.results())) {
-    log::info("this study is finished; nothing to do but show its result");
-    return;
-  }
-  write_text(folder.config(), study.config);
-  const methods::LogFile log_file(folder.log());
-  const auto ended = [&](log::Level level, const std::string& why) {
-    program.terminal.finish();
-    log_file.write(level, why);
-  };
-  try {
-    const auto results = make_study(study, folder, options, program);
-    const auto document = document_of(study, results, options);
-    write_text(folder.curve(), to_svg(document));
-    write_text(folder.results(), document_text(document));
-    remove_leftovers(folder, true);
-  } catch (const ConfigError& e) {
-    ended(log::Level::Error, e.what());
-    // A study that could not even start is not in the way of the next try.
-    if (!fs::exists(folder.root / "order-0" / "step-1" / "set.h5")) made.take_back();
-    throw;
-  } catch (const Interrupted& e) {
-    ended(log::Level::Warn, e.what());
-    throw;
-  } catch (const c10::Error& e) {
-    ended(log::Level::Error, e.what_without_backtrace());
-    throw;
-  } catch (const std::exception& e) {
-    ended(log::Level::Error, e.what());
-    throw;
-  }
+StudyWork work_of(const Study& study, const ContinualFolder& folder,
+                  const ContinualOptions& options, cli::Program& program) {
+  return {
+      .noun = "study",
+      .config = study.config,
+      .check_finished = [&] { finished_result(folder.results(), study.dataset, study.protocol); },
+      .begun = [&] { return fs::exists(folder.root / "order-0" / "step-1" / "set.h5"); },
+      .make =
+          [&] {
+            const auto results = make_study(study, folder, options, program);
+            const auto document = document_of(study, results, options);
+            write_text(folder.curve(), to_svg(document));
+            write_text(folder.results(), document_text(document));
+          },
+      .unneeded = [](const fs::path& path) { return path.filename() == "networks.json.part"; }};
 }
 
 int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
@@ -220,8 +177,8 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
     cli::print(options.help_text(command));
     return 0;
   }
-  check_run_dir(options.run_dir, options.resume, options.dry_run);
-  check_dry_run(options.dry_run, options.device.device);
+  check_run_dir(options.session.run_dir, options.session.resume, options.session.dry_run);
+  check_dry_run(options.session.dry_run, options.device.device);
   options.opened_protocol();
   const at::Device device = options.device.open();
   options.common.apply(program);
@@ -236,17 +193,15 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
       options.dataset.open_held_out(std::uint64_t(options.seed), options.hold_out).on(device);
   const Study study = study_of(options, dataset);
   check_study(study);
-  if (options.dry_run) return report_cost(study, options.common.json);
+  if (options.session.dry_run) return report_cost(study, options.common.json);
 
-  const StudyFolder folder{
-      options.run_dir.empty()
-          ? new_run_dir(str("continual-", options.method, "-", options.dataset.dataset, "-steps",
-                            options.steps, "-ipc", options.ipc, "-seed", options.seed))
-          : fs::path(options.run_dir)};
+  const ContinualFolder folder{options.session.folder(
+      str("continual-", options.method, "-", options.dataset.dataset, "-steps", options.steps,
+          "-ipc", options.ipc, "-seed", options.seed))};
   log::info(str("class-incremental study of ", options.dataset.dataset, " with ", options.method,
                 ", ", options.steps, " steps, into ", folder.root.string()));
   cli::expect_polling();
-  fill(folder, study, options, program);
+  work_in(folder, work_of(study, folder, options, program), program);
   const std::string result = read_text(folder.results());
   cli::print(options.common.json ? result : to_table(nlohmann::json::parse(result)));
   return 0;

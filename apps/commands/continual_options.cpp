@@ -80,14 +80,9 @@ config::OptionTable ContinualOptions::recorded_options() {
 
 config::OptionTable ContinualOptions::session_options() {
   config::OptionTable table;
-  table.add("run-dir", run_dir, "folder for everything the study leaves; else a new one in runs/",
-            any_text());
+  session.describe(table, "study");
   table.add("preset", preset, "a published configuration of the method, see `retort list presets`",
             any_text());
-  table.add("config", config, "a file of `option = value` lines; config.cfg of a study repeats it",
-            any_text());
-  table.add("resume", resume, "go on with the study in --run-dir");
-  table.add("dry-run", dry_run, "say what the study would cost, and stop");
   return table;
 }
 

@@ -10,6 +10,7 @@
 #include "apps/commands/dataset_options.h"
 #include "apps/commands/device_options.h"
 #include "apps/commands/kernel_options.h"
+#include "apps/commands/study_folder.h"
 #include "lib/eval/protocol.h"
 #include "methods/method.h"
 
@@ -42,11 +43,8 @@ class ContinualOptions {
   std::int64_t seed = 0;
 
   // What goes on around it: not recorded.
-  std::string run_dir;
+  StudySession session;
   std::string preset;
-  std::string config;
-  bool resume = false;
-  bool dry_run = false;
 
   std::unique_ptr<methods::MethodFactory> factory;  ///< none for --help without a method
 

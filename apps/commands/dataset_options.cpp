@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <map>
+#include <utility>
 
 #include "datasets/dataset.h"
 #include "lib/core/error.h"
@@ -230,6 +231,33 @@ void expect_classes(const data::ImageDataset& dataset, const data::SyntheticSet&
 
 }  // namespace
 
+namespace {
+
+/// Where the set says its dataset lay; of a set from elsewhere, the usual places. What is opened is
+/// compared with what the set was made from by its SHA-256.
+data::ImageDataset open_near(DatasetOptions& options, const data::SyntheticSet& set,
+                             bool place_is_asked_for) {
+  // The set brings its own statistics: ZCA of the whole dataset would be minutes for nothing.
+  const auto open = [&] { return options.open(set.provenance.seed, Statistics::None); };
+  if (place_is_asked_for || options.data.empty()) return open();
+  try {
+    return open();
+  } catch (const datasets::FilesNotFound& gone) {
+    const std::string recorded = std::exchange(options.data, "");
+    try {
+      data::ImageDataset opened = open();
+      log::info(str("'", recorded,
+                    "', where the set says its dataset lay, is gone: taken from the ",
+                    "usual place"));
+      return opened;
+    } catch (const Error&) {
+      throw gone;
+    }
+  }
+}
+
+}  // namespace
+
 data::ImageDataset open_for_set(DatasetOptions& options, config::OptionTable& table,
                                 const data::SyntheticSet& set) {
   const bool chosen = table.find("dataset").origin == config::Origin::Flag ||
@@ -239,8 +267,8 @@ data::ImageDataset open_for_set(DatasetOptions& options, config::OptionTable& ta
   if (options.dataset.empty()) {
     throw ConfigError("the set does not say which dataset it was made from; give --dataset");
   }
-  // The set brings its own statistics: ZCA of the whole dataset would be minutes for nothing.
-  data::ImageDataset dataset = options.open(set.provenance.seed, Statistics::None);
+  data::ImageDataset dataset =
+      open_near(options, set, table.find("data").origin == config::Origin::Flag);
   const data::ImageShape have = dataset.shape();
   const data::ImageShape want = set.shape();
   if (!(have == want)) {

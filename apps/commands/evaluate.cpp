@@ -12,6 +12,7 @@
 #include "apps/commands/document.h"
 #include "apps/commands/evaluate_options.h"
 #include "apps/commands/evaluate_words.h"
+#include "apps/commands/folder_kind.h"
 #include "apps/commands/kernel_options.h"
 #include "apps/commands/output_file.h"
 #include "apps/commands/ranking.h"
@@ -166,7 +167,7 @@ std::optional<eval::CrossArchitecture> cross_architecture(const EvaluateOptions&
   const std::string source = own.empty() ? protocol.network_for(shape) : own;
   const auto network = nn::make_network(nn::with_depth(source, nn::default_convnet_depth(shape)),
                                         shape, dataset.num_classes());
-  return eval::CrossArchitecture{options.cross_arch, network->name(), !own.empty()};
+  return eval::CrossArchitecture{options.pool_text(), network->name(), !own.empty()};
 }
 
 /// Empty where students learn no label that a teacher left in the set.
@@ -258,7 +259,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   const auto words = cli::parse_command(command, args, line.table, {{"SET"}, 1});
   if (!words) return 0;
   eval::EvaluationReport report = plan_report(options);
-  report.set = words->front();
+  report.set = set_file(words->front());
   const std::vector<Baseline> baselines = options.parsed_baselines();
   const at::Device device = line.device.open();
   line.common.apply(program);

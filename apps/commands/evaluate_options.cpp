@@ -79,6 +79,8 @@ void EvaluateOptions::describe(config::OptionTable& table) {
             "networks of each kind, or repetitions of a score, with seeds 0, 1, ...; 0: the "
             "protocol's number",
             config::in_range(std::int64_t(0), 10'000));
+  table.add("without", without, "networks of the pool to leave out, as in VGG-11",
+            config::any_text());
   table.add("runs-of", runs_of, "fewer of these, with the first seeds, as in ResNet-18=1,VGG-11=2",
             config::any_text());
   table.add("seeds", seeds, "these seeds instead of --runs", config::at_least(0));
@@ -163,13 +165,31 @@ void EvaluateOptions::check_ranking(const eval::Protocol& under) const {
   refuse(!runs_of.empty(), "runs-of", "of one network; --runs is the number of repetitions");
 }
 
+std::vector<std::string> EvaluateOptions::pool_networks(nn::ImageShape shape) const {
+  if (cross_arch.empty() && without.empty()) return {};
+  if (cross_arch.empty()) {
+    throw ConfigError("option 'without' leaves out networks of a pool; give --cross-arch POOL");
+  }
+  std::vector<std::string> names =
+      experiments::networks_of(experiments::find_pool(cross_arch), shape);
+  for (const auto& name : without) {
+    const auto place = std::find(names.begin(), names.end(), name);
+    if (place == names.end()) {
+      throw ConfigError("option 'without': " + unknown_name_message("network", name, names));
+    }
+    names.erase(place);
+  }
+  return names;
+}
+
+std::string EvaluateOptions::pool_text() const {
+  return without.empty() ? cross_arch : str(cross_arch, " without ", join(without));
+}
+
 std::vector<NetworkRuns> EvaluateOptions::networks_under(const eval::Protocol& under,
                                                          nn::ImageShape shape,
                                                          std::int64_t classes) const {
-  std::vector<std::string> names;
-  if (!cross_arch.empty()) {
-    names = experiments::networks_of(experiments::find_pool(cross_arch), shape);
-  }
+  std::vector<std::string> names = pool_networks(shape);
   names.insert(names.end(), nets.begin(), nets.end());
   if (names.empty()) names.push_back(under.network_for(shape));
 

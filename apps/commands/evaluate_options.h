@@ -29,6 +29,7 @@ struct EvaluateOptions {
   AttackOptions attacks;
   std::vector<std::string> nets;
   std::string cross_arch;
+  std::vector<std::string> without;
   std::int64_t runs = 0;
   std::vector<std::string> runs_of;
   std::vector<std::int64_t> seeds;
@@ -56,6 +57,11 @@ struct EvaluateOptions {
   /// @throws ConfigError for one that does not fit the images, and for --runs-of of none of them
   std::vector<NetworkRuns> networks_under(const eval::Protocol& protocol, nn::ImageShape shape,
                                           std::int64_t classes) const;
+  /// "dc", "dc without VGG-11"
+  std::string pool_text() const;
+
+ private:
+  std::vector<std::string> pool_networks(nn::ImageShape shape) const;
 };
 
 }  // namespace retort::commands

@@ -8,6 +8,7 @@
 #include "apps/commands/class_folder.h"
 #include "apps/commands/commands.h"
 #include "apps/commands/document.h"
+#include "apps/commands/folder_kind.h"
 #include "apps/commands/output_file.h"
 #include "lib/core/error.h"
 #include "lib/core/log.h"
@@ -144,14 +145,15 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   out.describe(table, "file to write, or folder for png");
   table.add("stored", stored,
             "images as stored instead of the decoded ones that networks train on");
-  const auto file = cli::parse_one_word(command, args, table, output, "SET", program);
-  if (!file) return 0;
+  const auto word = cli::parse_one_word(command, args, table, output, "SET", program);
+  if (!word) return 0;
+  const std::string file = set_file(*word);
   if (out.path.empty()) throw ConfigError("retort export: give --out, the file or folder to write");
-  cli::expect_other_file("out", out.path, *file);
+  cli::expect_other_file("out", out.path, file);
   format = choose_format(format, out.path);
-  if (format != "png") out.check(format == "pt" ? FileKind::PyTorch : FileKind::NumPy, *file);
+  if (format != "png") out.check(format == "pt" ? FileKind::PyTorch : FileKind::NumPy, file);
 
-  const data::SyntheticSet set = storage::read_set(*file);
+  const data::SyntheticSet set = storage::read_set(file);
   const Exported exported = choose_images(set, stored);
   warn_of_what_stays(set, exported, format);
   if (format == "png") {
@@ -163,7 +165,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   }
   if (output.json) {
     print_document({{"schema", "retort.export/1"},
-                    {"set", *file},
+                    {"set", file},
                     {"out", out.path},
                     {"format", format},
                     {"view", stored ? "stored" : "decoded"},

@@ -11,6 +11,7 @@
 #include "apps/commands/nas_options.h"
 #include "apps/commands/nas_proxies.h"
 #include "apps/commands/run_checks.h"
+#include "apps/commands/study_folder.h"
 #include "experiments/nas/course.h"
 #include "experiments/nas/prediction.h"
 #include "experiments/nas/report.h"
@@ -20,7 +21,6 @@
 #include "lib/core/log.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
-#include "methods/run_folder.h"
 
 namespace retort::commands {
 namespace {
@@ -29,14 +29,9 @@ namespace fs = std::filesystem;
 using namespace experiments::nas;
 
 /// What lies in the folder of a search beside its sets and records.
-struct SearchFolder {
-  fs::path root;
-
-  fs::path config() const { return root / "config.cfg"; }
-  fs::path log() const { return root / "log.txt"; }
+struct SearchFolder : StudyFolder {
   fs::path architectures() const { return root / "architectures.csv"; }
   fs::path picture(const std::string& proxy) const { return root / str("scatter-", proxy, ".svg"); }
-  fs::path results() const { return root / "results.json"; }
 };
 
 /// @throws ConfigError for a k that is none of so many architectures
@@ -135,24 +130,16 @@ int report_cost(const Study& study, bool json) {
                     {"memory_bytes", cost.memory_bytes}});
     return 0;
   }
-  cli::print(columns(
-      {{"architectures", str(study.grid.size())},
-       {"condensing", duration_text(cost.condensing_seconds)},
-       {"on proxies", str(cost.proxy_trainings, " trainings, ", duration_text(cost.proxy_seconds))},
-       {"reference",
-        str(cost.reference_trainings, " trainings, ", duration_text(cost.reference_seconds))},
-       {"in all", duration_text(cost.total_seconds())},
-       {"memory, roughly", bytes_text(cost.memory_bytes)}}));
+  const auto trainings = [](std::size_t count, double seconds) {
+    return str(count, count == 1 ? " training, " : " trainings, ", duration_text(seconds));
+  };
+  cli::print(columns({{"architectures", str(study.grid.size())},
+                      {"condensing", duration_text(cost.condensing_seconds)},
+                      {"on proxies", trainings(cost.proxy_trainings, cost.proxy_seconds)},
+                      {"reference", trainings(cost.reference_trainings, cost.reference_seconds)},
+                      {"in all", duration_text(cost.total_seconds())},
+                      {"memory, roughly", bytes_text(cost.memory_bytes)}}));
   return 0;
-}
-
-void remove_temporary_files(const fs::path& root) {
-  std::vector<fs::path> left;
-  std::error_code ignored;
-  for (const auto& entry : fs::recursive_directory_iterator(root, ignored)) {
-    if (target_of_temporary(entry.path())) left.push_back(entry.path());
-  }
-  for (const auto& path : left) fs::remove(path, ignored);
 }
 
 Outcome make_study(const Study& study, const SearchFolder& folder, const NasOptions& options,
@@ -200,35 +187,20 @@ void expect_same_contents(const SearchFolder& folder, const Study& study) {
   }
 }
 
-/// Works in the folder until results.json is there.
-void fill(const SearchFolder& folder, const Study& study, const NasOptions& options,
-          cli::Program& program) {
-  const methods::MadeFolder made(folder.root);
-  const methods::RunLock lock(folder.root);
-  expect_same_config(folder.config(), study.config);
-  remove_temporary_files(folder.root);
-  if (fs::exists(folder.results())) {
-    expect_same_contents(folder, study);
-    log::info("this search is finished; nothing to do but show its result");
-    return;
-  }
-  write_text(folder.config(), study.config);
-  const methods::LogFile log_file(folder.log());
-  try {
-    write_results(folder, study, make_study(study, folder, options, program), options);
-  } catch (const ConfigError& e) {
-    program.terminal.finish();
-    log_file.write(log::Level::Error, e.what());
-    // A search that could not even start is not in the way of the next try.
-    if (!fs::exists(folder.root / "sets") && !fs::exists(folder.root / "trainings")) {
-      made.take_back();
-    }
-    throw;
-  } catch (const Error& e) {
-    program.terminal.finish();
-    log_file.write(log::Level::Warn, e.what());
-    throw;
-  }
+StudyWork work_of(const Study& study, const SearchFolder& folder, const NasOptions& options,
+                  cli::Program& program) {
+  return {
+      .noun = "search",
+      .config = study.config,
+      .check_finished = [&] { expect_same_contents(folder, study); },
+      .begun =
+          [&] { return fs::exists(folder.root / "sets") || fs::exists(folder.root / "trainings"); },
+      .make =
+          [&] {
+            const Outcome outcome = make_study(study, folder, options, program);
+            write_results(folder, study, outcome, options);
+          },
+      .unneeded = {}};
 }
 
 int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
@@ -238,9 +210,10 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
     return 0;
   }
   // The same command goes on where it was stopped.
-  const bool begun = !options.run_dir.empty() && fs::exists(SearchFolder{options.run_dir}.config());
-  check_run_dir(options.run_dir, options.resume || begun, options.dry_run);
-  check_dry_run(options.dry_run, options.device.device);
+  const StudySession& session = options.session;
+  const bool begun = !session.run_dir.empty() && fs::exists(StudyFolder{session.run_dir}.config());
+  check_run_dir(session.run_dir, session.resume || begun, session.dry_run);
+  check_dry_run(session.dry_run, options.device.device);
   options.opened_protocol(options.epochs);
   const at::Device device = options.device.open();
   options.common.apply(program);
@@ -248,17 +221,15 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   const Subject subject = subject_of(options, device);
   const Study study = study_of(options, subject);
   check_study(study);
-  if (options.dry_run) return report_cost(study, options.common.json);
+  if (session.dry_run) return report_cost(study, options.common.json);
 
   const SearchFolder folder{
-      options.run_dir.empty()
-          ? new_run_dir(str("nas-", options.dataset.dataset, "-", study.grid.size(), "-ipc",
-                            options.ipc, "-seed", options.seed))
-          : fs::path(options.run_dir)};
+      options.session.folder(str("nas-", options.dataset.dataset, "-", study.grid.size(), "-ipc",
+                                 options.ipc, "-seed", options.seed))};
   log::info(str("search among ", study.grid.size(), " ConvNets on ", options.dataset.dataset,
                 ", into ", folder.root.string()));
   cli::expect_polling();
-  fill(folder, study, options, program);
+  work_in(folder, work_of(study, folder, options, program), program);
   const std::string result = read_text(folder.results());
   cli::print(options.common.json ? result : to_table(nlohmann::json::parse(result)));
   return 0;

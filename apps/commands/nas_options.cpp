@@ -89,12 +89,7 @@ config::OptionTable NasOptions::recorded_options() {
 
 config::OptionTable NasOptions::session_options() {
   config::OptionTable table;
-  table.add("run-dir", run_dir, "folder for everything the search leaves; else a new one in runs/",
-            any_text());
-  table.add("config", config, "a file of `option = value` lines; config.cfg of a search repeats it",
-            any_text());
-  table.add("resume", resume, "go on with the search in --run-dir");
-  table.add("dry-run", dry_run, "say what the search would cost, after a trial, and stop");
+  session.describe(table, "search");
   return table;
 }
 

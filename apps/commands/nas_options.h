@@ -9,6 +9,7 @@
 #include "apps/commands/dataset_options.h"
 #include "apps/commands/device_options.h"
 #include "apps/commands/kernel_options.h"
+#include "apps/commands/study_folder.h"
 #include "experiments/nas/grid.h"
 #include "lib/eval/protocol.h"
 
@@ -47,10 +48,7 @@ class NasOptions {
   std::int64_t seed = 0;
 
   // What goes on around it: not recorded.
-  std::string run_dir;
-  std::string config;
-  bool resume = false;
-  bool dry_run = false;
+  StudySession session;
 
   /// With so many epochs. @throws ConfigError for an unknown one, one that trains on labels of
   /// teachers, and changes of the epochs, which have options of their own

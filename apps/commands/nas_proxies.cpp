@@ -5,6 +5,7 @@
 #include <map>
 #include <utility>
 
+#include "apps/commands/folder_kind.h"
 #include "apps/commands/method_choice.h"
 #include "lib/core/error.h"
 #include "lib/core/log.h"
@@ -92,7 +93,8 @@ void warn_of_seen_images(const std::string& name, const data::Provenance& proven
 }
 
 /// Called as its file, and the set.h5 of a run as its folder.
-Proxy set_proxy(const std::string& file, const NasOptions& options) {
+Proxy set_proxy(const std::string& word, const NasOptions& options) {
+  const std::string file = set_file(word);
   const std::filesystem::path path = std::filesystem::absolute(file);
   const std::string name =
       (path.filename() == "set.h5" ? path.parent_path().filename() : path.stem()).string();

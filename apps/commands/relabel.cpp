@@ -6,6 +6,7 @@
 
 #include "apps/commands/commands.h"
 #include "apps/commands/document.h"
+#include "apps/commands/folder_kind.h"
 #include "apps/commands/label_rest.h"
 #include "apps/commands/labelling_plan.h"
 #include "apps/commands/relabel_options.h"
@@ -260,7 +261,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   RelabelOptions options(args);
   const auto words = cli::parse_command(command, args, options.table, {{"SET"}, 1});
   if (!words) return 0;
-  const std::string& path = words->front();
+  const std::string path = set_file(words->front());
   options.check(path);
   const at::Device device = options.device.open();
   options.common.apply(program);

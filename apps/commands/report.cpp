@@ -77,6 +77,12 @@ data::ImageDataset open_dataset(const config::OptionTable& flags, const data::Sy
   return open_for_set(options, table, set);
 }
 
+/// All that is known of how good a set is.
+struct SetResults {
+  std::vector<report::Evaluation> evaluations;
+  std::vector<report::Score> scores;
+};
+
 /// Results by the SHA-256 of the set they are about; each is read once, for its own set.
 class Results {
  public:
@@ -90,20 +96,26 @@ class Results {
     for (const auto& file : files) take_named(sources, file);
   }
 
-  std::vector<report::Evaluation> of(std::size_t source) const {
-    std::vector<report::Evaluation> list;
-    for (const auto& [path, evaluation] : of_source_[source]) list.push_back(evaluation);
-    return list;
+  SetResults of(std::size_t source) const {
+    SetResults all;
+    for (const auto& [path, result] : of_source_[source]) {
+      if (const auto* evaluation = std::get_if<report::Evaluation>(&result)) {
+        all.evaluations.push_back(*evaluation);
+      } else {
+        all.scores.push_back(std::get<report::Score>(result));
+      }
+    }
+    return all;
   }
 
  private:
   /// A folder may also hold results of other sets, or of the same file before it was made again.
   void take_from_folder(const ReportSource& source, std::size_t index) {
     if (!source.set) return;
-    for (const auto& path : evaluations_beside(source.set->parent_path())) {
-      EvaluationFile file = read_evaluation(path, source.name);
+    for (const auto& path : results_beside(source.set->parent_path())) {
+      ResultFile file = read_result(path, source.name);
       if (file.set_sha256 == hashes_[index]) {
-        of_source_[index].insert_or_assign(fs::weakly_canonical(path), std::move(file.evaluation));
+        of_source_[index].insert_or_assign(fs::weakly_canonical(path), std::move(file.result));
       } else {
         log::info(str(path.string(), " is about another file than ", source.set->string(),
                       " and is left out"));
@@ -112,12 +124,12 @@ class Results {
   }
 
   void take_named(const std::vector<ReportSource>& sources, const std::string& path) {
-    const std::string about = read_evaluation(path, "").set_sha256;
+    const std::string about = read_result(path, "").set_sha256;
     bool taken = false;
     for (std::size_t i = 0; i < sources.size(); ++i) {
       if (about.empty() || hashes_[i] != about) continue;
       of_source_[i].insert_or_assign(fs::weakly_canonical(path),
-                                     read_evaluation(path, sources[i].name).evaluation);
+                                     read_result(path, sources[i].name).result);
       taken = true;
     }
     if (taken) return;
@@ -126,7 +138,7 @@ class Results {
   }
 
   std::vector<std::string> hashes_;  ///< of set files
-  std::vector<std::map<fs::path, report::Evaluation>> of_source_;
+  std::vector<std::map<fs::path, decltype(ResultFile::result)>> of_source_;
 };
 
 std::string fact(const report::SetReport& set, const std::string& name) {
@@ -153,10 +165,13 @@ json set_json(const ReportSource& source, const report::SetReport& set) {
   }
   json evaluations = json::array();
   for (const auto& evaluation : set.evaluations) evaluations.push_back(evaluation.file);
+  json scores = json::array();
+  for (const auto& score : set.scores) scores.push_back(score.file);
   return {{"name", set.name},
           {"set", source.set ? json(source.set->string()) : json()},
           {"run_dir", source.run ? json(source.run->root.string()) : json()},
           {"evaluations", evaluations},
+          {"scores", scores},
           {"sections", report::filled_sections(set)},
           {"missing", gaps}};
 }
@@ -208,7 +223,9 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
         sources[i], {.per_class = options.per_class, .nearest = !options.no_nearest},
         [&](const data::SyntheticSet& of) { return open_dataset(line.table, of); },
         line.names_dataset(), program.stop);
-    add_evaluations(set, sources[i], results.of(i));
+    SetResults found = results.of(i);
+    add_evaluations(set, sources[i], std::move(found.evaluations));
+    set.scores = std::move(found.scores);
     data.sets.push_back(std::move(set));
   }
   data.title = options.title.empty() ? title_of(data.sets) : options.title;

@@ -3,12 +3,13 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/commands/report_source.h"
-#include "apps/commands/result_place.h"
+#include "experiments/dd_ranking/report.h"
 #include "lib/config/options.h"
 #include "lib/config/radius.h"
 #include "lib/core/error.h"
 #include "lib/core/files.h"
 #include "lib/core/str.h"
+#include "lib/core/text.h"
 
 namespace retort::commands {
 namespace {
@@ -29,9 +30,7 @@ std::string attack_text(const json& entry) {
 void add_accuracies(report::Judged& judged, const json& entry) {
   const json& accuracy = entry.at("accuracy");
   judged.network = entry.at("network").get<std::string>();
-  if (const auto under = entry.value("augmentation", ""); !under.empty()) {
-    judged.network = under_augmentation(judged.network, under);
-  }
+  judged.augmentation = entry.value("augmentation", "");
   judged.mean = number(accuracy.at("mean"));
   judged.std = number(accuracy.at("std"));
   for (const json& run : accuracy.at("runs")) judged.runs.push_back(number(run));
@@ -75,6 +74,29 @@ void add_beside(report::Evaluation& evaluation, const json& entries, const std::
   }
 }
 
+/// A mean over several networks stands in no row of its own.
+void add_notes(report::Evaluation& evaluation, const json& document) {
+  if (const json cross = document.value("cross_architecture", json()); cross.is_object()) {
+    std::vector<std::string> means;
+    for (const json& entry : cross.at("transfer")) {
+      means.push_back(str(entry.at("trained_on").get<std::string>(), " ",
+                          fixed(number(entry.at("mean")), 2), " % (",
+                          entry.at("networks").get<std::size_t>(), ")"));
+    }
+    evaluation.notes.push_back(str("Mean over networks of pool ",
+                                   cross.at("pool").get<std::string>(), ", all but ",
+                                   cross.at("source").get<std::string>(), ": ", join(means), "."));
+  }
+  for (const json& entry : document.value("augmentations", json::array())) {
+    const json& best = entry.at("best");
+    evaluation.notes.push_back(
+        str(entry.at("trained_on").get<std::string>(), ", ", entry.at("network").get<std::string>(),
+            ": mean over augmentations ", fixed(number(entry.at("mean")), 2), " %, best ",
+            best.at("augmentation").get<std::string>(), " ", fixed(number(best.at("mean")), 2),
+            " %, chosen on ", best.at("selected_on").get<std::string>(), "."));
+  }
+}
+
 report::Evaluation evaluation_of(const json& document, const std::string& subject) {
   report::Evaluation evaluation;
   evaluation.protocol = document.at("protocol").get<std::string>();
@@ -100,6 +122,7 @@ report::Evaluation evaluation_of(const json& document, const std::string& subjec
   const json hard = document.value("hard_labels", json());
   if (hard.is_array()) add_beside(evaluation, hard, "hard labels");
   add_beside(evaluation, document.at("baselines"), "");
+  add_notes(evaluation, document);
   return evaluation;
 }
 
@@ -115,20 +138,41 @@ void expect_classes(const report::Evaluation& evaluation) {
   }
 }
 
+report::Evaluation read_evaluation(const json& document, const std::string& subject,
+                                   const std::filesystem::path& path) {
+  report::Evaluation evaluation = evaluation_of(document, subject);
+  evaluation.file = path.string();
+  with_context("'" + path.string() + "'", [&] { expect_classes(evaluation); });
+  return evaluation;
+}
+
+report::Score score_of(const json& document, const std::filesystem::path& path) {
+  namespace ranking = experiments::dd_ranking;
+  auto rows = ranking::training_rows(document);
+  report::Score score{
+      .file = path.string(),
+      .title = str("Score of protocol ", document.at("protocol").get<std::string>()),
+      .how = str(ranking::judging_text(document), "."),
+      .note = str(ranking::selection_text(document), "."),
+      .header = rows.front(),
+      .rows = {},
+      .parts = ranking::score_rows(document)};
+  score.rows.assign(rows.begin() + 1, rows.end());
+  return score;
+}
+
 }  // namespace
 
-EvaluationFile read_evaluation(const std::filesystem::path& path, const std::string& subject) {
+ResultFile read_result(const std::filesystem::path& path, const std::string& subject) {
   const std::string where = "'" + path.string() + "'";
   try {
     const json document = json::parse(read_text(path));
     const std::string schema = document.at("schema").get<std::string>();
-    if (schema != "retort.evaluation/1") {
-      throw StorageError(str(where, ": expected schema retort.evaluation/1, found ", schema));
-    }
-    EvaluationFile file{evaluation_of(document, subject), document.value("set_sha256", "")};
-    file.evaluation.file = path.string();
-    with_context(where, [&] { expect_classes(file.evaluation); });
-    return file;
+    const std::string about = document.value("set_sha256", "");
+    if (schema == "retort.evaluation/1") return {read_evaluation(document, subject, path), about};
+    if (schema == "retort.ranking/1") return {score_of(document, path), about};
+    throw StorageError(str(where, ": expected schema retort.evaluation/1 or retort.ranking/1, ",
+                           "found ", schema));
   } catch (const json::exception& e) {
     throw StorageError(str(where, ": is no result of an evaluation that can be read: ", e.what()));
   }

@@ -266,7 +266,7 @@ std::string headline(const report::Evaluation& evaluation) {
     for (std::size_t at = 0; (at = accuracy.find(' ', at)) != std::string::npos;) {
       accuracy.replace(at, 1, kNoBreak);
     }
-    parts.push_back(str(accuracy, kNoBreak, "% (", judged.network, ")"));
+    parts.push_back(str(accuracy, kNoBreak, "% (", report::network_text(judged), ")"));
   }
   return join(parts);
 }
@@ -334,13 +334,14 @@ void add_evaluations(report::SetReport& report, const ReportSource& source,
     for (const auto& evaluation : evaluations) {
       for (const auto& judged : evaluation.judged) {
         if (judged.baseline) continue;
-        add_fact(report.cost, str("judging, ", judged.network, ", ", evaluation.protocol),
+        add_fact(report.cost,
+                 str("judging, ", report::network_text(judged), ", ", evaluation.protocol),
                  duration_text(judged.seconds));
       }
     }
   }
   if (architectures(evaluations) < 2) {
-    report.gaps.push_back({"Across architectures",
+    report.gaps.push_back({"Across architectures and augmentations",
                            "Networks of several architectures were not judged; to do so:",
                            evaluate_command(source, " --nets ConvNet-3,ResNet-18")});
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "apps/commands/folder_kind.h"
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 
@@ -10,34 +11,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A study has a configuration too, but no set of its own.
-void refuse_study(const std::string& word) {
-  const fs::path step = fs::path(word) / "order-0" / "step-1";
-  if (!fs::exists(step)) return;
-  throw ConfigError(
-      str("'", word, "': is the folder of a study of `retort continual`: its result is ",
-          "in results.json and curve.svg; a report tells of single sets, as of ", step.string()));
-}
-
-/// So has a search.
-void refuse_search(const std::string& word) {
-  const fs::path sets = fs::path(word) / "sets";
-  if (!fs::exists(sets) && !fs::exists(fs::path(word) / "trainings")) return;
-  throw ConfigError(str("'", word,
-                        "': is the folder of a search of `retort nas`: its result is in ",
-                        "results.json and scatter-*.svg; a report tells of single sets, as of ",
-                        "those in ", sets.string()));
-}
-
 ReportSource run_source(const std::string& word) {
-  refuse_study(word);
-  refuse_search(word);
-  const methods::RunFolder folder{word};
-  if (!fs::exists(folder.config()) && !fs::exists(folder.checkpoint()) &&
-      !fs::exists(folder.set())) {
-    throw StorageError(str("'", word, "': is a folder, but of no run: expected config.cfg, ",
-                           "checkpoint.h5 or set.h5 in it, found none"));
+  const FolderKind kind = folder_kind(word);
+  if (kind == FolderKind::Other) set_file(word);  // says what is missing
+  if (kind != FolderKind::Run) {
+    throw ConfigError(
+        str("'", word, "': is ", folder_text(kind), "; a report tells of single sets"));
   }
+  const methods::RunFolder folder{word};
   ReportSource source{.name = word, .set = std::nullopt, .run = folder};
   if (fs::exists(folder.set())) source.set = folder.set();
   return source;
@@ -71,11 +52,12 @@ std::vector<ReportSource> find_sources(const std::vector<std::string>& words) {
   return sources;
 }
 
-std::vector<fs::path> evaluations_beside(const fs::path& folder) {
+std::vector<fs::path> results_beside(const fs::path& folder) {
   std::vector<fs::path> found;
   for (const auto& entry : fs::directory_iterator(folder.empty() ? fs::path(".") : folder)) {
     const std::string name = entry.path().filename().string();
-    if (name == "evaluation.json" || (name.starts_with("evaluation-") && name.ends_with(".json"))) {
+    const bool named = name.starts_with("evaluation-") || name.starts_with("ranking-");
+    if (name == "evaluation.json" || (named && name.ends_with(".json"))) {
       found.push_back(folder / name);
     }
   }

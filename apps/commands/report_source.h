@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "lib/report/report_data.h"
@@ -23,15 +24,16 @@ struct ReportSource {
 std::vector<ReportSource> find_sources(const std::vector<std::string>& words);
 
 /// A result of `retort evaluate`, and the set that it is about.
-struct EvaluationFile {
-  report::Evaluation evaluation;
+struct ResultFile {
+  std::variant<report::Evaluation, report::Score> result;
   std::string set_sha256;
 };
 /// @param subject what to call the set
 /// @throws StorageError naming the file if it is no such result
-EvaluationFile read_evaluation(const std::filesystem::path& path, const std::string& subject);
+ResultFile read_result(const std::filesystem::path& path, const std::string& subject);
 
-/// Results beside a set: `evaluation.json`, `evaluation-dsa.json`, ... in order of their names.
-std::vector<std::filesystem::path> evaluations_beside(const std::filesystem::path& folder);
+/// Results beside a set: `evaluation.json`, `evaluation-dsa.json`, ..., `ranking-...json`, in order
+/// of their names.
+std::vector<std::filesystem::path> results_beside(const std::filesystem::path& folder);
 
 }  // namespace retort::commands

@@ -7,6 +7,7 @@
 #include "apps/commands/commands.h"
 #include "apps/commands/dataset_options.h"
 #include "apps/commands/document.h"
+#include "apps/commands/folder_kind.h"
 #include "apps/commands/output_file.h"
 #include "lib/core/error.h"
 #include "lib/core/str.h"
@@ -58,17 +59,17 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   config::OptionTable table;
   options.describe(table);
   dataset_options.describe(table);
-  const auto file = cli::parse_one_word(command, args, table, output, "SET", program);
-  if (!file) return 0;
-
-  options.out.check(FileKind::Picture, *file);
-  const data::SyntheticSet set = storage::read_set(*file);
+  const auto word = cli::parse_one_word(command, args, table, output, "SET", program);
+  if (!word) return 0;
+  const std::string file = set_file(*word);
+  options.out.check(FileKind::Picture, file);
+  const data::SyntheticSet set = storage::read_set(file);
   std::optional<data::ImageDataset> dataset;
   if (options.real > 0) dataset = open_for_set(dataset_options, table, set);
   std::vector<Tensor> pictures;
   std::string report;
   nlohmann::json document = {
-      {"schema", "retort.picture/1"}, {"set", *file}, {"out", options.out.path}};
+      {"schema", "retort.picture/1"}, {"set", file}, {"out", options.out.path}};
   const auto draw = [&](bool decoded, const std::string& title) {
     const synth::Picture picture = synth::draw_set(
         set,

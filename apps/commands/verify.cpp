@@ -2,6 +2,7 @@
 
 #include "apps/commands/commands.h"
 #include "apps/commands/document.h"
+#include "apps/commands/folder_kind.h"
 #include "lib/core/error.h"
 #include "lib/core/str.h"
 #include "lib/storage/set_file.h"
@@ -14,7 +15,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   config::OptionTable table;
   const auto file = cli::parse_one_word(command, args, table, output, "FILE", program);
   if (!file) return 0;
-  const std::string& path = *file;
+  const std::string path = set_file(*file);
   const std::vector<std::string> findings = storage::verify_file(path);
   if (output.json) {
     print_document({{"schema", "retort.verification/1"},

@@ -188,42 +188,53 @@ json to_json(const Study& study, const std::vector<Repetition>& repetitions) {
   return out;
 }
 
-std::string to_table(const json& document, const eval::Protocol& protocol,
-                     bool mirror_changes_class) {
-  const auto tested_on = document.at("tested_on").get<std::string>();
-  const std::size_t repetitions = document.at("seeds").size();
+std::vector<Row> training_rows(const json& document) {
   std::vector<Row> rows{{"trained on", "labels", "augmented", "best* %", "step size", "seconds"}};
-  const bool lrs = protocol.score == "lrs";
-  if (lrs && !document.at("real_accuracy_given").is_null()) {
-    rows.push_back(
-        {"real", "hard", "", fixed(document["real_accuracy_given"].get<double>(), 2), "given", ""});
+  if (const json given = document.value("real_accuracy_given", json()); given.is_number()) {
+    rows.push_back({"real", "hard", "", fixed(given.get<double>(), 2), "given", ""});
   }
   for (const json& training : document.at("trainings")) {
     rows.push_back(training_row(training, document.at("set").get<std::string>()));
   }
-  std::string out = eval::protocol_line(protocol, mirror_changes_class) + "\n";
-  const std::string seeds = join(document.at("seeds").get<std::vector<std::uint64_t>>());
-  const std::string over = repetitions == 1 ? str("one repetition (seed ", seeds, ")")
-                                            : str("mean ± population std over ", repetitions,
-                                                  " repetitions (seeds ", seeds, ")");
-  out += str(document.at("dataset").get<std::string>(), ", tested on ", tested_on, "; ",
-             document.at("network").get<std::string>(), "; ", over,
-             ", each with random images of its own\n\n");
-  out += columns(rows, {.numbers_from = 3});
-  out += str("* chosen on the ", tested_on == "test" ? "test images" : tested_on,
-             " among all tests and step sizes, as this protocol does: optimistic\n\n");
-  const auto weight = config::number_text(protocol.score_weight);
-  if (lrs) {
-    out += columns({{"HLR", spread_text(document.at("hlr")), "real - set, hard labels"},
-                    {"IOR", spread_text(document.at("ior")), "set - random"},
-                    {"LRS", spread_text(document.at("lrs")), str("weight ", weight, " of IOR")}});
-  } else {
-    out += columns(
-        {{"IOR, augmented", spread_text(document.at("ior_augmented")), "set - random"},
-         {"IOR, plain", spread_text(document.at("ior_plain")), "set - random, not augmented"},
-         {"ARS", spread_text(document.at("ars")), str("weight ", weight, " of augmented")}});
+  return rows;
+}
+
+std::vector<Row> score_rows(const json& document) {
+  const auto weight = config::number_text(document.at("weight").get<double>());
+  if (document.at("score") == "lrs") {
+    return {{"HLR", spread_text(document.at("hlr")), "real - set, hard labels"},
+            {"IOR", spread_text(document.at("ior")), "set - random"},
+            {"LRS", spread_text(document.at("lrs")), str("weight ", weight, " of IOR")}};
   }
-  return out;
+  return {{"IOR, augmented", spread_text(document.at("ior_augmented")), "set - random"},
+          {"IOR, plain", spread_text(document.at("ior_plain")), "set - random, not augmented"},
+          {"ARS", spread_text(document.at("ars")), str("weight ", weight, " of augmented")}};
+}
+
+std::string judging_text(const json& document) {
+  const auto seeds = document.at("seeds").get<std::vector<std::uint64_t>>();
+  const std::string over = seeds.size() == 1 ? str("one repetition (seed ", join(seeds), ")")
+                                             : str("mean ± population std over ", seeds.size(),
+                                                   " repetitions (seeds ", join(seeds), ")");
+  return str(document.at("dataset").get<std::string>(), ", tested on ",
+             document.at("tested_on").get<std::string>(), "; ",
+             document.at("network").get<std::string>(), "; ", over,
+             ", each with random images of its own");
+}
+
+std::string selection_text(const json& document) {
+  const auto tested_on = document.at("tested_on").get<std::string>();
+  return str("* chosen on the ", tested_on == "test" ? "test images" : tested_on,
+             " among all tests and step sizes, as this protocol does: optimistic");
+}
+
+std::string to_table(const json& document, const eval::Protocol& protocol,
+                     bool mirror_changes_class) {
+  std::string out = eval::protocol_line(protocol, mirror_changes_class) + "\n";
+  out += str(judging_text(document), "\n\n");
+  out += columns(training_rows(document), {.numbers_from = 3});
+  out += str(selection_text(document), "\n\n");
+  return out + columns(score_rows(document));
 }
 
 }  // namespace retort::experiments::dd_ranking

@@ -77,7 +77,8 @@ void add_joint(Html& html, const Joint& joint, const ReportData& data) {
 
 constexpr Joint kOverview{"overview", "Overview", add_overview};
 constexpr Joint kAccuracy{"accuracy", "Accuracy", add_accuracy};
-constexpr Joint kArchitectures{"architectures", "Across architectures", add_architectures};
+constexpr Joint kArchitectures{"architectures", "Across architectures and augmentations",
+                               add_architectures};
 constexpr Joint kCost{"cost", "Cost", add_cost};
 
 void add_navigation(Html& html) {
@@ -125,7 +126,7 @@ const std::vector<Section>& all_sections() {
 
 std::vector<std::string> filled_sections(const SetReport& set) {
   std::vector<std::string> names;
-  if (!set.evaluations.empty()) names.emplace_back(kAccuracy.title);
+  if (!set.evaluations.empty() || !set.scores.empty()) names.emplace_back(kAccuracy.title);
   for (const Section& section : all_sections()) {
     if (section.holds(set)) names.push_back(section.title);
   }

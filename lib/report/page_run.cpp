@@ -36,14 +36,14 @@ std::vector<std::vector<double>> shares(const std::vector<std::vector<std::int64
 void add_judged(Html& html, const Evaluation& evaluation, const Judged& judged) {
   html.open("div", {{"class", "charts"}});
   if (!judged.per_class.empty()) {
-    add_bar_chart(html, {.title = str("Accuracy per class, ", judged.network, ", protocol ",
+    add_bar_chart(html, {.title = str("Accuracy per class, ", network_text(judged), ", protocol ",
                                       evaluation.protocol),
                          .value_title = "accuracy %",
                          .names = evaluation.class_names,
                          .values = judged.per_class});
   }
   if (!judged.confusion.empty()) {
-    add_heat_map(html, {.title = str("Confusion in percent of the true class, ", judged.network,
+    add_heat_map(html, {.title = str("Confusion in percent of the true class, ", network_text(judged),
                                      ", protocol ", evaluation.protocol),
                         .row_title = "true class",
                         .column_title = "taken for",
@@ -93,7 +93,7 @@ void add_classes(Html& html, const SetReport& set) {
       if (!says_classes(judged)) continue;
       if (!first) {
         html.open("details").element("summary",
-                                     str(judged.network, ", protocol ", evaluation.protocol));
+                                     str(network_text(judged), ", protocol ", evaluation.protocol));
       }
       add_judged(html, evaluation, judged);
       if (!first) html.close("details");

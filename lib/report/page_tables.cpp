@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <map>
 
@@ -73,7 +74,8 @@ bool stands_twice(const Entries& entries, const SetReport& set, const Judged& ju
     if (other != &set) continue;
     count += std::size_t(std::count_if(
         evaluation->judged.begin(), evaluation->judged.end(), [&](const Judged& known) {
-          return known.subject == judged.subject && known.network == judged.network;
+          return known.subject == judged.subject && known.network == judged.network &&
+                 known.augmentation == judged.augmentation;
         }));
   }
   return count > 1;
@@ -95,6 +97,8 @@ bool any(const Entries& entries, Has has) {
     return std::any_of(judged.begin(), judged.end(), has);
   });
 }
+
+bool under_augmentation(const Judged& judged) { return !judged.augmentation.empty(); }
 
 /// "fgsm 8/255 %" of every attack of the first network that has any.
 std::vector<std::string> attack_titles(const Entries& entries) {
@@ -123,7 +127,13 @@ std::string attacked_text(const Judged& judged, const std::string& attack) {
 Table accuracy_table(const ReportData& data, const Entries& entries) {
   const bool best = any(entries, [](const Judged& judged) { return judged.best.has_value(); });
   const std::vector<std::string> attacks = attack_titles(entries);
-  Table table{.header = {"trained on", "network", "accuracy %"}, .rows = {}, .numbers_from = 2};
+  const bool augmented = any(entries, under_augmentation);
+  Table table{.header = {"trained on", "network"}, .rows = {}, .numbers_from = 2};
+  if (augmented) {
+    table.header.emplace_back("augmentation");
+    table.numbers_from = 3;
+  }
+  table.header.emplace_back("accuracy %");
   if (best) table.header.emplace_back("best* %");
   for (const auto& attack : attacks) table.header.push_back(attack + " %");
   for (const char* name : {"images", "image bytes", "label bytes", "SGD steps", "seconds"}) {
@@ -131,8 +141,9 @@ Table accuracy_table(const ReportData& data, const Entries& entries) {
   }
   for (const auto& [set, evaluation] : entries) {
     for (const Judged& judged : evaluation->judged) {
-      Row row{subject_text(data, entries, *set, *evaluation, judged), judged.network,
-              mean_and_spread(judged.mean, judged.std, judged.runs.size())};
+      Row row{subject_text(data, entries, *set, *evaluation, judged), judged.network};
+      if (augmented) row.push_back(judged.augmentation);
+      row.push_back(mean_and_spread(judged.mean, judged.std, judged.runs.size()));
       if (best) row.push_back(judged.best ? fixed(*judged.best, 2) : "-");
       for (const auto& attack : attacks) row.push_back(attacked_text(judged, attack));
       for (const auto& text :
@@ -179,27 +190,36 @@ void add_protocol(Html& html, const Judging& judging, const Entries& entries) {
   html.element("p", line, {{"class", "soft"}});
 }
 
-/// Rows: sets and baselines; columns: networks; both in order of appearance.
-HeatMap architectures_map(const ReportData& data, const Judging& judging, const Entries& entries) {
-  HeatMap map{
-      .title = str("Accuracy in percent, protocol ", judging.protocol, ", ", judging.dataset),
-      .row_title = "trained on",
-      .column_title = "network",
-      .rows = {},
-      .columns = {},
-      .values = {}};
-  const auto index_in = [](std::vector<std::string>& names, const std::string& name) {
-    const auto found = std::find(names.begin(), names.end(), name);
-    if (found != names.end()) return std::size_t(found - names.begin());
-    names.push_back(name);
-    return names.size() - 1;
-  };
+std::size_t index_in(std::vector<std::string>& names, const std::string& name) {
+  const auto found = std::find(names.begin(), names.end(), name);
+  if (found != names.end()) return std::size_t(found - names.begin());
+  names.push_back(name);
+  return names.size() - 1;
+}
+
+/// What a heat map shows of the networks judged.
+struct MapChoice {
+  std::string title;
+  std::string column_title;
+  std::function<bool(const Judged&)> shown;
+  std::string Judged::*column;
+};
+
+/// Rows: sets and baselines; columns as chosen; both in order of appearance.
+HeatMap accuracy_map(const ReportData& data, const Entries& entries, const MapChoice& choice) {
+  HeatMap map{.title = choice.title,
+              .row_title = "trained on",
+              .column_title = choice.column_title,
+              .rows = {},
+              .columns = {},
+              .values = {}};
   std::map<std::pair<std::size_t, std::size_t>, const Judged*> values;
   for (const auto& [set, evaluation] : entries) {
     for (const Judged& judged : evaluation->judged) {
+      if (!choice.shown(judged)) continue;
       const std::size_t row =
           index_in(map.rows, subject_text(data, entries, *set, *evaluation, judged));
-      values[{row, index_in(map.columns, judged.network)}] = &judged;
+      values[{row, index_in(map.columns, judged.*choice.column)}] = &judged;
     }
   }
   const double unknown = std::numeric_limits<double>::quiet_NaN();
@@ -223,7 +243,46 @@ HeatMap architectures_map(const ReportData& data, const Judging& judging, const 
   return map;
 }
 
+MapChoice over_networks(const Judging& judging) {
+  return {str("Accuracy in percent, protocol ", judging.protocol, ", ", judging.dataset), "network",
+          [](const Judged& judged) { return !under_augmentation(judged); }, &Judged::network};
+}
+
+/// Of one network, under the augmentations that it was trained with.
+MapChoice over_augmentations(const Judging& judging, const std::string& network) {
+  return {str("Accuracy in percent by augmentation, ", network, ", protocol ", judging.protocol,
+              ", ", judging.dataset),
+          "augmentation",
+          [network](const Judged& judged) {
+            return under_augmentation(judged) && judged.network == network;
+          },
+          &Judged::augmentation};
+}
+
+std::vector<std::string> augmented_networks(const Entries& entries) {
+  std::vector<std::string> names;
+  for (const auto& [set, evaluation] : entries) {
+    for (const Judged& judged : evaluation->judged) {
+      if (under_augmentation(judged)) index_in(names, judged.network);
+    }
+  }
+  return names;
+}
+
+void add_score(Html& html, const Score& score, const std::string& whose) {
+  html.element("h3", whose.empty() ? score.title : str(whose, ": ", score.title));
+  html.element("p", score.how, {{"class", "soft"}});
+  add_table(html, {.header = {"score", "points", "what it is"}, .rows = score.parts});
+  add_table(html, {.header = score.header, .rows = score.rows, .numbers_from = 3});
+  html.element("p", score.note, {{"class", "soft"}});
+}
+
 }  // namespace
+
+std::string network_text(const Judged& judged) {
+  return judged.augmentation.empty() ? judged.network
+                                     : str(judged.network, ", ", judged.augmentation);
+}
 
 void add_overview(Html& html, const ReportData& data) {
   add_table(html, facts_table(data, &SetReport::facts));
@@ -244,16 +303,32 @@ void add_accuracy(Html& html, const ReportData& data) {
           "p", str("* the best of several tests, chosen on ", judging.tested_on, ": optimistic."),
           {{"class", "soft"}});
     }
+    for (const auto& [set, evaluation] : entries) {
+      for (const auto& note : evaluation->notes) {
+        html.element("p", data.sets.size() > 1 ? str(set->name, ": ", note) : note);
+      }
+    }
     html.open("details").element("summary", "What this protocol does");
     html.element("pre", judging.options, {{"tabindex", "0"}}).close("details");
+  }
+  for (const SetReport& set : data.sets) {
+    for (const Score& score : set.scores) {
+      add_score(html, score, data.sets.size() > 1 ? set.name : "");
+    }
   }
 }
 
 void add_architectures(Html& html, const ReportData& data) {
   html.open("div", {{"class", "charts"}});
   for (const auto& [judging, entries] : by_judging(data)) {
-    const HeatMap map = architectures_map(data, judging, entries);
-    if (map.columns.size() > 1) add_heat_map(html, map);
+    std::vector<MapChoice> choices{over_networks(judging)};
+    for (const auto& network : augmented_networks(entries)) {
+      choices.push_back(over_augmentations(judging, network));
+    }
+    for (const MapChoice& choice : choices) {
+      const HeatMap map = accuracy_map(data, entries, choice);
+      if (map.columns.size() > 1) add_heat_map(html, map);
+    }
   }
   html.close("div");
 }

@@ -59,6 +59,7 @@ struct Judged {
   std::string subject;  ///< name of the set, or of a baseline
   bool baseline = false;
   std::string network;
+  std::string augmentation{};  ///< that it trained under; empty: the protocol's
   double mean = 0;
   double std = 0;
   std::vector<double> runs;
@@ -78,6 +79,9 @@ struct Judged {
   std::vector<std::vector<std::int64_t>> confusion;  ///< rows: true classes
 };
 
+/// "ConvNet-3", or "ConvNet-3, autoaugment"
+std::string network_text(const Judged& judged);
+
 /// One result file of `retort evaluate`.
 struct Evaluation {
   std::string file;
@@ -92,7 +96,19 @@ struct Evaluation {
   std::string teachers_sha256{};  ///< of their parameters
   std::string label_recipe{};     ///< how teachers labelled; empty: they did not
   std::vector<std::string> class_names;
-  std::vector<Judged> judged;  ///< the set first, then what stands beside it
+  std::vector<Judged> judged;        ///< the set first, then what stands beside it
+  std::vector<std::string> notes{};  ///< sentences on all of it: means over networks
+};
+
+/// One result file of a protocol that ends in a score.
+struct Score {
+  std::string file;
+  std::string title;
+  std::string how;                              ///< a sentence: network, seeds, dataset
+  std::string note;                             ///< a sentence: what was chosen on what
+  std::vector<std::string> header;              ///< of the trainings behind it
+  std::vector<std::vector<std::string>> rows;   ///< one per training
+  std::vector<std::vector<std::string>> parts;  ///< name, value, meaning; the score last
 };
 
 /// Part of a report that could not be filled, and what would fill it.
@@ -114,6 +130,7 @@ struct SetReport {
   std::vector<Curve> metrics;  ///< by iteration: the loss, then the method's own columns
   std::vector<Curve> checks;   ///< accuracy by iterations done, with the protocol in the name
   std::vector<Evaluation> evaluations;
+  std::vector<Score> scores{};
   std::optional<Histogram> pixels;
   std::string pixels_note;
   std::vector<Fact> cost;

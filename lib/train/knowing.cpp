@@ -246,7 +246,9 @@ Knowledge measured_knowledge(const std::vector<Member>& committee,
       leave_if_requested(stop, "asking teachers");
       return dataset.batch(data::Split::Train, rows);
     });
-    knowledge.percent.push_back(100 * share_right(given, sample.classes));
+    // Of whole numbers: 57.5 stays 57.5.
+    knowledge.percent.push_back(100 * given.eq(sample.classes).sum().item<double>() /
+                                double(knowledge.images));
   }
   return knowledge;
 }

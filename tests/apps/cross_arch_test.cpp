@@ -49,6 +49,16 @@ TEST_CASE("a pool is judged network by network, with the mean over the others an
   CHECK_THAT(page, Contains("Across architectures") && Contains("ResNet-18") && Contains("LeNet"));
 }
 
+TEST_CASE("networks of a pool that do not fit can be left out, and the result says so",
+          "[apps][evaluate][cross-arch]") {
+  const auto result = condensed_shapes().succeed(
+      {"evaluate", "set.h5", "--protocol", tiny_protocol(condensed_shapes()), "--cross-arch", "dc",
+       "--without", "VGG-11,AlexNet,ResNet-18", "--runs", "1", "--json"});
+  const auto document = json::parse(result.out);
+  CHECK(document["cross_architecture"]["pool"] == "dc without VGG-11, AlexNet, ResNet-18");
+  CHECK(document["results"].size() == 3);
+}
+
 TEST_CASE("networks of a pool that do not fit are refused before anything trains",
           "[apps][evaluate][cross-arch]") {
   const Workspace& workspace = condensed_shapes();
@@ -61,6 +71,8 @@ TEST_CASE("networks of a pool that do not fit are refused before anything trains
   };
   refused({"--cross-arch", "dcc"}, "unknown pool of networks 'dcc'; did you mean 'dc'?");
   refused({"--cross-arch", "mtt"}, "16x16");
+  refused({"--without", "VGG-11"}, "give --cross-arch POOL");
+  refused({"--cross-arch", "dc", "--without", "VGG-12"}, "did you mean 'VGG-11'?");
   refused({"--runs-of", "MLP"}, "expected a network and a number, as in ResNet-18=1, found 'MLP'");
   refused({"--runs-of", "MLP=0"}, "found 'MLP=0'");
   refused({"--runs-of", "MLP=1"}, "option 'runs-of': unknown network 'MLP'");

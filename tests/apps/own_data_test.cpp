@@ -42,6 +42,18 @@ void write_pictures(const fs::path& root) {
   write_text(root / "cat" / "5.webp", kWebp);
 }
 
+/// Both splits: two gray ones of "a" and of "b" each.
+void write_plain_pictures(const fs::path& root, int darkest) {
+  for (const char* split : {"train", "test"}) {
+    for (const char* name : {"a", "b"}) {
+      const fs::path folder = root / split / name;
+      fs::create_directories(folder);
+      vision::write_image(folder / "0.png", at::full({1, 16, 16}, darkest, at::kByte));
+      vision::write_image(folder / "1.png", at::full({1, 16, 16}, 99, at::kByte));
+    }
+  }
+}
+
 /// Distribution matching of 2x2 canvases for three iterations.
 void condense(const Workspace& workspace, const std::string& run, const Words& more) {
   workspace.succeed(joined({"condense", "--method", "dm", "--dataset", "folder", "--data",
@@ -147,17 +159,33 @@ TEST_CASE("a relative path of the data is recorded so that it leads there from a
           "[apps][dataset]") {
   const Workspace workspace;
   fs::create_directories(workspace.path("work"));
-  for (const char* split : {"train", "test"}) {
-    const auto pictures = workspace.path("pictures") / split;
-    for (const char* name : {"a", "b"}) {
-      fs::create_directories(pictures / name);
-      vision::write_image(pictures / name / "0.png", at::full({1, 16, 16}, 9, at::kByte));
-      vision::write_image(pictures / name / "1.png", at::full({1, 16, 16}, 99, at::kByte));
-    }
-  }
+  write_plain_pictures(workspace.path("pictures"), 9);
   const auto result = workspace.succeed({"condense", "--method", "random", "--dataset", "folder",
                                          "--data", "work/../pictures", "--run-dir", "run"});
   const std::string absolute = workspace.path("pictures").string();
   CHECK(storage::read_set(workspace.path("run/set.h5")).provenance.data_path == absolute);
   CHECK_THAT(read_text(workspace.path("run/config.cfg")), Contains("data = " + absolute + "\n"));
+}
+
+TEST_CASE("the dataset of a set from elsewhere is found in the usual place, if it is the same",
+          "[apps][dataset]") {
+  const Workspace workspace;
+  write_plain_pictures(workspace.path("pictures"), 9);
+  workspace.succeed({"condense", "--method", "random", "--dataset", "folder", "--data", "pictures",
+                     "--ipc", "1", "--run-dir", "run"});
+  const auto set = storage::read_set(workspace.path("run/set.h5"));
+  const auto opened = [&] {
+    commands::DatasetOptions options;
+    config::OptionTable table;
+    options.describe(table);
+    return commands::open_for_set(options, table, set).size(data::Split::Train);
+  };
+  fs::rename(workspace.path("pictures"), workspace.path("moved"));
+  CHECK_THROWS_WITH_TEXT(opened(), DataError, "does not exist");
+  setenv("RETORT_DATA", workspace.path("moved").c_str(), 1);
+  CHECK(opened() == 4);
+  fs::remove_all(workspace.path("moved"));
+  write_plain_pictures(workspace.path("moved"), 10);
+  CHECK_THROWS_WITH_TEXT(opened(), DataError, "is not the one the set was made from");
+  unsetenv("RETORT_DATA");
 }

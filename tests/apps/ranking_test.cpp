@@ -59,13 +59,11 @@ TEST_CASE("a set gets its label robust score, with a given accuracy of real data
   CHECK(document["hlr"]["mean"] == Approx(hlr));
 }
 
-TEST_CASE(
-    "a set gets its augmentation robust score in its run folder, where reports are not "
-    "disturbed",
-    "[apps][evaluate][dd-ranking]") {
+TEST_CASE("a set gets its augmentation robust score in its run folder, where reports find it",
+          "[apps][evaluate][dd-ranking]") {
   const Workspace& workspace = condensed_shapes();
-  const auto result = workspace.succeed({"evaluate", "run/set.h5", "--protocol", "ddranking-ars",
-                                         "--net", "ConvNet-2-w8", "--runs", "1", "--protocol-set",
+  const auto result = workspace.succeed({"evaluate", "run", "--protocol", "ddranking-ars", "--net",
+                                         "ConvNet-2-w8", "--runs", "1", "--protocol-set",
                                          "epochs=1,drop-epochs=1,test-every=1,lr-search=0.01"});
   CHECK_THAT(result.out, Contains("ARS") && Contains("IOR, augmented"));
   std::size_t scores = 0;
@@ -76,7 +74,11 @@ TEST_CASE(
     CHECK(json::parse(read_text(entry.path()))["score"] == "ars");
   }
   CHECK(scores == 1);
-  workspace.succeed({"report", "run", "--out", "report.html"});
+  const auto report =
+      workspace.succeed({"report", "run", "--out", "report.html", "--no-nearest", "--json"});
+  CHECK(json::parse(report.out)["sets"][0]["scores"].size() == 1);
+  CHECK_THAT(read_text(workspace.path("report.html")),
+             Contains("Score of protocol ddranking-ars") && Contains("IOR, augmented"));
 }
 
 TEST_CASE("an interrupted score goes on from its finished networks to the same result",

@@ -215,12 +215,20 @@ TEST_CASE("a command that repeats stands only where there is one", "[apps][repor
   const auto refused = workspace.retort({"report", "study"});
   CHECK(refused.exit_code == 2);
   CHECK_THAT(refused.err, Contains("'study': is the folder of a study of `retort continual`") &&
-                              Contains("study/order-0/step-1"));
+                              Contains("order-*/step-*"));
+  const auto told = workspace.succeed({"info", "study"});
+  CHECK_THAT(told.out, Contains("a study of `retort continual`") && Contains("finished"));
+  CHECK(json::parse(workspace.succeed({"info", "study", "--json"}).out)["finished"] == true);
+  const auto study = workspace.retort({"evaluate", "study"});
+  CHECK(study.exit_code == 1);
+  CHECK_THAT(study.err, Contains("single sets lie in order-*/step-*"));
   write_text(workspace.path("search/config.cfg"), "dataset = shapes\n");
   write_text(workspace.path("search/trainings/reference/x.json"), "{}");
   const auto search = workspace.retort({"report", "search"});
   CHECK(search.exit_code == 2);
   CHECK_THAT(search.err, Contains("'search': is the folder of a search of `retort nas`"));
+  CHECK_THAT(workspace.succeed({"info", "search"}).out,
+             Contains("retort nas --run-dir search --resume"));
 
   workspace.succeed({"export", condensed_shapes().path("set.h5").string(), "--out", "set.pt"});
   workspace.succeed({"import", "set.pt", "--dataset", "shapes", "--out", "imported.h5"});
@@ -294,7 +302,7 @@ TEST_CASE("what cannot be reported is refused with its name", "[apps][report]") 
 
   write_text(workspace.path("wrong.json"), "{\"schema\": \"retort.evaluation/2\"}");
   check({"report", "run", "--evaluations", "wrong.json"}, 1,
-        "'wrong.json': expected schema retort.evaluation/1, found retort.evaluation/2");
+        "'wrong.json': expected schema retort.evaluation/1 or retort.ranking/1, found retort.evaluation/2");
   write_text(workspace.path("wrong.json"), "{\"schema\": \"retort.evaluation/1\"}");
   check({"report", "run", "--evaluations", "wrong.json"}, 1,
         "'wrong.json': is no result of an evaluation that can be read");

@@ -154,6 +154,42 @@ TEST_CASE("results of different protocols stand in tables of their own", "[repor
   CHECK(section(read(data_of({set})), "accuracy").all("h3").size() == 2);
 }
 
+TEST_CASE("augmentations are columns of a map of their own, not architectures", "[report]") {
+  SetReport set = full("one");
+  std::vector<Judged>& all = set.evaluations[0].judged;
+  all = {judged("one", "ConvNet-3", 70), judged("one", "ConvNet-3", 75)};
+  all[0].augmentation = "dsa";
+  all[1].augmentation = "cifar";
+  set.evaluations[0].notes = {"mean over augmentations 72.50 %"};
+  const Element root = read(data_of({set}));
+  const Element& accuracy = section(root, "accuracy");
+  CHECK(accuracy.all("th")[2]->text == "augmentation");
+  CHECK_THAT(accuracy.text, Contains("cifar") && Contains("mean over augmentations 72.50 %"));
+  const auto maps = section(root, "architectures").all("svg");
+  REQUIRE(maps.size() == 1);
+  CHECK_THAT(maps[0]->attribute("aria-label"), Contains("by augmentation, ConvNet-3"));
+  const auto rows = section(root, "architectures").all("tbody")[0]->all("tr");
+  REQUIRE(rows.size() == 1);
+  CHECK(rows[0]->all("td").size() == 2);
+}
+
+TEST_CASE("a score stands with the trainings behind it and what they were chosen on", "[report]") {
+  SetReport set = full("one");
+  set.evaluations.clear();
+  set.scores = {{.file = "ranking.json",
+                 .title = "Score of protocol lrs",
+                 .how = "one repetition.",
+                 .note = "* chosen on the test images.",
+                 .header = {"trained on", "labels", "augmented", "best* %"},
+                 .rows = {{"random", "hard", "no", "61.00"}},
+                 .parts = {{"IOR", "9.00", "set - random"}, {"LRS", "30.10", "weight 0.5"}}}};
+  CHECK(filled_sections(set).front() == "Accuracy");
+  const Element root = read(data_of({set}));
+  CHECK_THAT(section(root, "accuracy").text, Contains("Score of protocol lrs") &&
+                                                 Contains("30.10") && Contains("61.00") &&
+                                                 Contains("chosen on the test images"));
+}
+
 TEST_CASE("results that cannot be compared stand in tables of their own", "[report]") {
   const SetReport one = full("one");
   const auto tables = [&](const std::function<void(Evaluation&)>& change) {
