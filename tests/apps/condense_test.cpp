@@ -1,6 +1,4 @@
-#include <chrono>
 #include <csignal>
-#include <thread>
 
 #include <nlohmann/json.hpp>
 
@@ -330,11 +328,8 @@ TEST_CASE("an interrupted run saves, ends with code 130 and goes on", "[apps][co
   const std::string iterations = "2000";
   Process running = workspace.start(small_dm({"--iterations", iterations, "--run-dir", "run"}));
   const auto metrics = workspace.path("run/metrics.csv");
-  for (int i = 0; i < 2000 && !(fs::exists(metrics) && fs::file_size(metrics) > 100); ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  running.signal(SIGINT);
-  const auto interrupted = running.wait();
+  const ProcessResult interrupted = signal_when(
+      running, SIGINT, [&] { return fs::exists(metrics) && fs::file_size(metrics) > 100; });
   INFO(interrupted.err);
   REQUIRE(interrupted.exit_code == 130);
   CHECK_THAT(interrupted.err, Contains("--resume"));

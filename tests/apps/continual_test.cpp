@@ -1,10 +1,8 @@
 // continual on shapes: 4 classes in 2 steps.
 #include <algorithm>
-#include <chrono>
 #include <csignal>
 #include <map>
 #include <sstream>
-#include <thread>
 
 #include <nlohmann/json.hpp>
 
@@ -218,11 +216,8 @@ TEST_CASE("a study killed at any moment goes on and trains no network twice",
   for (const char* moment : {"order-0/step-1/networks.json.part", "order-0/step-2/metrics.csv",
                              "order-1/step-1/set.h5"}) {
     Process process = workspace.start(words);
-    for (int wait = 0; wait < 20000 && !fs::exists(killed / moment); ++wait) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    }
-    process.signal(SIGKILL);
-    INFO(process.wait().err);
+    const auto ended = signal_when(process, SIGKILL, [&] { return fs::exists(killed / moment); });
+    INFO(ended.err);
     REQUIRE(fs::exists(killed / moment));
     if (fs::exists(killed / "results.json")) WARN("the study ended before it could be killed");
     const fs::path part = killed / "order-0/step-1/networks.json.part";
@@ -315,12 +310,9 @@ TEST_CASE("an interrupted study says how it goes on", "[apps][continual][resume]
   Process process = workspace.start(
       continual(workspace, {"--method", "dm", "--net", "ConvNet-2-w8", "--batch-real", "8",
                             "--iterations", "100000", "--run-dir", "study"}));
-  for (int wait = 0;
-       wait < 20000 && !fs::exists(workspace.path("study/order-0/step-1/metrics.csv")); ++wait) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  process.signal(SIGINT);
-  const ProcessResult result = process.wait();
+  const ProcessResult result = signal_when(process, SIGINT, [&] {
+    return fs::exists(workspace.path("study/order-0/step-1/metrics.csv"));
+  });
   CHECK(result.exit_code == 130);
   CHECK_THAT(result.err, Contains("go on with retort continual --run-dir study --resume"));
   CHECK_THAT(read_text(workspace.path("study/order-0/step-1/log.txt")),

@@ -1,7 +1,5 @@
 // evaluate, and the documents of every command, on a set of shapes.
-#include <chrono>
 #include <csignal>
-#include <thread>
 
 #include <nlohmann/json.hpp>
 
@@ -236,11 +234,7 @@ TEST_CASE("an interrupted evaluation goes on from its finished networks to the s
   };
   Process running = workspace.start(command("stopped.json"));
   const fs::path part = workspace.path("stopped.json.part");
-  for (int i = 0; i < 3000 && !fs::exists(part); ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  running.signal(SIGINT);
-  const ProcessResult stopped = running.wait();
+  const ProcessResult stopped = signal_when(running, SIGINT, [&] { return fs::exists(part); });
   INFO(stopped.err);
   REQUIRE(stopped.exit_code == 130);
   CHECK_THAT(stopped.err, Contains("finished networks are kept in stopped.json.part"));

@@ -1,7 +1,4 @@
-#include <chrono>
 #include <csignal>
-#include <functional>
-#include <thread>
 
 #include <nlohmann/json.hpp>
 
@@ -44,16 +41,6 @@ void check_same_experts(const fs::path& a, const fs::path& b) {
 /// Snapshots in the part of an expert; 0 while there is none.
 std::size_t snapshots_in(const fs::path& part) {
   return fs::exists(part) ? storage::read_expert_summary(part).experts.at(0).log.size() : 0;
-}
-
-/// Waits until `reached`, then sends the signal.
-/// @return what the process left; exit code 0 if it had ended before
-ProcessResult signal_when(Process& running, int number, const std::function<bool()>& reached) {
-  for (int wait = 0; wait < 30000 && !reached(); ++wait) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  running.signal(number);
-  return running.wait();
 }
 
 }  // namespace

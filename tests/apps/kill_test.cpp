@@ -4,11 +4,11 @@
 #include <cstdlib>
 #include <fstream>
 #include <functional>
-#include <thread>
 
 #include "lib/core/files.h"
 #include "lib/core/rng.h"
 #include "lib/storage/set_file.h"
+#include "tests/apps/program.h"
 #include "tests/support/catch.h"
 #include "tests/support/process.h"
 
@@ -53,11 +53,7 @@ std::vector<std::string> losses(const fs::path& metrics) {
 bool start_and_kill(const fs::path& folder, const std::vector<std::string>& words,
                     const std::function<bool()>& reached) {
   Process process(words, folder);
-  for (int wait = 0; wait < 20000 && !reached(); ++wait) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  process.signal(SIGKILL);
-  const ProcessResult result = process.wait();
+  const ProcessResult result = signal_when(process, SIGKILL, reached);
   INFO(result.err);
   CHECK((result.exit_code == 0 || result.exit_code == 128 + SIGKILL));
   return result.exit_code != 0;

@@ -1,8 +1,6 @@
 // Runs of the decoupled methods that are given no teachers, and so make their own.
-#include <chrono>
 #include <csignal>
 #include <filesystem>
-#include <thread>
 
 #include <nlohmann/json.hpp>
 
@@ -49,9 +47,7 @@ void wait_for_part(const fs::path& pool, const std::string& name) {
     }
     return false;
   };
-  for (int wait = 0; wait < 60000 && !there(); ++wait) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
+  wait_until(there);
 }
 
 Tensor images_of(const fs::path& set) { return storage::read_set(set).images; }

@@ -1,10 +1,7 @@
 // nas on shapes: 4 classes, images of 16x16.
 #include <algorithm>
-#include <chrono>
 #include <csignal>
-#include <functional>
 #include <map>
-#include <thread>
 
 #include <nlohmann/json.hpp>
 
@@ -85,13 +82,6 @@ std::map<std::string, Kept> records_in(const fs::path& search) {
     }
   }
   return found;
-}
-
-/// Until `there` says yes, at most 40 seconds.
-void wait_until(const std::function<bool()>& there) {
-  for (int wait = 0; wait < 20000 && !there(); ++wait) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
 }
 
 }  // namespace

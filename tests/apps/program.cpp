@@ -1,9 +1,11 @@
 #include "tests/apps/program.h"
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
 #include <sstream>
+#include <thread>
 
 #include "apps/program.h"
 #include "lib/core/error.h"
@@ -90,6 +92,18 @@ ProcessResult Workspace::retort(const Words& words) const {
   result.out = redirection.out();
   result.err = redirection.err();
   return result;
+}
+
+void wait_until(const std::function<bool()>& reached) {
+  for (int wait = 0; wait < 60'000 && !reached(); ++wait) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+ProcessResult signal_when(Process& running, int number, const std::function<bool()>& reached) {
+  wait_until(reached);
+  running.signal(number);
+  return running.wait();
 }
 
 const Workspace& condensed_shapes() {

@@ -2,6 +2,7 @@
 // The real program on the generated dataset `shapes`.
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,13 @@ class Workspace {
  private:
   TemporaryFolder folder_;
 };
+
+/// Until `reached` says yes, a minute at most.
+void wait_until(const std::function<bool()>& reached);
+
+/// Waits until `reached`, then sends the signal.
+/// @return what the process left; its own exit code if it had ended before
+ProcessResult signal_when(Process& running, int number, const std::function<bool()>& reached);
 
 /// A set of 2 random real images per class of `shapes`, made once: run/ and set.h5.
 const Workspace& condensed_shapes();

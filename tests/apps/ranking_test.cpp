@@ -1,7 +1,5 @@
 // evaluate under protocols that end in a score, on a set of shapes.
-#include <chrono>
 #include <csignal>
-#include <thread>
 
 #include <nlohmann/json.hpp>
 
@@ -93,11 +91,7 @@ TEST_CASE("an interrupted score goes on from its finished networks to the same r
   };
   Process running = workspace.start(command("stopped.json"));
   const fs::path part = workspace.path("stopped.json.part");
-  for (int i = 0; i < 3000 && !fs::exists(part); ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  running.signal(SIGINT);
-  const ProcessResult stopped = running.wait();
+  const ProcessResult stopped = signal_when(running, SIGINT, [&] { return fs::exists(part); });
   INFO(stopped.err);
   REQUIRE(stopped.exit_code == 130);
   CHECK_THAT(stopped.err, Contains("finished networks are kept in stopped.json.part"));

@@ -1,7 +1,5 @@
 // Methods that recover images from teachers, through the program.
-#include <chrono>
 #include <csignal>
-#include <thread>
 
 #include <nlohmann/json.hpp>
 
@@ -216,11 +214,8 @@ TEST_CASE("recovering that is killed goes on to the bits of a run never stopped"
     {
       Process process = workspace.start(words(killed));
       const fs::path checkpoint = workspace.path(killed) / "checkpoint.h5";
-      for (int wait = 0; wait < 30000 && !fs::exists(checkpoint); ++wait) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      }
-      process.signal(SIGKILL);
-      REQUIRE(process.wait().exit_code == 128 + SIGKILL);  // else it had ended before
+      const auto left = signal_when(process, SIGKILL, [&] { return fs::exists(checkpoint); });
+      REQUIRE(left.exit_code == 128 + SIGKILL);  // else it had ended before
     }
     workspace.succeed({"condense", "--run-dir", killed, "--resume"});
     const auto one = storage::read_set(workspace.path(whole) / "set.h5");

@@ -1,7 +1,5 @@
-#include <chrono>
 #include <csignal>
 #include <filesystem>
-#include <thread>
 
 #include <nlohmann/json.hpp>
 
@@ -223,11 +221,7 @@ TEST_CASE("a labelling killed at any moment goes on to the same bits", "[apps][r
   for (const int number : {SIGKILL, SIGINT}) {
     const auto before = saved_at();
     auto running = workspace.start(words);
-    for (int wait = 0; wait < 30000 && saved_at() == before; ++wait) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    running.signal(number);
-    const auto left = running.wait();
+    const ProcessResult left = signal_when(running, number, [&] { return saved_at() != before; });
     INFO(left.err);
     REQUIRE(left.exit_code != 0);  // it was not finished
     if (number == SIGKILL) continue;

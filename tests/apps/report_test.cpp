@@ -302,7 +302,8 @@ TEST_CASE("what cannot be reported is refused with its name", "[apps][report]") 
 
   write_text(workspace.path("wrong.json"), "{\"schema\": \"retort.evaluation/2\"}");
   check({"report", "run", "--evaluations", "wrong.json"}, 1,
-        "'wrong.json': expected schema retort.evaluation/1 or retort.ranking/1, found retort.evaluation/2");
+        "'wrong.json': expected schema retort.evaluation/1 or retort.ranking/1, found "
+        "retort.evaluation/2");
   write_text(workspace.path("wrong.json"), "{\"schema\": \"retort.evaluation/1\"}");
   check({"report", "run", "--evaluations", "wrong.json"}, 1,
         "'wrong.json': is no result of an evaluation that can be read");

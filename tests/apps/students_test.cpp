@@ -1,7 +1,5 @@
 // evaluate by labels of teachers, and under attack, on a set of shapes.
-#include <chrono>
 #include <csignal>
-#include <thread>
 
 #include <nlohmann/json.hpp>
 
@@ -390,11 +388,7 @@ TEST_CASE("an evaluation by teachers that is interrupted goes on to the same res
   };
   Process running = workspace.start(command("stopped.json"));
   const fs::path part = workspace.path("stopped.json.part");
-  for (int i = 0; i < 3000 && !fs::exists(part); ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  running.signal(SIGINT);
-  const ProcessResult stopped = running.wait();
+  const ProcessResult stopped = signal_when(running, SIGINT, [&] { return fs::exists(part); });
   INFO(stopped.err);
   REQUIRE(stopped.exit_code == 130);
   CHECK_THAT(workspace.succeed(command("stopped.json")).err,

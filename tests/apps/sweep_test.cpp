@@ -1,11 +1,9 @@
-#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <map>
 #include <system_error>
-#include <thread>
 
 #include <nlohmann/json.hpp>
 
@@ -74,10 +72,8 @@ std::size_t finished_cells(const fs::path& out) {
   return count;
 }
 
-void wait_until(const std::function<bool()>& reached) {
-  for (int wait = 0; wait < 30000 && !reached(); ++wait) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
+void expect_reached(const std::function<bool()>& reached) {
+  wait_until(reached);
   REQUIRE(reached());
 }
 
@@ -104,7 +100,7 @@ TEST_CASE("a sweep killed in its middle is finished by a second call, and shards
   const fs::path one = workspace.path("one");
   {
     Process killed = workspace.start({"sweep", "one.sweep", "--jobs", "2"});
-    wait_until([&] { return finished_cells(one) >= 3; });
+    expect_reached([&] { return finished_cells(one) >= 3; });
     killed.signal(SIGKILL);
     CHECK(killed.wait().exit_code == 128 + SIGKILL);
   }
@@ -143,7 +139,7 @@ TEST_CASE("an interrupted sweep has its runs save, and goes on where they were",
   write_text(workspace.path("long.sweep"), long_cell(workspace));
   const fs::path run = workspace.path("long/dm-shapes");
   Process sweep = workspace.start({"sweep", "long.sweep", "--jobs", "1"});
-  wait_until([&] { return fs::exists(run / "metrics.csv"); });
+  expect_reached([&] { return fs::exists(run / "metrics.csv"); });
   sweep.signal(SIGINT);
   const auto stopped = sweep.wait();
   INFO(stopped.err);

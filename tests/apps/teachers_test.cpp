@@ -1,8 +1,6 @@
 // Networks trained to the end, for methods that condense what they know.
-#include <chrono>
 #include <csignal>
 #include <filesystem>
-#include <thread>
 
 #include <nlohmann/json.hpp>
 
@@ -134,11 +132,7 @@ TEST_CASE("teachers killed amid their training go on to the same bits", "[apps][
   for (const int number : {SIGKILL, SIGINT}) {
     const auto before = saved_at();
     auto running = workspace.start(words);
-    for (int wait = 0; wait < 30000 && saved_at() == before; ++wait) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    running.signal(number);
-    const auto left = running.wait();
+    const ProcessResult left = signal_when(running, number, [&] { return saved_at() != before; });
     REQUIRE(left.exit_code != 0);  // it was not finished
     if (number == SIGKILL) continue;
     CHECK(left.exit_code == 130);
@@ -230,11 +224,7 @@ TEST_CASE("statistics of classes that are interrupted go on with the teachers th
   const std::string before = read_text(workspace.path("t.h5"));
   const fs::path first = workspace.path("t.h5.parts") / "teacher-0.h5";
   auto running = workspace.start(joined(words, {"t.h5"}));
-  for (int wait = 0; wait < 30000 && !fs::exists(first); ++wait) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  running.signal(SIGINT);
-  const auto left = running.wait();
+  const ProcessResult left = signal_when(running, SIGINT, [&] { return fs::exists(first); });
   REQUIRE(left.exit_code == 130);  // it was not finished
   CHECK_THAT(left.err, Contains("taking statistics of classes") &&
                            Contains("saved in t.h5.parts, the same command goes on"));

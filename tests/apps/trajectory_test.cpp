@@ -1,8 +1,6 @@
 // Methods that follow experts, and where these come from.
-#include <chrono>
 #include <csignal>
 #include <filesystem>
-#include <thread>
 
 #include <nlohmann/json.hpp>
 
@@ -303,11 +301,7 @@ TEST_CASE("a run that is stopped while it makes experts goes on with them",
       }
       return false;
     };
-    for (int wait = 0; wait < 30000 && !under_way(); ++wait) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    running.signal(number);
-    const auto stopped = running.wait();
+    const ProcessResult stopped = signal_when(running, number, under_way);
     INFO(stopped.err);
     REQUIRE(stopped.exit_code == (number == SIGKILL ? 128 + SIGKILL : 130));
     if (number == SIGINT) {
@@ -335,11 +329,7 @@ TEST_CASE("a run that asks for fewer than an unfinished one makes only these",
     const auto folders = files_in(workspace.path("pool"));
     return !folders.empty() && fs::exists(folders.front() / "expert-0.h5");
   };
-  for (int wait = 0; wait < 30000 && !under_way(); ++wait) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  running.signal(SIGINT);
-  const auto stopped = running.wait();
+  const ProcessResult stopped = signal_when(running, SIGINT, under_way);
   INFO(stopped.err);
   REQUIRE(stopped.exit_code == 130);
   CHECK_THAT(stopped.err, Contains("0 of 4 experts are finished"));
