@@ -229,29 +229,25 @@ void expect_classes(const data::ImageDataset& dataset, const data::SyntheticSet&
   }
 }
 
-}  // namespace
-
-namespace {
-
 /// Where the set says its dataset lay; of a set from elsewhere, the usual places. What is opened is
 /// compared with what the set was made from by its SHA-256.
+/// @param gone what the set says, if it is not there; else empty
 data::ImageDataset open_near(DatasetOptions& options, const data::SyntheticSet& set,
-                             bool place_is_asked_for) {
+                             bool place_is_asked_for, std::string& gone) {
   // The set brings its own statistics: ZCA of the whole dataset would be minutes for nothing.
   const auto open = [&] { return options.open(set.provenance.seed, Statistics::None); };
   if (place_is_asked_for || options.data.empty()) return open();
   try {
     return open();
-  } catch (const datasets::FilesNotFound& gone) {
-    const std::string recorded = std::exchange(options.data, "");
+  } catch (const datasets::FilesNotFound& missing) {
+    const std::string nowhere = str(missing.what(), "; say where it is now with --data PATH");
+    gone = std::exchange(options.data, "");
     try {
-      data::ImageDataset opened = open();
-      log::info(str("'", recorded,
-                    "', where the set says its dataset lay, is gone: taken from the ",
-                    "usual place"));
-      return opened;
-    } catch (const Error&) {
-      throw gone;
+      return open();
+    } catch (const datasets::FilesNotFound&) {
+      throw datasets::FilesNotFound(nowhere);
+    } catch (const ConfigError&) {  // no dataset with a usual place
+      throw datasets::FilesNotFound(nowhere);
     }
   }
 }
@@ -267,8 +263,14 @@ data::ImageDataset open_for_set(DatasetOptions& options, config::OptionTable& ta
   if (options.dataset.empty()) {
     throw ConfigError("the set does not say which dataset it was made from; give --dataset");
   }
+  std::string gone;
   data::ImageDataset dataset =
-      open_near(options, set, table.find("data").origin == config::Origin::Flag);
+      open_near(options, set, table.find("data").origin == config::Origin::Flag, gone);
+  if (!gone.empty()) {
+    log::info(str("'", gone,
+                  "', where the set says its dataset lay, is gone: taken from the usual ",
+                  "place"));
+  }
   const data::ImageShape have = dataset.shape();
   const data::ImageShape want = set.shape();
   if (!(have == want)) {
@@ -279,9 +281,10 @@ data::ImageDataset open_for_set(DatasetOptions& options, config::OptionTable& ta
   expect_classes(dataset, set);
   const std::string& expected = set.provenance.dataset_sha256;
   if (!expected.empty() && expected != dataset.info().sha256) {
-    const std::string text = str(
-        "dataset '", options.dataset, "' is not the one the set was made from: SHA-256 ",
-        dataset.info().sha256.substr(0, 12), "..., the set says ", expected.substr(0, 12), "...");
+    const std::string text =
+        str("dataset '", options.dataset, "' is not the one the set was made from: SHA-256 ",
+            dataset.info().sha256.substr(0, 12), "..., the set says ", expected.substr(0, 12),
+            "...", gone.empty() ? "" : str(" and '", gone, "', which is gone"));
     if (!chosen)
       throw OtherDataset(text + "; name it with --dataset or --data to use it all the same");
     log::warn(text);

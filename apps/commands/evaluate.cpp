@@ -40,7 +40,7 @@ namespace fs = std::filesystem;
 
 /// Where the document goes besides stdout; empty: nowhere.
 fs::path report_path(const eval::EvaluationReport& report, const std::vector<NetworkRuns>& nets,
-                     const EvaluateOptions& options) {
+                     const std::vector<std::string>& baselines, const EvaluateOptions& options) {
   if (!options.out.path.empty()) return options.out.path;
   if (report.protocol.ranks()) {
     const std::string how = report.tested_on == "test"
@@ -56,7 +56,7 @@ fs::path report_path(const eval::EvaluationReport& report, const std::vector<Net
     if (report.augmentations.empty()) names.push_back(runs.network);
   }
   return evaluation_in_run_folder(
-      report.set, {report.protocol.name, report.tested_on, names, report.seeds.size()});
+      report.set, {report.protocol.name, report.tested_on, names, report.seeds, baselines});
 }
 
 void write_report(const eval::EvaluationReport& report, const fs::path& out,
@@ -256,7 +256,7 @@ void judge(eval::EvaluationReport& report, const SubjectEvaluation& evaluation,
 int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
   CommandLine line;
   const EvaluateOptions& options = line.evaluate;
-  const auto words = cli::parse_command(command, args, line.table, {{"SET"}, 1});
+  const auto words = cli::parse_command(command, args, line.table, {{"SET|RUN"}, 1});
   if (!words) return 0;
   eval::EvaluationReport report = plan_report(options);
   report.set = set_file(words->front());
@@ -279,7 +279,9 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   StudentTeachers teachers = open_teachers(options, report, set, dataset);
   // Whether the set has the labels that the protocol trains on, before anything is made.
   eval::make_lessons(report.protocol, teachers.material(set, report.protocol), dataset);
-  const fs::path out = report_path(report, nets, options);
+  std::vector<std::string> titles;
+  for (const Baseline& baseline : baselines) titles.push_back(baseline_title(baseline, set));
+  const fs::path out = report_path(report, nets, titles, options);
   FinishedNetworks finished(out);
   announce_finished(finished);
   if (report.protocol.ranks()) {
@@ -343,14 +345,20 @@ std::string EvaluateWords::recorded() const {
   config::OptionTable recipe;
   eval::Protocol protocol = state_->protocol;
   protocol.describe(recipe);
-  return config::config_text(own) + config::config_text(recipe);
+  std::string text = config::config_text(own);
+  // An option that came later: results from before it keep their names.
+  constexpr std::string_view kNoneLeftOut = "without = \n";
+  if (const auto at = text.find(kNoneLeftOut); at != std::string::npos) {
+    text.erase(at, kNoneLeftOut.size());
+  }
+  return text + config::config_text(recipe);
 }
 
 cli::Command evaluate() {
   return {
       "evaluate",
       "Trains fresh networks on a set and tests them on real images.",
-      "SET [options]",
+      "SET|RUN [options]",
       {"retort evaluate set.h5 --protocol dsa --nets ConvNet-3,ResNet-18 --runs 5 "
        "--baselines random,k-means",
        "retort evaluate set.h5 --cross-arch dc --runs 3 --runs-of ResNet-18=1",

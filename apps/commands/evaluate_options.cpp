@@ -1,6 +1,7 @@
 #include "apps/commands/evaluate_options.h"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <set>
 
@@ -9,6 +10,7 @@
 #include "lib/core/error.h"
 #include "lib/core/names.h"
 #include "lib/core/str.h"
+#include "lib/nn/naming.h"
 
 namespace retort::commands {
 namespace {
@@ -18,6 +20,18 @@ template <class T>
 void expect_different(const std::string& option, const std::vector<T>& values) {
   if (std::set<T>(values.begin(), values.end()).size() == values.size()) return;
   throw ConfigError(str("option '", option, "': each may be named once, found ", join(values)));
+}
+
+/// Names of networks differ by more than case and separators.
+bool same_name(const std::string& one, const std::string& other) {
+  const auto letters = [](const std::string& name) {
+    std::string kept;
+    for (const char c : name) {
+      if (c != '-' && c != '_') kept += char(std::tolower(static_cast<unsigned char>(c)));
+    }
+    return kept;
+  };
+  return letters(one) == letters(other);
 }
 
 /// "ResNet-18=1"
@@ -79,8 +93,10 @@ void EvaluateOptions::describe(config::OptionTable& table) {
             "networks of each kind, or repetitions of a score, with seeds 0, 1, ...; 0: the "
             "protocol's number",
             config::in_range(std::int64_t(0), 10'000));
-  table.add("without", without, "networks of the pool to leave out, as in VGG-11",
-            config::any_text());
+  table
+      .add("without", without, "networks of the pool to leave out, as in VGG-11",
+           config::any_text())
+      .not_with("cross-arch", {""});
   table.add("runs-of", runs_of, "fewer of these, with the first seeds, as in ResNet-18=1,VGG-11=2",
             config::any_text());
   table.add("seeds", seeds, "these seeds instead of --runs", config::at_least(0));
@@ -129,6 +145,7 @@ std::vector<std::uint64_t> EvaluateOptions::seeds_under(const eval::Protocol& un
 
 void EvaluateOptions::check_networks() const {
   if (!cross_arch.empty()) experiments::find_pool(cross_arch);
+  expect_different("without", without);
   for (const auto& text : runs_of) parse_runs_of(text);
 }
 
@@ -166,18 +183,20 @@ void EvaluateOptions::check_ranking(const eval::Protocol& under) const {
 }
 
 std::vector<std::string> EvaluateOptions::pool_networks(nn::ImageShape shape) const {
-  if (cross_arch.empty() && without.empty()) return {};
-  if (cross_arch.empty()) {
-    throw ConfigError("option 'without' leaves out networks of a pool; give --cross-arch POOL");
-  }
+  if (cross_arch.empty()) return {};
   std::vector<std::string> names =
       experiments::networks_of(experiments::find_pool(cross_arch), shape);
   for (const auto& name : without) {
-    const auto place = std::find(names.begin(), names.end(), name);
+    const auto place = std::find_if(names.begin(), names.end(), [&](const std::string& other) {
+      return same_name(other, nn::with_depth(name, nn::default_convnet_depth(shape)));
+    });
     if (place == names.end()) {
       throw ConfigError("option 'without': " + unknown_name_message("network", name, names));
     }
     names.erase(place);
+  }
+  if (names.empty() && nets.empty()) {
+    throw ConfigError(str("option 'without': leaves no network of pool '", cross_arch, "'"));
   }
   return names;
 }

@@ -145,7 +145,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   out.describe(table, "file to write, or folder for png");
   table.add("stored", stored,
             "images as stored instead of the decoded ones that networks train on");
-  const auto word = cli::parse_one_word(command, args, table, output, "SET", program);
+  const auto word = cli::parse_one_word(command, args, table, output, "SET|RUN", program);
   if (!word) return 0;
   const std::string file = set_file(*word);
   if (out.path.empty()) throw ConfigError("retort export: give --out, the file or folder to write");
@@ -183,7 +183,7 @@ cli::Command export_set() {
   return {"export",
           "Writes a set for other programs: tensors of preprocessed images with labels and what "
           "undoes the preprocessing, or plain pictures.",
-          "SET --out PATH [--format pt|npz|png] [options]",
+          "SET|RUN --out PATH [--format pt|npz|png] [options]",
           {"retort export set.h5 --out set.pt", "retort export set.h5 --format png --out pictures"},
           run};
 }

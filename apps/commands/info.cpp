@@ -10,8 +10,10 @@
 #include "apps/commands/commands.h"
 #include "apps/commands/document.h"
 #include "apps/commands/expert_info.h"
+#include "apps/commands/folder_kind.h"
 #include "apps/commands/run_info.h"
 #include "apps/commands/set_text.h"
+#include "apps/commands/study_info.h"
 #include "apps/commands/subset.h"
 #include "apps/commands/teacher_info.h"
 #include "apps/commands/views_info.h"
@@ -303,7 +305,12 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   const auto path = cli::parse_one_word(command, args, table, output, "FILE", program);
   if (!path) return 0;
   if (std::filesystem::is_directory(*path)) {
-    print_run(*path, output.json);
+    const FolderKind kind = folder_kind(*path);
+    if (is_study(kind)) {
+      print_study(*path, kind, output.json);
+    } else {
+      print_run(*path, output.json);
+    }
     return 0;
   }
   try {
@@ -319,8 +326,8 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
 
 cli::Command info() {
   return {"info",
-          "Says in words what a file or the folder of a run holds.",
-          "FILE",
+          "Says in words what a file, or the folder of a run or a study, holds.",
+          "FILE|FOLDER",
           {"retort info set.h5", "retort info experts.h5",
            "retort info runs/dm-fashion-mnist-ipc10-seed0"},
           run};

@@ -259,7 +259,7 @@ void report(const RelabelOptions& options, const std::string& path, const Work& 
 int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
   const double began = wall_seconds();
   RelabelOptions options(args);
-  const auto words = cli::parse_command(command, args, options.table, {{"SET"}, 1});
+  const auto words = cli::parse_command(command, args, options.table, {{"SET|RUN"}, 1});
   if (!words) return 0;
   const std::string path = set_file(words->front());
   options.check(path);
@@ -287,7 +287,7 @@ cli::Command relabel() {
   return {"relabel",
           "Has teachers label the images of a set, view by view or as they are, and writes the set "
           "with these labels.",
-          "SET --teachers FILE --out FILE [options]",
+          "SET|RUN --teachers FILE --out FILE [options]",
           {"retort relabel set.h5 --teachers teachers.h5 --out labelled.h5",
            "retort relabel set.h5 --teachers teachers.h5 --recipe cv-dd --priors 63,65.3 --out "
            "labelled.h5"},

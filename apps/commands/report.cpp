@@ -224,8 +224,8 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
         [&](const data::SyntheticSet& of) { return open_dataset(line.table, of); },
         line.names_dataset(), program.stop);
     SetResults found = results.of(i);
-    add_evaluations(set, sources[i], std::move(found.evaluations));
     set.scores = std::move(found.scores);
+    add_evaluations(set, sources[i], std::move(found.evaluations));
     data.sets.push_back(std::move(set));
   }
   data.title = options.title.empty() ? title_of(data.sets) : options.title;

@@ -75,17 +75,20 @@ void add_beside(report::Evaluation& evaluation, const json& entries, const std::
 }
 
 /// A mean over several networks stands in no row of its own.
-void add_notes(report::Evaluation& evaluation, const json& document) {
+void add_notes(report::Evaluation& evaluation, const json& document, const std::string& subject) {
+  const auto name_of = [&](const json& entry) {
+    const auto name = entry.at("trained_on").get<std::string>();
+    return name == document.at("set") ? subject : name;
+  };
   if (const json cross = document.value("cross_architecture", json()); cross.is_object()) {
     std::vector<std::string> means;
     for (const json& entry : cross.at("transfer")) {
-      means.push_back(str(entry.at("trained_on").get<std::string>(), " ",
-                          fixed(number(entry.at("mean")), 2), " % (",
+      means.push_back(str(name_of(entry), " ", fixed(number(entry.at("mean")), 2), " % (",
                           entry.at("networks").get<std::size_t>(), ")"));
     }
-    evaluation.notes.push_back(str("Mean over networks of pool ",
-                                   cross.at("pool").get<std::string>(), ", all but ",
-                                   cross.at("source").get<std::string>(), ": ", join(means), "."));
+    evaluation.notes.push_back(
+        str("Pool ", cross.at("pool").get<std::string>(), "; mean over networks other than ",
+            cross.at("source").get<std::string>(), ", in brackets how many: ", join(means), "."));
   }
   for (const json& entry : document.value("augmentations", json::array())) {
     const json& best = entry.at("best");
@@ -122,7 +125,7 @@ report::Evaluation evaluation_of(const json& document, const std::string& subjec
   const json hard = document.value("hard_labels", json());
   if (hard.is_array()) add_beside(evaluation, hard, "hard labels");
   add_beside(evaluation, document.at("baselines"), "");
-  add_notes(evaluation, document);
+  add_notes(evaluation, document, subject);
   return evaluation;
 }
 
@@ -146,8 +149,10 @@ report::Evaluation read_evaluation(const json& document, const std::string& subj
   return evaluation;
 }
 
-report::Score score_of(const json& document, const std::filesystem::path& path) {
+report::Score score_of(json document, const std::string& subject,
+                       const std::filesystem::path& path) {
   namespace ranking = experiments::dd_ranking;
+  document["set"] = subject;
   auto rows = ranking::training_rows(document);
   report::Score score{
       .file = path.string(),
@@ -170,7 +175,7 @@ ResultFile read_result(const std::filesystem::path& path, const std::string& sub
     const std::string schema = document.at("schema").get<std::string>();
     const std::string about = document.value("set_sha256", "");
     if (schema == "retort.evaluation/1") return {read_evaluation(document, subject, path), about};
-    if (schema == "retort.ranking/1") return {score_of(document, path), about};
+    if (schema == "retort.ranking/1") return {score_of(document, subject, path), about};
     throw StorageError(str(where, ": expected schema retort.evaluation/1 or retort.ranking/1, ",
                            "found ", schema));
   } catch (const json::exception& e) {

@@ -2,6 +2,7 @@
 #include <map>
 
 #include "apps/commands/report_set.h"
+#include "apps/commands/shell_word.h"
 #include "lib/core/str.h"
 #include "lib/report/csv.h"
 

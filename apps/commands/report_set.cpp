@@ -9,6 +9,7 @@
 #include "apps/commands/dataset_options.h"
 #include "apps/commands/report_images.h"
 #include "apps/commands/set_text.h"
+#include "apps/commands/shell_word.h"
 #include "apps/commands/subset.h"
 #include "lib/config/options.h"
 #include "lib/core/error.h"
@@ -247,14 +248,13 @@ std::string evaluate_command(const ReportSource& source, const std::string& more
              " --evaluations judged.json");
 }
 
-std::size_t architectures(const std::vector<report::Evaluation>& evaluations) {
-  std::size_t most = 0;
-  for (const auto& evaluation : evaluations) {
+/// Whether several architectures were judged, or one under several augmentations.
+bool compares_networks(const std::vector<report::Evaluation>& evaluations) {
+  return std::any_of(evaluations.begin(), evaluations.end(), [](const auto& evaluation) {
     std::set<std::string> networks;
-    for (const auto& judged : evaluation.judged) networks.insert(judged.network);
-    most = std::max(most, networks.size());
-  }
-  return most;
+    for (const auto& judged : evaluation.judged) networks.insert(report::network_text(judged));
+    return networks.size() > 1;
+  });
 }
 
 /// "95.25 ± 0.75 % (ConvNet-3)" of every network.
@@ -289,17 +289,6 @@ void add_headlines(std::vector<report::Fact>& facts,
 
 }  // namespace
 
-std::string shell_word(const std::string& word) {
-  const auto plain = [](unsigned char c) {
-    return c >= 0x80 || std::isalnum(c) != 0 ||
-           std::string_view("/._-+,:=@%").find(char(c)) != std::string_view::npos;
-  };
-  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
-  std::string quoted = "'";
-  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
-
 report::SetReport collect_set(const ReportSource& source, const ReportExtent& extent,
                               const DatasetOpener& open_dataset, bool dataset_asked_for,
                               const StopFlag& stop) {
@@ -327,8 +316,11 @@ void add_evaluations(report::SetReport& report, const ReportSource& source,
     return;
   }
   if (evaluations.empty()) {
-    report.gaps.push_back({"Accuracy", "No result of an evaluation of this set was found; for one:",
-                           evaluate_command(source, " --runs 5 --baselines random,k-means")});
+    if (report.scores.empty()) {
+      report.gaps.push_back({"Accuracy",
+                             "No result of an evaluation of this set was found; for one:",
+                             evaluate_command(source, " --runs 5 --baselines random,k-means")});
+    }
   } else {
     add_headlines(report.facts, evaluations);
     for (const auto& evaluation : evaluations) {
@@ -340,7 +332,7 @@ void add_evaluations(report::SetReport& report, const ReportSource& source,
       }
     }
   }
-  if (architectures(evaluations) < 2) {
+  if (!compares_networks(evaluations)) {
     report.gaps.push_back({"Across architectures and augmentations",
                            "Networks of several architectures were not judged; to do so:",
                            evaluate_command(source, " --nets ConvNet-3,ResNet-18")});

@@ -31,15 +31,12 @@ report::SetReport collect_set(const ReportSource& source, const ReportExtent& ex
                               const DatasetOpener& open_dataset, bool dataset_asked_for,
                               const StopFlag& stop);
 
-/// Adds results that are about this set and says what of them is missing.
+/// Adds results that are about this set, whose scores it has, and says what of them is missing.
 /// @param evaluations of the set
 void add_evaluations(report::SetReport& report, const ReportSource& source,
                      std::vector<report::Evaluation> evaluations);
 
 /// The curves of a run, or why there are none.
 void add_curves_of_run(report::SetReport& report, const ReportSource& source);
-
-/// A word of a command line for a shell: quoted where it needs to be.
-std::string shell_word(const std::string& word);
 
 }  // namespace retort::commands

@@ -13,8 +13,8 @@ namespace fs = std::filesystem;
 
 ReportSource run_source(const std::string& word) {
   const FolderKind kind = folder_kind(word);
-  if (kind == FolderKind::Other) set_file(word);  // says what is missing
-  if (kind != FolderKind::Run) {
+  if (kind == FolderKind::Other) refuse_other_folder(word);
+  if (is_study(kind)) {
     throw ConfigError(
         str("'", word, "': is ", folder_text(kind), "; a report tells of single sets"));
   }

@@ -1,5 +1,6 @@
 #include "apps/commands/result_place.h"
 
+#include <algorithm>
 #include <cctype>
 
 #include <nlohmann/json.hpp>
@@ -30,7 +31,10 @@ MeasuredBy measured_by(const fs::path& path) {
   try {
     found.protocol = document.at("protocol").get<std::string>();
     found.tested_on = document.at("tested_on").get<std::string>();
-    found.seeds = document.at("seeds").size();
+    found.seeds = document.at("seeds").get<std::vector<std::uint64_t>>();
+    for (const auto& baseline : document.value("baselines", nlohmann::json::array())) {
+      found.baselines.push_back(baseline.at("method").get<std::string>());
+    }
     for (const auto& result : document.at("results")) {
       const auto network = result.at("network").get<std::string>();
       const auto augmentation = result.value("augmentation", "");
@@ -66,11 +70,28 @@ fs::path name_beside(const fs::path& folder, const MeasuredBy& mine) {
   const std::string how =
       mine.tested_on == "test" ? mine.protocol : str(mine.protocol, "-", mine.tested_on);
   const std::string whole = str(how, "-", join(mine.nets, "-"));
-  for (const std::string& name : {how, whole}) {
+  for (int i = 0;; ++i) {
+    const std::string name = i == 0 ? how : i == 1 ? whole : str(whole, "-", i);
     const fs::path path = named(folder, "evaluation", name);
     if (!fs::exists(path) || mine.covers(measured_by(path))) return path;
   }
-  return named(folder, "evaluation", str(whole, "-", mine.seeds, "-seeds"));
+}
+
+template <class Value>
+bool holds_all(const std::vector<Value>& values, const std::vector<Value>& wanted) {
+  return std::all_of(wanted.begin(), wanted.end(), [&](const Value& value) {
+    return std::find(values.begin(), values.end(), value) != values.end();
+  });
+}
+
+const char* what_differs(const MeasuredBy& theirs, const MeasuredBy& mine) {
+  if (theirs.protocol != mine.protocol) return "another protocol";
+  if (theirs.tested_on != mine.tested_on) return "other tested images";
+  if (theirs.nets != mine.nets) return "other networks or augmentations";
+  if (holds_all(theirs.seeds, mine.seeds)) {
+    return theirs.seeds.size() > mine.seeds.size() ? "more networks" : "more baselines";
+  }
+  return "networks of other seeds";
 }
 
 /// Whether the set lies in the folder of a run.
@@ -82,7 +103,7 @@ bool in_run_folder(const std::string& set) {
 
 bool MeasuredBy::covers(const MeasuredBy& other) const {
   return protocol == other.protocol && tested_on == other.tested_on && nets == other.nets &&
-         seeds >= other.seeds;
+         holds_all(seeds, other.seeds) && holds_all(baselines, other.baselines);
 }
 
 std::string under_augmentation(const std::string& network, const std::string& augmentation) {
@@ -96,12 +117,7 @@ fs::path evaluation_in_run_folder(const std::string& set, const MeasuredBy& mine
   if (!fs::exists(usual)) return usual;
   const MeasuredBy theirs = measured_by(usual);
   if (mine.covers(theirs)) return usual;
-  log::info(str(usual.string(), " holds a result of ",
-                theirs.protocol != mine.protocol     ? "another protocol"
-                : theirs.tested_on != mine.tested_on ? "other tested images"
-                : theirs.nets != mine.nets           ? "other networks"
-                                                     : "more networks",
-                " and is kept"));
+  log::info(str(usual.string(), " holds a result of ", what_differs(theirs, mine), " and is kept"));
   return name_beside(folder, mine);
 }
 

@@ -11,10 +11,8 @@
 #include "apps/cli/command.h"
 #include "apps/commands/document.h"
 #include "apps/commands/folder_kind.h"
-#include "apps/commands/study_folder.h"
 #include "lib/config/options.h"
 #include "lib/core/error.h"
-#include "lib/core/files.h"
 #include "lib/core/str.h"
 #include "lib/core/text.h"
 #include "lib/storage/set_file.h"
@@ -54,7 +52,7 @@ void look_at(const fs::path& file, RunSummary& run, const std::function<void()>&
 
 RunSummary summarise(const std::string& path) {
   const methods::RunFolder folder{path};
-  if (folder_kind(path) == FolderKind::Other) set_file(path);  // says what is missing
+  if (folder_kind(path) == FolderKind::Other) refuse_other_folder(path);
   RunSummary run;
   look_at(folder.set(), run,
           [&] { run.finished_after = storage::read_set(folder.set()).provenance.iterations; });
@@ -105,66 +103,9 @@ json run_json(const std::string& path, const RunSummary& run) {
           {"findings", run.findings}};
 }
 
-/// Of a study, search or sweep: what it is of and whether it is finished.
-struct StudySummary {
-  std::string command;  ///< that makes such folders
-  FolderKind kind = FolderKind::Other;
-  std::vector<config::ConfigEntry> config;
-  bool finished = false;
-};
-
-StudySummary summarise_study(const fs::path& folder, FolderKind kind) {
-  StudySummary study;
-  study.kind = kind;
-  study.command = kind == FolderKind::Study    ? "continual"
-                  : kind == FolderKind::Search ? "nas"
-                                               : "sweep";
-  if (kind == FolderKind::Sweep) return study;  // what is left of it only its file knows
-  study.finished = fs::exists(StudyFolder{folder}.results());
-  const fs::path config = StudyFolder{folder}.config();
-  if (fs::exists(config)) study.config = config::parse_config(read_text(config), config.string());
-  return study;
-}
-
-std::string study_text(const std::string& path, const StudySummary& study) {
-  std::vector<std::vector<std::string>> rows = {
-      {"folder", str(path, ", ", folder_text(study.kind))}};
-  for (const auto& entry : study.config) {
-    if (!entry.value.empty()) rows.push_back({entry.key, entry.value});
-  }
-  if (study.kind == FolderKind::Sweep) {
-    rows.push_back({"to go on", str("retort sweep FILE --dry-run tells what is left")});
-  } else if (study.finished) {
-    rows.push_back({"results.json", "finished"});
-  } else {
-    rows.push_back({"to go on", str("retort ", study.command, " --run-dir ", path, " --resume")});
-  }
-  return columns(rows);
-}
-
-json study_json(const std::string& path, const StudySummary& study) {
-  json config = json::object();
-  for (const auto& entry : study.config) config[entry.key] = entry.value;
-  return {{"schema", "retort.study-info/1"},
-          {"folder", path},
-          {"command", study.command},
-          {"config", config},
-          {"finished", study.kind == FolderKind::Sweep ? json() : json(study.finished)}};
-}
-
 }  // namespace
 
 void print_run(const std::string& folder, bool as_json) {
-  const FolderKind kind = folder_kind(folder);
-  if (kind != FolderKind::Run && kind != FolderKind::Other) {
-    const StudySummary study = summarise_study(folder, kind);
-    if (as_json) {
-      print_document(study_json(folder, study));
-    } else {
-      cli::print(study_text(folder, study));
-    }
-    return;
-  }
   const RunSummary run = summarise(folder);
   if (as_json) {
     print_document(run_json(folder, run));

@@ -59,7 +59,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
   config::OptionTable table;
   options.describe(table);
   dataset_options.describe(table);
-  const auto word = cli::parse_one_word(command, args, table, output, "SET", program);
+  const auto word = cli::parse_one_word(command, args, table, output, "SET|RUN", program);
   if (!word) return 0;
   const std::string file = set_file(*word);
   options.out.check(FileKind::Picture, file);
@@ -97,7 +97,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
 cli::Command show() {
   return {"show",
           "Draws a set as a picture, one row per class.",
-          "SET [options]",
+          "SET|RUN [options]",
           {"retort show set.h5 --out grid.png", "retort show set.h5 --real 5 --out beside.png"},
           run};
 }

@@ -9,6 +9,7 @@
 
 #include "apps/commands/commands.h"
 #include "apps/commands/document.h"
+#include "apps/commands/folder_kind.h"
 #include "apps/commands/sweep_cells.h"
 #include "apps/commands/sweep_folder.h"
 #include "apps/commands/sweep_plan.h"
@@ -70,7 +71,12 @@ struct SweepOptions {
 
 /// "runs/NAME" for the file NAME.sweep, unless it says where.
 fs::path root_of(const sweep::SweepFile& file, const std::string& path) {
-  return file.out.empty() ? fs::path("runs") / fs::path(path).stem() : fs::path(file.out);
+  const fs::path root =
+      file.out.empty() ? fs::path("runs") / fs::path(path).stem() : fs::path(file.out);
+  const FolderKind kind = fs::is_directory(root) ? folder_kind(root) : FolderKind::Other;
+  if (kind == FolderKind::Other || kind == FolderKind::Sweep) return root;
+  throw ConfigError(str(path, ": 'out' leads to '", root.string(), "', which is ",
+                        is_study(kind) ? folder_text(kind) : "the folder of a run"));
 }
 
 /// One sweep, from its file to its table.

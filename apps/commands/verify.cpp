@@ -13,7 +13,7 @@ namespace {
 int run(const cli::Command& command, const std::vector<std::string>& args, cli::Program& program) {
   cli::OutputOptions output;
   config::OptionTable table;
-  const auto file = cli::parse_one_word(command, args, table, output, "FILE", program);
+  const auto file = cli::parse_one_word(command, args, table, output, "FILE|RUN", program);
   if (!file) return 0;
   const std::string path = set_file(*file);
   const std::vector<std::string> findings = storage::verify_file(path);
@@ -38,7 +38,7 @@ int run(const cli::Command& command, const std::vector<std::string>& args, cli::
 cli::Command verify() {
   return {"verify",
           "Hashes every part of a file again and compares with what was recorded.",
-          "FILE",
+          "FILE|RUN",
           {"retort verify set.h5"},
           run};
 }

@@ -42,7 +42,7 @@ std::vector<Value> chosen(const std::string& option, const std::vector<Value>& a
     throw ConfigError(
         str("option '", option, "': the grid knows ", join(known), "; found ", found));
   };
-  if (asked.empty()) refuse("none");
+  if (asked.empty()) refuse("nothing");
   const auto holds = [](const std::vector<Value>& values, const Value& value) {
     return std::any_of(values.begin(), values.end(),
                        [&](const Value& other) { return same(value, other); });

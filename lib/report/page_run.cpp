@@ -43,8 +43,8 @@ void add_judged(Html& html, const Evaluation& evaluation, const Judged& judged) 
                          .values = judged.per_class});
   }
   if (!judged.confusion.empty()) {
-    add_heat_map(html, {.title = str("Confusion in percent of the true class, ", network_text(judged),
-                                     ", protocol ", evaluation.protocol),
+    add_heat_map(html, {.title = str("Confusion in percent of the true class, ",
+                                     network_text(judged), ", protocol ", evaluation.protocol),
                         .row_title = "true class",
                         .column_title = "taken for",
                         .rows = evaluation.class_names,

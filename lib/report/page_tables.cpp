@@ -98,7 +98,7 @@ bool any(const Entries& entries, Has has) {
   });
 }
 
-bool under_augmentation(const Judged& judged) { return !judged.augmentation.empty(); }
+bool is_augmented(const Judged& judged) { return !judged.augmentation.empty(); }
 
 /// "fgsm 8/255 %" of every attack of the first network that has any.
 std::vector<std::string> attack_titles(const Entries& entries) {
@@ -127,7 +127,7 @@ std::string attacked_text(const Judged& judged, const std::string& attack) {
 Table accuracy_table(const ReportData& data, const Entries& entries) {
   const bool best = any(entries, [](const Judged& judged) { return judged.best.has_value(); });
   const std::vector<std::string> attacks = attack_titles(entries);
-  const bool augmented = any(entries, under_augmentation);
+  const bool augmented = any(entries, is_augmented);
   Table table{.header = {"trained on", "network"}, .rows = {}, .numbers_from = 2};
   if (augmented) {
     table.header.emplace_back("augmentation");
@@ -243,36 +243,49 @@ HeatMap accuracy_map(const ReportData& data, const Entries& entries, const MapCh
   return map;
 }
 
-MapChoice over_networks(const Judging& judging) {
-  return {str("Accuracy in percent, protocol ", judging.protocol, ", ", judging.dataset), "network",
-          [](const Judged& judged) { return !under_augmentation(judged); }, &Judged::network};
+/// Networks side by side, all under one augmentation. @param augmentation empty: the protocol's
+MapChoice over_networks(const Judging& judging, const std::string& augmentation) {
+  const std::string under = augmentation.empty() ? "" : str(", augmentation ", augmentation);
+  return {str("Accuracy in percent, protocol ", judging.protocol, under, ", ", judging.dataset),
+          "network",
+          [augmentation](const Judged& judged) { return judged.augmentation == augmentation; },
+          &Judged::network};
 }
 
 /// Of one network, under the augmentations that it was trained with.
 MapChoice over_augmentations(const Judging& judging, const std::string& network) {
-  return {str("Accuracy in percent by augmentation, ", network, ", protocol ", judging.protocol,
-              ", ", judging.dataset),
-          "augmentation",
-          [network](const Judged& judged) {
-            return under_augmentation(judged) && judged.network == network;
-          },
-          &Judged::augmentation};
+  return {
+      str("Accuracy in percent by augmentation, ", network, ", protocol ", judging.protocol, ", ",
+          judging.dataset),
+      "augmentation",
+      [network](const Judged& judged) { return is_augmented(judged) && judged.network == network; },
+      &Judged::augmentation};
 }
 
-std::vector<std::string> augmented_networks(const Entries& entries) {
-  std::vector<std::string> names;
+/// What networks were trained under, and which were trained under an augmentation of their own, in
+/// order of appearance.
+struct Variety {
+  std::vector<std::string> augmentations;
+  std::vector<std::string> augmented_networks;
+};
+
+Variety variety_of(const Entries& entries) {
+  Variety found;
   for (const auto& [set, evaluation] : entries) {
     for (const Judged& judged : evaluation->judged) {
-      if (under_augmentation(judged)) index_in(names, judged.network);
+      index_in(found.augmentations, judged.augmentation);
+      if (is_augmented(judged)) index_in(found.augmented_networks, judged.network);
     }
   }
-  return names;
+  return found;
 }
 
 void add_score(Html& html, const Score& score, const std::string& whose) {
   html.element("h3", whose.empty() ? score.title : str(whose, ": ", score.title));
   html.element("p", score.how, {{"class", "soft"}});
-  add_table(html, {.header = {"score", "points", "what it is"}, .rows = score.parts});
+  std::vector<Row> parts;
+  for (const Row& part : score.parts) parts.push_back({part.at(0), part.at(2), part.at(1)});
+  add_table(html, {.header = {"score", "what it is", "points"}, .rows = parts, .numbers_from = 2});
   add_table(html, {.header = score.header, .rows = score.rows, .numbers_from = 3});
   html.element("p", score.note, {{"class", "soft"}});
 }
@@ -321,8 +334,12 @@ void add_accuracy(Html& html, const ReportData& data) {
 void add_architectures(Html& html, const ReportData& data) {
   html.open("div", {{"class", "charts"}});
   for (const auto& [judging, entries] : by_judging(data)) {
-    std::vector<MapChoice> choices{over_networks(judging)};
-    for (const auto& network : augmented_networks(entries)) {
+    const Variety variety = variety_of(entries);
+    std::vector<MapChoice> choices;
+    for (const auto& augmentation : variety.augmentations) {
+      choices.push_back(over_networks(judging, augmentation));
+    }
+    for (const auto& network : variety.augmented_networks) {
       choices.push_back(over_augmentations(judging, network));
     }
     for (const MapChoice& choice : choices) {

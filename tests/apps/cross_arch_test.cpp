@@ -71,7 +71,9 @@ TEST_CASE("networks of a pool that do not fit are refused before anything trains
   };
   refused({"--cross-arch", "dcc"}, "unknown pool of networks 'dcc'; did you mean 'dc'?");
   refused({"--cross-arch", "mtt"}, "16x16");
-  refused({"--without", "VGG-11"}, "give --cross-arch POOL");
+  refused({"--without", "VGG-11"}, "cross-arch");
+  refused({"--cross-arch", "dc", "--without", "MLP,ConvNet,LeNet,alexnet,VGG11,resnet_18"},
+          "leaves no network of pool 'dc'");
   refused({"--cross-arch", "dc", "--without", "VGG-12"}, "did you mean 'VGG-11'?");
   refused({"--runs-of", "MLP"}, "expected a network and a number, as in ResNet-18=1, found 'MLP'");
   refused({"--runs-of", "MLP=0"}, "found 'MLP=0'");

@@ -290,9 +290,42 @@ TEST_CASE("a result of another protocol or of other networks in the run folder i
 
   const std::string kept = read_text(usual);
   const auto networks = evaluate({"--nets", "MLP"});
-  CHECK_THAT(networks.err, Contains("other networks and is kept") &&
+  CHECK_THAT(networks.err, Contains("other networks or augmentations and is kept") &&
                                Contains("written to run/evaluation-tiny-MLP.json"));
   CHECK(read_text(usual) == kept);
+}
+
+TEST_CASE("a result of other seeds or with baselines that the new one lacks is kept",
+          "[apps][evaluate]") {
+  const commands::MeasuredBy few{
+      .protocol = "dsa", .tested_on = "test", .nets = {"MLP"}, .seeds = {0}};
+  commands::MeasuredBy more = few;
+  more.seeds = {0, 1};
+  more.baselines = {"random"};
+  CHECK(more.covers(few));
+  CHECK_FALSE(few.covers(more));
+  commands::MeasuredBy other = few;
+  other.seeds = {3, 4, 5};
+  CHECK_FALSE(other.covers(few));
+  const Workspace workspace;
+  write_text(workspace.path("config.cfg"), "");
+  const std::string set = workspace.path("set.h5").string();
+  const auto place = [&](const commands::MeasuredBy& mine) {
+    return commands::evaluation_in_run_folder(set, mine);
+  };
+  const auto write = [&](const std::string& seeds, const std::string& baselines) {
+    return R"({"protocol": "dsa", "tested_on": "test", "seeds": [)" + seeds +
+           R"(], "results": [{"network": "MLP"}], "baselines": [)" + baselines + "]}";
+  };
+  write_text(place(few), write("0", R"({"method": "random"})"));
+  CHECK(place(more).filename() == "evaluation.json");
+  CHECK(place(few).filename() == "evaluation-dsa.json");
+  write_text(place(few), write("0", ""));
+  CHECK(place(few).filename() == "evaluation-dsa.json");
+  write_text(place(other), write("3, 4, 5", ""));
+  CHECK(place(other).filename() == "evaluation-dsa-MLP.json");
+  other.seeds = {7};
+  CHECK(place(other).filename() == "evaluation-dsa-MLP-2.json");
 }
 
 TEST_CASE("the reference kernels compute when asked for, and the document says so",
@@ -361,7 +394,7 @@ TEST_CASE("results of many networks have names that file systems take, each its 
   write_text(folder / "evaluation.json", "{}");
   write_text(folder / "evaluation-quick.json", "{}");
   const auto name = [&](const std::string& last) {
-    commands::MeasuredBy mine{.protocol = "quick", .tested_on = "test", .nets = {}, .seeds = 1};
+    commands::MeasuredBy mine{.protocol = "quick", .tested_on = "test", .nets = {}, .seeds = {0}};
     for (int i = 0; i < 20; ++i) mine.nets.push_back(str("ConvNet-2-w8-", i, ", randaugment"));
     mine.nets.push_back(last);
     return commands::evaluation_in_run_folder((folder / "set.h5").string(), mine)

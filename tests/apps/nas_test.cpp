@@ -136,7 +136,7 @@ TEST_CASE("a search for what cannot be is refused before anything is made", "[ap
     CHECK_FALSE(fs::exists(workspace.path("refused")));
   };
   refused({"--widths", "32,48"}, "'widths': the grid knows 32, 64, 128, 256; found '48'");
-  refused({"--norms", ""}, "'norms': the grid knows none, BN, LN, IN, GN; found none");
+  refused({"--norms", ""}, "'norms': the grid knows none, BN, LN, IN, GN; found nothing");
   refused({"--proxies", "mtt"}, "'mtt' follows networks that were trained before");
   refused({"--proxies", "dmm"}, "did you mean 'dm'");
   refused({"--proxies", "random,random"}, "two proxies cannot both be called 'random'");

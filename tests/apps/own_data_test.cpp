@@ -186,6 +186,6 @@ TEST_CASE("the dataset of a set from elsewhere is found in the usual place, if i
   CHECK(opened() == 4);
   fs::remove_all(workspace.path("moved"));
   write_plain_pictures(workspace.path("moved"), 10);
-  CHECK_THROWS_WITH_TEXT(opened(), DataError, "is not the one the set was made from");
+  CHECK_THROWS_WITH_TEXT(opened(), DataError, "pictures', which is gone");
   unsetenv("RETORT_DATA");
 }

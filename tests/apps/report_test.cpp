@@ -216,19 +216,11 @@ TEST_CASE("a command that repeats stands only where there is one", "[apps][repor
   CHECK(refused.exit_code == 2);
   CHECK_THAT(refused.err, Contains("'study': is the folder of a study of `retort continual`") &&
                               Contains("order-*/step-*"));
-  const auto told = workspace.succeed({"info", "study"});
-  CHECK_THAT(told.out, Contains("a study of `retort continual`") && Contains("finished"));
-  CHECK(json::parse(workspace.succeed({"info", "study", "--json"}).out)["finished"] == true);
-  const auto study = workspace.retort({"evaluate", "study"});
-  CHECK(study.exit_code == 1);
-  CHECK_THAT(study.err, Contains("single sets lie in order-*/step-*"));
   write_text(workspace.path("search/config.cfg"), "dataset = shapes\n");
   write_text(workspace.path("search/trainings/reference/x.json"), "{}");
   const auto search = workspace.retort({"report", "search"});
   CHECK(search.exit_code == 2);
   CHECK_THAT(search.err, Contains("'search': is the folder of a search of `retort nas`"));
-  CHECK_THAT(workspace.succeed({"info", "search"}).out,
-             Contains("retort nas --run-dir search --resume"));
 
   workspace.succeed({"export", condensed_shapes().path("set.h5").string(), "--out", "set.pt"});
   workspace.succeed({"import", "set.pt", "--dataset", "shapes", "--out", "imported.h5"});

@@ -200,6 +200,11 @@ TEST_CASE("a sweep that cannot be is refused before anything runs", "[apps][swee
     CHECK_FALSE(fs::exists(workspace.path("never")));
   };
   const std::string good = "[condense]\nmethod = dm\ndataset = shapes\n";
+  write_text(workspace.path("run/config.cfg"), "method = dm\n");
+  write_text(workspace.path("over.sweep"), "out = run\n" + good);
+  const auto over = workspace.retort({"sweep", "over.sweep"});
+  CHECK(over.exit_code == 2);
+  CHECK_THAT(over.err, Contains("over.sweep: 'out' leads to 'run', which is the folder of a run"));
   check("[condense]\nmethd = dm\n",
         "wrong.sweep:3: unknown option 'methd' of condense; did you mean 'method'?");
   check("[condense]\nmethod = dmm\n", "wrong.sweep:3: unknown method 'dmm'; did you mean 'dm'?");

@@ -181,7 +181,7 @@ TEST_CASE("values that the grid does not have are refused with those it has",
   CHECK_THROWS_WITH(architectures({.widths = {32, 48}}),
                     "option 'widths': the grid knows 32, 64, 128, 256; found '48'");
   CHECK_THROWS_WITH(architectures({.depths = {}}),
-                    "option 'depths': the grid knows 1, 2, 3, 4; found none");
+                    "option 'depths': the grid knows 1, 2, 3, 4; found nothing");
   CHECK_THROWS_WITH(architectures({.norms = {"Batch"}}),
                     "option 'norms': the grid knows none, BN, LN, IN, GN; found 'Batch'");
   CHECK_THROWS_AS(architectures({.activations = {"swish"}}), ConfigError);

@@ -20,7 +20,6 @@ double column(const UpdateReport& report, const std::string& name) {
   return 0;
 }
 
-/// `iterations` updates of a fresh run.
 Trace trace(const std::string& name, const Settings& more, const std::string& iterations) {
   auto method = small_method(name, iterations, more);
   RunContext run = small_run();
@@ -41,7 +40,6 @@ void expect_refused(const std::string& name, const Settings& more, const std::st
   CHECK_THROWS_WITH_TEXT(method->initialize(run), ConfigError, text);
 }
 
-/// Expert `number` of a file, to be changed.
 storage::ExpertPart part_of(const storage::ExpertReader& file, std::int64_t number) {
   storage::ExpertPart part;
   part.info = file.info();
@@ -55,7 +53,6 @@ storage::ExpertPart part_of(const storage::ExpertReader& file, std::int64_t numb
   return part;
 }
 
-/// A file of these experts in `folder`.
 std::filesystem::path merged(const std::filesystem::path& folder,
                              const std::vector<storage::ExpertPart>& parts) {
   std::vector<std::filesystem::path> paths;

@@ -173,6 +173,15 @@ TEST_CASE("augmentations are columns of a map of their own, not architectures", 
   CHECK(rows[0]->all("td").size() == 2);
 }
 
+TEST_CASE("architectures under one augmentation have their map", "[report]") {
+  SetReport set = full("one");
+  for (Judged& all : set.evaluations[0].judged) all.augmentation = "dsa";
+  const Element root = read(data_of({set}));
+  const auto maps = section(root, "architectures").all("svg");
+  REQUIRE(maps.size() == 1);
+  CHECK_THAT(maps[0]->attribute("aria-label"), Contains("augmentation dsa"));
+}
+
 TEST_CASE("a score stands with the trainings behind it and what they were chosen on", "[report]") {
   SetReport set = full("one");
   set.evaluations.clear();
