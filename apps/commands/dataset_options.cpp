@@ -217,8 +217,13 @@ void expect_classes(const data::ImageDataset& dataset, const data::SyntheticSet&
   const auto& have = dataset.info().class_names;
   const auto& want = set.provenance.class_names;
   if (dataset.num_classes() != set.num_classes()) {
+    const bool is_step = set.provenance.config.find("\nstep = ") != std::string::npos;
     throw ConfigError(str("dataset '", dataset.info().name, "' has ", dataset.num_classes(),
-                          " classes, the set ", set.num_classes()));
+                          " classes, the set ", set.num_classes(),
+                          is_step ? str(" (", join(want),
+                                        "), those of one step of `retort "
+                                        "continual`, which judges it with the others")
+                                  : ""));
   }
   if (want.size() != have.size() || are_numbers(have) || are_numbers(want)) return;
   for (std::size_t c = 0; c < have.size(); ++c) {

@@ -1,4 +1,5 @@
 #include <limits>
+#include <set>
 
 #include <nlohmann/json.hpp>
 
@@ -90,6 +91,12 @@ void add_notes(report::Evaluation& evaluation, const json& document, const std::
         str("Pool ", cross.at("pool").get<std::string>(), "; mean over networks other than ",
             cross.at("source").get<std::string>(), ", in brackets how many: ", join(means), "."));
   }
+  // A mean or best of one says nothing.
+  std::set<std::string> augmentations;
+  for (const json& entry : document.at("results")) {
+    augmentations.insert(entry.value("augmentation", ""));
+  }
+  if (augmentations.size() < 2) return;
   for (const json& entry : document.value("augmentations", json::array())) {
     const json& best = entry.at("best");
     evaluation.notes.push_back(

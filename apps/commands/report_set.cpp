@@ -248,6 +248,11 @@ std::string evaluate_command(const ReportSource& source, const std::string& more
              " --evaluations judged.json");
 }
 
+/// Of a study, which judges its sets together.
+bool is_step(const report::SetReport& report) {
+  return report.repeat.starts_with("retort continual");
+}
+
 /// Whether several architectures were judged, or one under several augmentations.
 bool compares_networks(const std::vector<report::Evaluation>& evaluations) {
   return std::any_of(evaluations.begin(), evaluations.end(), [](const auto& evaluation) {
@@ -315,7 +320,10 @@ void add_evaluations(report::SetReport& report, const ReportSource& source,
     report.gaps.push_back({"Accuracy", "There is no set to be judged yet.", ""});
     return;
   }
-  if (evaluations.empty()) {
+  if (evaluations.empty() && is_step(report)) {
+    report.gaps.push_back(
+        {"Accuracy", "The study judges its sets together, in its results.json.", ""});
+  } else if (evaluations.empty()) {
     if (report.scores.empty()) {
       report.gaps.push_back({"Accuracy",
                              "No result of an evaluation of this set was found; for one:",
@@ -332,7 +340,7 @@ void add_evaluations(report::SetReport& report, const ReportSource& source,
       }
     }
   }
-  if (!compares_networks(evaluations)) {
+  if (!compares_networks(evaluations) && !is_step(report)) {
     report.gaps.push_back({"Across architectures and augmentations",
                            "Networks of several architectures were not judged; to do so:",
                            evaluate_command(source, " --nets ConvNet-3,ResNet-18")});

@@ -210,6 +210,11 @@ TEST_CASE("a command that repeats stands only where there is one", "[apps][repor
   const std::string step = configuration({"study/order-0/step-1"});
   CHECK_THAT(step, Contains("one step of a study") && Contains("retort continual --config ") &&
                        Contains("study/config.cfg") && !Contains("retort condense"));
+  const auto told = workspace.succeed(
+      {"report", "study/order-0/step-1", "--no-nearest", "--out", "r.html", "--force"});
+  CHECK_THAT(told.out, Contains("judges its sets together") && !Contains("retort evaluate"));
+  CHECK_THAT(workspace.retort({"evaluate", "study/order-0/step-1"}).err,
+             Contains("those of one step of `retort continual`"));
   // The command is true.
   workspace.succeed({"continual", "--config", "study/config.cfg", "--run-dir", "again", "--quiet"});
   const auto refused = workspace.retort({"report", "study"});
