@@ -44,15 +44,25 @@ std::unique_ptr<Network> make_r50m(ImageShape input, std::int64_t num_classes);
 std::unique_ptr<Network> make_r101m(ImageShape input, std::int64_t num_classes);
 /// torchvision's ResNet-18 as it is, for images of 64 pixels and more.
 std::unique_ptr<Network> make_resnet18_224(ImageShape input, std::int64_t num_classes);
+std::unique_ptr<Network> make_resnet50_224(ImageShape input, std::int64_t num_classes);
+std::unique_ptr<Network> make_resnet101_224(ImageShape input, std::int64_t num_classes);
+/// torchvision's ResNet-18 with a 3x3 stem of stride 2 and padding 3 and no max pooling.
+std::unique_ptr<Network> make_resnet18_guard(ImageShape input, std::int64_t num_classes);
 
 /// Three of its strides; every block of stride 1 has a shortcut.
 std::unique_ptr<Network> make_mobilenet_v2(ImageShape input, std::int64_t num_classes);
+/// Half width but for the head, a stem of stride 2; shortcuts where a block keeps the map's shape.
+std::unique_ptr<Network> make_mobilenet_v2_half(ImageShape input, std::int64_t num_classes);
 /// Four of its strides, the classifier on the last block's 320 channels.
 std::unique_ptr<Network> make_efficientnet_b0(ImageShape input, std::int64_t num_classes);
 /// Half width (48, 96, 192 channels), no max pooling.
 std::unique_ptr<Network> make_shufflenet_v2(ImageShape input, std::int64_t num_classes);
+/// The same with a 1x1 stem.
+std::unique_ptr<Network> make_shufflenet_v2_1x1(ImageShape input, std::int64_t num_classes);
 /// Two groups (200, 400, 800 channels).
 std::unique_ptr<Network> make_shufflenet_g2(ImageShape input, std::int64_t num_classes);
+/// Three groups of two blocks, 32, 64 and 128 channels.
+std::unique_ptr<Network> make_wide_resnet(ImageShape input, std::int64_t num_classes);
 /// 3x3 stem without norm and pooling, growth 32.
 std::unique_ptr<Network> make_densenet121(ImageShape input, std::int64_t num_classes);
 

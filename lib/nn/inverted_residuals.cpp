@@ -17,6 +17,7 @@ constexpr std::int64_t kStemChannels = 32;
 constexpr std::int64_t kMobileNetHead = 1280;
 /// The stages halve the map so often.
 constexpr std::int64_t kSmallestMobileNetSide = 8;
+constexpr std::int64_t kSmallestHalfMobileNetSide = 16;
 constexpr std::int64_t kSmallestEfficientNetSide = 16;
 /// EfficientNet squeezes to this share of a block's input channels.
 constexpr std::int64_t kSqueeze = 4;
@@ -60,8 +61,12 @@ void add_stages(Plan& plan, const std::vector<Stage>& stages, AddBlock add_block
   }
 }
 
-Part add_mobilenet_block(Plan& plan, const std::string& name, const Stage& stage,
-                         std::int64_t stride) {
+/// Which blocks of stride 1 add what they read: all, by a convolution where channels change, or
+/// those alone that keep the map's shape.
+enum class Shortcuts { All, SameShape };
+
+Part add_inverted_block(Plan& plan, const std::string& name, const Stage& stage,
+                        std::int64_t stride, Shortcuts shortcuts) {
   const ImageShape entry = plan.map;
   const std::int64_t wide = entry.channels * stage.expansion;
   const ConvNorm expand = add_conv_norm(plan, name + ".conv1", name + ".bn1", pointwise(wide));
@@ -69,18 +74,29 @@ Part add_mobilenet_block(Plan& plan, const std::string& name, const Stage& stage
       add_conv_norm(plan, name + ".conv2", name + ".bn2", depthwise(wide, stride));
   const ConvNorm project =
       add_conv_norm(plan, name + ".conv3", name + ".bn3", pointwise(stage.channels));
+  const bool same = stride == 1 && entry.channels == stage.channels;
   std::optional<ConvNorm> shortcut;
-  if (stride == 1 && entry.channels != stage.channels) {
+  if (stride == 1 && !same && shortcuts == Shortcuts::All) {
     plan.map = entry;
     shortcut =
         add_conv_norm(plan, name + ".shortcut.0", name + ".shortcut.1", pointwise(stage.channels));
   }
-  return [expand, spread, project, shortcut, stride](const ForwardPass& pass, const Tensor& x) {
+  return [expand, spread, project, shortcut, same](const ForwardPass& pass, const Tensor& x) {
     Tensor map = at::relu(apply(expand, pass, x));
     map = apply(project, pass, at::relu(apply(spread, pass, map)));
-    if (stride != 1) return map;
-    return map + (shortcut ? apply(*shortcut, pass, x) : x);
+    if (shortcut) return map + apply(*shortcut, pass, x);
+    return same ? map + x : map;
   };
+}
+
+Part add_mobilenet_block(Plan& plan, const std::string& name, const Stage& stage,
+                         std::int64_t stride) {
+  return add_inverted_block(plan, name, stage, stride, Shortcuts::All);
+}
+
+Part add_half_mobilenet_block(Plan& plan, const std::string& name, const Stage& stage,
+                              std::int64_t stride) {
+  return add_inverted_block(plan, name, stage, stride, Shortcuts::SameShape);
 }
 
 /// Weights the channels of a map by what their means say together (Hu et al., CVPR 2018).
@@ -145,6 +161,18 @@ std::unique_ptr<Network> make_mobilenet_v2(ImageShape input, std::int64_t num_cl
   std::vector<Part> parts = {
       add_activated(plan, "1", {.channels = kStemChannels}, Activation::Relu)};
   add_stages(plan, mobilenet_stages(), add_mobilenet_block, parts);
+  parts.push_back(add_activated(plan, "2", pointwise(kMobileNetHead), Activation::Relu));
+  return make_pooled(std::move(plan), sequence(std::move(parts)), "linear", num_classes);
+}
+
+std::unique_ptr<Network> make_mobilenet_v2_half(ImageShape input, std::int64_t num_classes) {
+  Plan plan("MobileNetV2-0.5", input);
+  expect_sides(plan, kSmallestHalfMobileNetSide);
+  std::vector<Stage> stages = mobilenet_stages();
+  for (Stage& stage : stages) stage.channels /= 2;
+  std::vector<Part> parts = {
+      add_activated(plan, "1", {.channels = kStemChannels / 2, .stride = 2}, Activation::Relu)};
+  add_stages(plan, stages, add_half_mobilenet_block, parts);
   parts.push_back(add_activated(plan, "2", pointwise(kMobileNetHead), Activation::Relu));
   return make_pooled(std::move(plan), sequence(std::move(parts)), "linear", num_classes);
 }

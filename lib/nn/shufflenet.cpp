@@ -100,6 +100,21 @@ std::string block_prefix(std::size_t stage, std::int64_t block) {
   return str("layer", stage + 1, ".", block, ".");
 }
 
+std::unique_ptr<Network> make_version_two(const std::string& name, const ConvolutionOptions& stem,
+                                          ImageShape input, std::int64_t num_classes) {
+  Plan plan(name, input);
+  expect_sides(plan, kSmallestSide);
+  std::vector<Part> parts = {add_activated(plan, 1, stem)};
+  for (std::size_t stage = 0; stage < kStagesV2.size(); ++stage) {
+    parts.push_back(add_down_block(plan, block_prefix(stage, 0), kStagesV2[stage].channels));
+    for (std::int64_t i = 1; i < kStagesV2[stage].blocks; ++i) {
+      parts.push_back(add_split_block(plan, block_prefix(stage, i)));
+    }
+  }
+  parts.push_back(add_activated(plan, 2, pointwise(kHeadV2)));
+  return make_pooled(std::move(plan), sequence(std::move(parts)), "linear", num_classes);
+}
+
 }  // namespace
 
 std::unique_ptr<Network> make_shufflenet_g2(ImageShape input, std::int64_t num_classes) {
@@ -116,17 +131,11 @@ std::unique_ptr<Network> make_shufflenet_g2(ImageShape input, std::int64_t num_c
 }
 
 std::unique_ptr<Network> make_shufflenet_v2(ImageShape input, std::int64_t num_classes) {
-  Plan plan("ShuffleNetV2-0.5", input);
-  expect_sides(plan, kSmallestSide);
-  std::vector<Part> parts = {add_activated(plan, 1, {.channels = kStemChannels})};
-  for (std::size_t stage = 0; stage < kStagesV2.size(); ++stage) {
-    parts.push_back(add_down_block(plan, block_prefix(stage, 0), kStagesV2[stage].channels));
-    for (std::int64_t i = 1; i < kStagesV2[stage].blocks; ++i) {
-      parts.push_back(add_split_block(plan, block_prefix(stage, i)));
-    }
-  }
-  parts.push_back(add_activated(plan, 2, pointwise(kHeadV2)));
-  return make_pooled(std::move(plan), sequence(std::move(parts)), "linear", num_classes);
+  return make_version_two("ShuffleNetV2-0.5", {.channels = kStemChannels}, input, num_classes);
+}
+
+std::unique_ptr<Network> make_shufflenet_v2_1x1(ImageShape input, std::int64_t num_classes) {
+  return make_version_two("ShuffleNetV2-0.5-1x1", pointwise(kStemChannels), input, num_classes);
 }
 
 }  // namespace retort::nn

@@ -20,11 +20,17 @@ constexpr std::int64_t kBottleneckExpansion = 4;
 constexpr std::int64_t kSmallestSide = 8;
 constexpr std::int64_t kSmallestLargeSide = 64;
 
+enum class Stem {
+  Small,  ///< 3x3
+  Large,  ///< torchvision's: 7x7 of stride 2, then max pooling
+  Guard   ///< 3x3 of stride 2 and padding 3, for images of Tiny-ImageNet enlarged to 224 (GUARD)
+};
+
 struct ResNetConfig {
   std::array<std::int64_t, 4> blocks;  ///< per stage
   bool bottleneck = false;
   std::int64_t width = kWidth;  ///< channels of the stem and the first stage
-  bool large_images = false;
+  Stem stem = Stem::Small;
 };
 
 ConvNorm add_layer(Plan& plan, const std::string& convolution, const std::string& norm,
@@ -72,13 +78,13 @@ Part add_block(Plan& plan, const std::string& name, bool bottleneck, std::int64_
 
 Part add_stem(Plan& plan, const ResNetConfig& config) {
   ConvolutionOptions options{.channels = config.width};
-  if (config.large_images) {
-    options.kernel = 7;
+  if (config.stem == Stem::Large) options.kernel = 7;
+  if (config.stem != Stem::Small) {
     options.stride = 2;
     options.padding = 3;
   }
   const ConvNorm layer = add_layer(plan, "conv1", "bn1", options);
-  if (!config.large_images) {
+  if (config.stem != Stem::Large) {
     return [layer](const ForwardPass& pass, const Tensor& x) {
       return at::relu(apply(layer, pass, x));
     };
@@ -94,7 +100,7 @@ Part add_stem(Plan& plan, const ResNetConfig& config) {
 std::unique_ptr<Network> make_resnet(const std::string& name, const ResNetConfig& config,
                                      ImageShape input, std::int64_t num_classes) {
   Plan plan(name, input);
-  expect_sides(plan, config.large_images ? kSmallestLargeSide : kSmallestSide);
+  expect_sides(plan, config.stem == Stem::Small ? kSmallestSide : kSmallestLargeSide);
   std::vector<Part> parts = {add_stem(plan, config)};
   std::int64_t channels = config.width;
   for (std::size_t stage = 0; stage < config.blocks.size(); ++stage, channels *= 2) {
@@ -125,7 +131,24 @@ std::unique_ptr<Network> make_r101m(ImageShape input, std::int64_t num_classes) 
 }
 
 std::unique_ptr<Network> make_resnet18_224(ImageShape input, std::int64_t num_classes) {
-  return make_resnet("ResNet-18-224", {.blocks = {2, 2, 2, 2}, .large_images = true}, input,
+  return make_resnet("ResNet-18-224", {.blocks = {2, 2, 2, 2}, .stem = Stem::Large}, input,
+                     num_classes);
+}
+
+std::unique_ptr<Network> make_resnet50_224(ImageShape input, std::int64_t num_classes) {
+  return make_resnet("ResNet-50-224",
+                     {.blocks = {3, 4, 6, 3}, .bottleneck = true, .stem = Stem::Large}, input,
+                     num_classes);
+}
+
+std::unique_ptr<Network> make_resnet101_224(ImageShape input, std::int64_t num_classes) {
+  return make_resnet("ResNet-101-224",
+                     {.blocks = {3, 4, 23, 3}, .bottleneck = true, .stem = Stem::Large}, input,
+                     num_classes);
+}
+
+std::unique_ptr<Network> make_resnet18_guard(ImageShape input, std::int64_t num_classes) {
+  return make_resnet("ResNet-18-GUARD", {.blocks = {2, 2, 2, 2}, .stem = Stem::Guard}, input,
                      num_classes);
 }
 
