@@ -182,8 +182,18 @@ void TeacherRecipe::describe(config::OptionTable& table) {
   table.add("weight-decay", weight_decay, "on all parameters", non_negative());
   table.add("batch-size", batch_size, "images per step; the last partial batch is used",
             in_range(std::int64_t{1}, std::int64_t{100000}));
-  table.add("schedule", schedule, "of the step size: falling to 0 along a cosine, or constant",
-            one_of({"cosine", "constant"}));
+  table.add("schedule", schedule,
+            "of the step size: falling to 0 along a cosine, constant, or to a tenth in steps",
+            one_of({"cosine", "constant", "steps"}));
+  table
+      .add("cosine-epochs", cosine_epochs,
+           "in which the cosine falls to 0; it rises and falls again in the others; 0: all epochs",
+           at_least(std::int64_t{0}))
+      .not_with("schedule", {"constant", "steps"});
+  table
+      .add("drop-every", drop_every, "epochs after which the step size drops to a tenth",
+           at_least(std::int64_t{1}))
+      .not_with("schedule", {"cosine", "constant"});
   table.add("warmup-epochs", warmup_epochs, "in which the step size grows from a hundredth",
             at_least(std::int64_t{0}));
   table.add("augmentation", augmentation,
@@ -219,6 +229,14 @@ TrainOptions TeacherRecipe::train_options(bool mirror_changes_class) const {
   options.schedule =
       schedule == "cosine" ? TrainOptions::Schedule::Cosine : TrainOptions::Schedule::Constant;
   options.warmup_epochs = warmup_epochs;
+  if (cosine_epochs > 0 && epochs > warmup_epochs) {
+    options.smoothing = double(cosine_epochs) / double(epochs - warmup_epochs);
+  }
+  if (schedule == "steps") {
+    for (std::int64_t e = drop_every; e < epochs; e += drop_every) {
+      options.drops.push_back({.after_epoch = e - 1, .factor = 0.1});
+    }
+  }
   // FYI's convention applies the flip in front of one other operation, so both happen.
   options.augmentation = augment::Strategy::of(operations_of(*this, mirror_changes_class), "fyi");
   if (curvature != "none") {

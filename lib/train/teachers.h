@@ -25,7 +25,9 @@ namespace retort::train {
 ///   adam  Cui et al. 2025 (CV-DD): Adam 1e-3 with weight decay in the gradient, batches of 512
 /// Both shift images by up to an eighth of their side and mirror them, each on its own. What comes
 /// in at the border is the mean colour here, black in the code, which pads before it normalises.
-/// Augmentation rrc_flip is the code's for larger images: random resized crops (of 0.08 to 1 of the
+/// For CV-DD's teachers of Imagenette the cosine falls for 100 of 300 epochs and rises and falls
+/// again; those of RDED drop in steps, as torchvision's do. Augmentation rrc_flip is the code's for
+/// larger images: random resized crops (of 0.08 to 1 of the
 /// image, ratios 3/4 to 4/3), mirrored; rrc leaves the mirror out.
 struct TeacherRecipe {
   std::string name = "sgd";
@@ -34,7 +36,9 @@ struct TeacherRecipe {
   double momentum = 0.9;  ///< sgd
   double weight_decay = 5e-4;
   std::int64_t batch_size = 128;
-  std::string schedule = "cosine";
+  std::string schedule = "cosine";  ///< or "constant", "steps"
+  std::int64_t cosine_epochs = 0;   ///< cosine: in which it falls to 0; 0: all after the warm-up
+  std::int64_t drop_every = 30;     ///< steps: epochs after which the step size drops to a tenth
   std::int64_t warmup_epochs = 0;
   std::string augmentation = "auto";
   std::string curvature = "none";  ///< GUARD: "full" or "simplified"

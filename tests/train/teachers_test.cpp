@@ -65,6 +65,29 @@ TEST_CASE("recipes of teachers have the numbers of the papers' code", "[train][t
   CHECK(guard.train_options(false).curvature->weight == 2);
 }
 
+TEST_CASE("step sizes of teachers fall in steps, or along a cosine that rises again",
+          "[train][teachers]") {
+  const auto factors = [](const TeacherRecipe& recipe, std::vector<std::int64_t> epochs) {
+    const auto options = recipe.train_options(false);
+    std::vector<double> found;
+    for (const std::int64_t epoch : epochs) found.push_back(train::lr_factor(options, epoch));
+    return found;
+  };
+  const auto check = [](const std::vector<double>& found, const std::vector<double>& wanted) {
+    REQUIRE(found.size() == wanted.size());
+    for (std::size_t i = 0; i < found.size(); ++i)
+      CHECK(found[i] == Approx(wanted[i]).margin(1e-12));
+  };
+  TeacherRecipe rded;
+  rded.apply({"epochs=90", "schedule=steps"});
+  check(factors(rded, {0, 29, 30, 59, 60, 89}), {1, 1, 0.1, 0.1, 0.01, 0.01});
+  // PyTorch's CosineAnnealingLR with T_max = 100 over 300 epochs.
+  TeacherRecipe imagenette;
+  imagenette.apply({"epochs=300", "cosine-epochs=100"});
+  check(factors(imagenette, {0, 50, 100, 150, 200, 250}), {1, 0.5, 0, 0.5, 1, 0.5});
+  check(factors(TeacherRecipe{}, {0, 100}), {1, 0.5});
+}
+
 TEST_CASE("a teacher shifts and mirrors its images at once", "[train][teachers]") {
   const auto operations = [](bool mirror_changes_class) {
     Rng rng(3);
