@@ -104,8 +104,12 @@ void CsvLog::row(const std::vector<std::pair<std::string, std::string>>& columns
   if (!has_header_) out << join(names, ",") << "\n";
   has_header_ = true;
   out << join(values, ",") << "\n";
+  errno = 0;
   out.flush();
-  if (!out) throw StorageError(str("'", path_.string(), "': cannot be written"));
+  if (!out) {
+    throw StorageError(str("'", path_.string(), "': cannot be written",
+                           errno == 0 ? "" : str(": ", std::strerror(errno))));
+  }
 }
 
 MadeFolder::MadeFolder(std::filesystem::path root) : root_(std::move(root)) {

@@ -70,10 +70,14 @@ void write_atomically(const fs::path& path,
 
 void write_text(const fs::path& path, std::string_view text) {
   write_atomically(path, [&](const fs::path& temporary) {
+    errno = 0;
     std::ofstream out(temporary, std::ios::binary);
     out.write(text.data(), std::streamsize(text.size()));
     out.close();
-    if (!out) throw StorageError(str("'", path.string(), "': cannot be written"));
+    if (!out) {
+      throw StorageError(str("'", path.string(), "': cannot be written",
+                             errno == 0 ? "" : str(": ", std::strerror(errno))));
+    }
   });
 }
 

@@ -1,10 +1,12 @@
 #include <algorithm>
 #include <atomic>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <optional>
 #include <set>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <utility>
 
@@ -213,6 +215,29 @@ TEST_CASE("a path that cannot be written is found out at once and leaves nothing
   write_text(folder.path() / "file", "x");
   CHECK_THROWS_WITH_TEXT(expect_writable(folder.path() / "file" / "b"), StorageError,
                          "cannot be written");
+}
+
+TEST_CASE("what the system says when a file cannot be written is passed on", "[core][files]") {
+  const testing::TemporaryFolder folder("retort-limit-test");
+  const auto path = folder.path() / "a.txt";
+  write_text(path, "before");
+  // As on a full disk, but for the reason.
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit usual{};
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &usual) == 0);
+  rlimit small = usual;
+  small.rlim_cur = 16;
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
+  std::string message;
+  try {
+    write_text(path, std::string(1000, 'x'));
+  } catch (const StorageError& e) {
+    message = e.what();
+  }
+  ::setrlimit(RLIMIT_FSIZE, &usual);
+  std::signal(SIGXFSZ, handler);
+  CHECK_THAT(message, Catch::Matchers::Contains("a.txt': cannot be written: File too large"));
+  CHECK(read_text(path) == "before");
 }
 
 TEST_CASE("no file takes the place of a pipe or a device", "[core][files]") {
