@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <string_view>
 
 #include "lib/core/error.h"
 #include "lib/core/str.h"
@@ -9,9 +10,21 @@
 namespace retort::storage::h5 {
 namespace {
 
+/// Files close with whoever opened them. A file on a full disk cannot be closed, and HDF5, which
+/// tries once more when the program ends, crashes then: it is told not to.
 std::recursive_mutex& library_mutex() {
   static std::recursive_mutex mutex;
+  [[maybe_unused]] static const herr_t told = H5dont_atexit();
   return mutex;
+}
+
+/// What the system said, where HDF5 quotes it among places and sizes.
+std::string system_message(const std::string& description) {
+  constexpr std::string_view kQuote = "error message = '";
+  const auto begin = description.find(kQuote);
+  if (begin == std::string::npos) return description;
+  const auto text = begin + kQuote.size();
+  return description.substr(text, description.find('\'', text) - text);
 }
 
 // What may be written, then what is only read.
@@ -68,7 +81,7 @@ void fail(const std::string& what) {
       &stack);
   H5Eclear2(H5E_DEFAULT);
   // The innermost entry is the cause, the outermost what was being done.
-  std::string text = stack.empty() ? "no reason given" : stack.front();
+  std::string text = stack.empty() ? "no reason given" : system_message(stack.front());
   if (stack.size() > 1) text += " (" + stack.back() + ")";
   throw StorageError(str(what, ": HDF5: ", text));
 }

@@ -1,12 +1,10 @@
 #include <algorithm>
 #include <atomic>
-#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <optional>
 #include <set>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <utility>
 
@@ -21,6 +19,7 @@
 #include "lib/core/speed.h"
 #include "tests/support/catch.h"
 #include "tests/support/distribution.h"
+#include "tests/support/file_limit.h"
 #include "tests/support/process.h"
 
 using namespace retort;
@@ -221,21 +220,15 @@ TEST_CASE("what the system says when a file cannot be written is passed on", "[c
   const testing::TemporaryFolder folder("retort-limit-test");
   const auto path = folder.path() / "a.txt";
   write_text(path, "before");
-  // As on a full disk, but for the reason.
-  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
-  rlimit usual{};
-  REQUIRE(::getrlimit(RLIMIT_FSIZE, &usual) == 0);
-  rlimit small = usual;
-  small.rlim_cur = 16;
-  REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
   std::string message;
-  try {
-    write_text(path, std::string(1000, 'x'));
-  } catch (const StorageError& e) {
-    message = e.what();
+  {
+    const testing::FileLimit limit(16);
+    try {
+      write_text(path, std::string(1000, 'x'));
+    } catch (const StorageError& e) {
+      message = e.what();
+    }
   }
-  ::setrlimit(RLIMIT_FSIZE, &usual);
-  std::signal(SIGXFSZ, handler);
   CHECK_THAT(message, Catch::Matchers::Contains("a.txt': cannot be written: File too large"));
   CHECK(read_text(path) == "before");
 }

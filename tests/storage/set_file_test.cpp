@@ -13,6 +13,7 @@
 #include "tests/storage/small_sets.h"
 #include "tests/storage/support.h"
 #include "tests/support/catch.h"
+#include "tests/support/file_limit.h"
 
 using namespace retort;
 using data::SyntheticSet;
@@ -201,6 +202,26 @@ TEST_CASE("the same set gives the same file within a second, and a failed write 
   CHECK_THROWS_WITH_TEXT(write_set(folder / "a.h5", wrong), StorageError, "zero byte");
   CHECK(sha256_file(folder / "a.h5") == sha256_file(folder / "b.h5"));
   CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 2);
+}
+
+// This program ends with an error besides if HDF5 looks after the file once more.
+TEST_CASE("a set for which there is no room says so and leaves the one before", "[storage][set]") {
+  const TemporaryFolder folder("set-room");
+  write_set(folder / "a.h5", pixels_set());
+  const std::string before = sha256_file(folder / "a.h5");
+  std::string message;
+  {
+    const testing::FileLimit limit(1000);
+    try {
+      write_set(folder / "a.h5", pixels_set());
+    } catch (const StorageError& e) {
+      message = e.what();
+    }
+  }
+  CHECK_THAT(message, Catch::Matchers::Contains("a.h5': ") &&
+                          Catch::Matchers::Contains("HDF5: File too large"));
+  CHECK(sha256_file(folder / "a.h5") == before);
+  CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 1);
 }
 
 TEST_CASE("a set whose parts do not fit together is not written", "[storage][set]") {
