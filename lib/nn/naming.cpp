@@ -62,11 +62,14 @@ const std::vector<FixedNetwork>& fixed_networks() {
       {"ResNet-18-GUARD", make_resnet18_guard},
       {"MobileNetV2", make_mobilenet_v2},
       {"MobileNetV2-0.5", make_mobilenet_v2_half},
+      {"MobileNetV2-224", make_mobilenet_v2_224},
       {"EfficientNet-B0", make_efficientnet_b0},
       {"ShuffleNetV2-0.5", make_shufflenet_v2},
       {"ShuffleNetV2-0.5-1x1", make_shufflenet_v2_1x1},
+      {"ShuffleNetV2-0.5-224", make_shufflenet_v2_224},
       {"ShuffleNet-G2", make_shufflenet_g2},
       {"DenseNet-121", make_densenet121},
+      {"DenseNet-121-224", make_densenet121_224},
       {"WRN-16-2", make_wide_resnet},
   };
   return networks;
@@ -263,22 +266,24 @@ const std::vector<NetworkFamily>& network_families() {
        .description = "torchvision's ResNets, for images of 64 pixels and more (He et al. 2016); "
                       "GUARD: a 3x3 stem of stride 2 and no max pooling (Xue et al. 2025)"},
       {.name = "MobileNetV2",
-       .pattern = "MobileNetV2[-0.5]",
+       .pattern = "MobileNetV2[-0.5|-224]",
        .description = "inverted residuals for small images, BatchNorm; 0.5: half width, 16 pixels "
-                      "and more (Sandler et al. 2018)"},
+                      "and more; 224: torchvision's for large images (Sandler et al. 2018)"},
       {.name = "EfficientNet-B0",
        .pattern = "EfficientNet-B0",
        .description = "for small images, 16 pixels and more, BatchNorm (Tan, Le 2019)"},
       {.name = "ShuffleNetV2-0.5",
-       .pattern = "ShuffleNetV2-0.5[-1x1]",
-       .description = "half width, for small images, BatchNorm, a 3x3 or 1x1 stem (Ma et al. "
+       .pattern = "ShuffleNetV2-0.5[-1x1|-224]",
+       .description = "half width, for small images, BatchNorm, a 3x3 or 1x1 stem; 224: "
+                      "torchvision's for large images (Ma et al. "
                       "2018)"},
       {.name = "ShuffleNet-G2",
        .pattern = "ShuffleNet-G2",
        .description = "two groups, for small images, BatchNorm (Zhang et al. 2018)"},
       {.name = "DenseNet-121",
-       .pattern = "DenseNet-121",
-       .description = "for small images, BatchNorm (Huang et al. 2017)"},
+       .pattern = "DenseNet-121[-224]",
+       .description =
+           "for small images, BatchNorm; 224: torchvision's for large images (Huang et al. 2017)"},
       {.name = "WRN-16-2",
        .pattern = "WRN-16-2",
        .description = "wide ResNet for small images, BatchNorm (Zagoruyko, Komodakis 2016)"},
