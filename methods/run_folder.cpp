@@ -94,6 +94,7 @@ CsvLog::CsvLog(std::filesystem::path path, std::int64_t next_iteration) : path_(
 }
 
 void CsvLog::row(const std::vector<std::pair<std::string, std::string>>& columns) {
+  errno = 0;
   std::ofstream out(path_, std::ios::app);
   std::vector<std::string> names;
   std::vector<std::string> values;
@@ -104,7 +105,6 @@ void CsvLog::row(const std::vector<std::pair<std::string, std::string>>& columns
   if (!has_header_) out << join(names, ",") << "\n";
   has_header_ = true;
   out << join(values, ",") << "\n";
-  errno = 0;
   out.flush();
   if (!out) {
     throw StorageError(str("'", path_.string(), "': cannot be written",

@@ -48,6 +48,7 @@ std::unique_ptr<Network> make_resnet50_224(ImageShape input, std::int64_t num_cl
 std::unique_ptr<Network> make_resnet101_224(ImageShape input, std::int64_t num_classes);
 std::unique_ptr<Network> make_mobilenet_v2_224(ImageShape input, std::int64_t num_classes);
 std::unique_ptr<Network> make_shufflenet_v2_224(ImageShape input, std::int64_t num_classes);
+std::unique_ptr<Network> make_shufflenet_v2_whole_224(ImageShape input, std::int64_t num_classes);
 std::unique_ptr<Network> make_densenet121_224(ImageShape input, std::int64_t num_classes);
 /// torchvision's ResNet-18 with a 3x3 stem of stride 2 and padding 3 and no max pooling.
 std::unique_ptr<Network> make_resnet18_guard(ImageShape input, std::int64_t num_classes);

@@ -15,7 +15,8 @@ namespace {
 
 constexpr std::int64_t kStemChannels = 32;
 constexpr std::int64_t kMobileNetHead = 1280;
-/// The stages halve the map so often.
+/// The stages halve the map three times, EfficientNet's and a stem of stride 2 with them four
+/// times.
 constexpr std::int64_t kSmallestMobileNetSide = 8;
 constexpr std::int64_t kSmallestHalfMobileNetSide = 16;
 constexpr std::int64_t kSmallestEfficientNetSide = 16;

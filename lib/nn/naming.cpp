@@ -67,6 +67,7 @@ const std::vector<FixedNetwork>& fixed_networks() {
       {"ShuffleNetV2-0.5", make_shufflenet_v2},
       {"ShuffleNetV2-0.5-1x1", make_shufflenet_v2_1x1},
       {"ShuffleNetV2-0.5-224", make_shufflenet_v2_224},
+      {"ShuffleNetV2-1.0-224", make_shufflenet_v2_whole_224},
       {"ShuffleNet-G2", make_shufflenet_g2},
       {"DenseNet-121", make_densenet121},
       {"DenseNet-121-224", make_densenet121_224},
@@ -273,7 +274,7 @@ const std::vector<NetworkFamily>& network_families() {
        .pattern = "EfficientNet-B0",
        .description = "for small images, 16 pixels and more, BatchNorm (Tan, Le 2019)"},
       {.name = "ShuffleNetV2-0.5",
-       .pattern = "ShuffleNetV2-0.5[-1x1|-224]",
+       .pattern = "ShuffleNetV2-0.5[-1x1|-224]|ShuffleNetV2-1.0-224",
        .description = "half width, for small images, BatchNorm, a 3x3 or 1x1 stem; 224: "
                       "torchvision's for large images (Ma et al. "
                       "2018)"},

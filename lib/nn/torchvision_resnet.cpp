@@ -16,7 +16,7 @@ namespace {
 constexpr std::int64_t kWidth = 64;
 constexpr std::int64_t kMaxWidth = 1024;
 constexpr std::int64_t kBottleneckExpansion = 4;
-/// The stages halve the map three times; the stem for large images does so twice before.
+/// The stages halve the map three times; torchvision's stem does so twice before, GUARD's once.
 constexpr std::int64_t kSmallestSide = 8;
 constexpr std::int64_t kSmallestLargeSide = 64;
 

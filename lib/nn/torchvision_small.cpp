@@ -1,6 +1,7 @@
-// MobileNetV2 (Sandler et al., CVPR 2018), ShuffleNetV2 of half width (Ma et al., ECCV 2018) and
-// DenseNet-121 (Huang et al., CVPR 2017) as torchvision builds them for large images, their
-// parameters named and ordered as there, so that its weights can be brought in by name.
+// MobileNetV2 (Sandler et al., CVPR 2018), ShuffleNetV2 (Ma et al., ECCV 2018) and DenseNet-121
+// (Huang et al., CVPR 2017) as torchvision builds them for large images, their parameters named and
+// ordered as there, so that its weights can be brought in by name. They start as PyTorch's layers
+// do, MobileNetV2's convolutions as torchvision's; its DenseNet starts otherwise.
 
 #include <array>
 #include <optional>
@@ -86,7 +87,9 @@ struct ShuffleStage {
   std::int64_t channels;
   std::int64_t blocks;
 };
-constexpr std::array<ShuffleStage, 3> kShuffleStages = {{{48, 4}, {96, 8}, {192, 4}}};
+using ShuffleStages = std::array<ShuffleStage, 3>;
+constexpr ShuffleStages kHalfWidth = {{{48, 4}, {96, 8}, {192, 4}}};
+constexpr ShuffleStages kFullWidth = {{{116, 4}, {232, 8}, {464, 4}}};
 constexpr std::int64_t kShuffleStem = 24;
 constexpr std::int64_t kShuffleHead = 1024;
 constexpr std::int64_t kShuffleGroups = 2;
@@ -129,6 +132,23 @@ Part add_shuffle_block(Plan& plan, const std::string& name, std::int64_t channel
     const Tensor seen = right(pass, left ? x : x.narrow(1, half, half));
     return shuffle_channels(at::cat({passed, seen}, 1), kShuffleGroups);
   };
+}
+
+std::unique_ptr<Network> make_shufflenet(const std::string& name, const ShuffleStages& stages,
+                                         ImageShape input, std::int64_t num_classes) {
+  Plan plan(name, input);
+  expect_sides(plan, kSmallestSide);
+  std::vector<Part> parts = {add_rectified(plan, "conv1", {.channels = kShuffleStem, .stride = 2})};
+  halve(plan);
+  parts.emplace_back([](const ForwardPass&, const Tensor& x) { return halve(x); });
+  for (std::size_t stage = 0; stage < stages.size(); ++stage) {
+    for (std::int64_t i = 0; i < stages[stage].blocks; ++i) {
+      parts.push_back(
+          add_shuffle_block(plan, str("stage", stage + 2, ".", i), stages[stage].channels, i == 0));
+    }
+  }
+  parts.push_back(add_rectified(plan, "conv5", pointwise(kShuffleHead)));
+  return make_pooled(std::move(plan), sequence(std::move(parts)), "fc", num_classes);
 }
 
 // DenseNet-121
@@ -205,19 +225,11 @@ std::unique_ptr<Network> make_mobilenet_v2_224(ImageShape input, std::int64_t nu
 }
 
 std::unique_ptr<Network> make_shufflenet_v2_224(ImageShape input, std::int64_t num_classes) {
-  Plan plan("ShuffleNetV2-0.5-224", input);
-  expect_sides(plan, kSmallestSide);
-  std::vector<Part> parts = {add_rectified(plan, "conv1", {.channels = kShuffleStem, .stride = 2})};
-  halve(plan);
-  parts.emplace_back([](const ForwardPass&, const Tensor& x) { return halve(x); });
-  for (std::size_t stage = 0; stage < kShuffleStages.size(); ++stage) {
-    for (std::int64_t i = 0; i < kShuffleStages[stage].blocks; ++i) {
-      parts.push_back(add_shuffle_block(plan, str("stage", stage + 2, ".", i),
-                                        kShuffleStages[stage].channels, i == 0));
-    }
-  }
-  parts.push_back(add_rectified(plan, "conv5", pointwise(kShuffleHead)));
-  return make_pooled(std::move(plan), sequence(std::move(parts)), "fc", num_classes);
+  return make_shufflenet("ShuffleNetV2-0.5-224", kHalfWidth, input, num_classes);
+}
+
+std::unique_ptr<Network> make_shufflenet_v2_whole_224(ImageShape input, std::int64_t num_classes) {
+  return make_shufflenet("ShuffleNetV2-1.0-224", kFullWidth, input, num_classes);
 }
 
 std::unique_ptr<Network> make_densenet121_224(ImageShape input, std::int64_t num_classes) {

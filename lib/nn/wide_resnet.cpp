@@ -1,6 +1,7 @@
 // The wide ResNet of 16 layers (Zagoruyko and Komodakis, BMVC 2016) that decoupled methods have
 // among their teachers; names of parameters as in the code of contrastive representation
-// distillation, from which those took it.
+// distillation, from which those took it, and convolutions that start as there; the classifier's
+// bias starts as PyTorch's does, there at 0.
 
 #include <array>
 #include <optional>
@@ -25,16 +26,18 @@ Part add_block(Plan& plan, const std::string& name, std::int64_t channels, std::
   const ImageShape entry = plan.map;
   const Normalization first_norm = add_normalization(plan, name + ".bn1", Norm::Batch);
   const Convolution first = add_convolution(
-      plan, name + ".conv1", {.channels = channels, .stride = stride, .bias = false});
+      plan, name + ".conv1",
+      {.channels = channels, .stride = stride, .bias = false, .init = Init::NormalFanOut});
   const Normalization second_norm = add_normalization(plan, name + ".bn2", Norm::Batch);
-  const Convolution second =
-      add_convolution(plan, name + ".conv2", {.channels = channels, .bias = false});
+  const Convolution second = add_convolution(
+      plan, name + ".conv2", {.channels = channels, .bias = false, .init = Init::NormalFanOut});
   std::optional<Convolution> shortcut;
   if (entry.channels != channels) {
     plan.map = entry;
     ConvolutionOptions options = pointwise(channels);
     options.stride = stride;
     options.bias = false;
+    options.init = Init::NormalFanOut;
     shortcut = add_convolution(plan, name + ".convShortcut", options);
   }
   return [=](const ForwardPass& pass, const Tensor& x) {
@@ -46,8 +49,8 @@ Part add_block(Plan& plan, const std::string& name, std::int64_t channels, std::
 }
 
 Part add_stem(Plan& plan) {
-  const Convolution layer =
-      add_convolution(plan, "conv1", {.channels = kStemChannels, .bias = false});
+  const Convolution layer = add_convolution(
+      plan, "conv1", {.channels = kStemChannels, .bias = false, .init = Init::NormalFanOut});
   return [layer](const ForwardPass& pass, const Tensor& x) { return apply(layer, pass.state, x); };
 }
 

@@ -187,11 +187,14 @@ void TeacherRecipe::describe(config::OptionTable& table) {
             one_of({"cosine", "constant", "steps"}));
   table
       .add("cosine-epochs", cosine_epochs,
-           "in which the cosine falls to 0; it rises and falls again in the others; 0: all epochs",
+           "after the warm-up in which the cosine falls to 0; it rises and falls again in the "
+           "others; "
+           "0: all of them",
            at_least(std::int64_t{0}))
       .not_with("schedule", {"constant", "steps"});
   table
-      .add("drop-every", drop_every, "epochs after which the step size drops to a tenth",
+      .add("drop-every", drop_every,
+           "epochs, warm-up included, after which the step size drops to a tenth",
            at_least(std::int64_t{1}))
       .not_with("schedule", {"cosine", "constant"});
   table.add("warmup-epochs", warmup_epochs, "in which the step size grows from a hundredth",

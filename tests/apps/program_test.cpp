@@ -107,7 +107,7 @@ TEST_CASE("a wrong command line ends with code 2 and a suggestion", "[apps]") {
         "KIND is missing; usage: retort list (methods | datasets | networks | pools | protocols | "
         "presets | parametrizations); for example: retort list methods");
   check({"list", "methods", "--times"}, "option 'times' is for `retort list presets`");
-  check({"show"}, "SET is missing");
+  check({"show"}, "SET|RUN is missing");
   check({"evaluate", "set.h5", "--runs", "2", "--seeds", "1"}, "not both");
   check({"evaluate", "set.h5", "--seeds", "1,2,1"}, "each may be named once, found 1, 2, 1");
   check({"evaluate", "set.h5", "--baseline-seed", "1"}, "set baselines as well");

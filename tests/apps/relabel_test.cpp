@@ -287,7 +287,7 @@ TEST_CASE("a wrong relabel command ends with code 2 and says why", "[apps][relab
     CHECK(result.out.empty());
     CHECK_THAT(result.err, Contains(text));
   };
-  check({"relabel"}, "SET is missing");
+  check({"relabel"}, "SET|RUN is missing");
   check({"relabel", "set.h5", "--out", "l.h5"}, "Give --teachers FILE, which `retort teachers`");
   check(relabel({"--out", "l.h5", "--recipe", "fdk"}), "did you mean 'fkd'?");
   check(relabel({"--out", "l.h5", "--teacher-names", "R18m"}), "has no teacher 'R18m'");

@@ -37,6 +37,8 @@ const std::vector<Expected> kNetworks = {
     {"ShuffleNet-G2", 39614080, 49, 9888, 800, 887582},
     {"DenseNet-121", 888350720, 120, 41760, 1024, 6956298},
     {"ResNet-50-224", 333664256, 53, 26560, 2048, 23528522},
+    {"ResNet-101-224", 636702720, 104, 52672, 2048, 42520650},
+    {"ShuffleNetV2-1.0-224", 11755872, 56, 8090, 1024, 1263854},
     {"MobileNetV2-224", 24461312, 52, 17056, 1280, 2236682},
     {"ShuffleNetV2-0.5-224", 3230848, 56, 3976, 1024, 352042},
     {"DenseNet-121-224", 231286784, 121, 41824, 1024, 6964106},
@@ -103,7 +105,8 @@ TEST_CASE("the published cost in millions of multiply-accumulates comes out", "[
 TEST_CASE("networks of decoupled methods take gray images and odd sizes", "[nn]") {
   const at::NoGradGuard no_gradients;
   for (const auto& expected : kNetworks) {
-    if (expected.name == "R101m") continue;  // R50m's parts, more of them
+    // The parts of R50m and ResNet-50-224, more of them.
+    if (expected.name == "R101m" || expected.name == "ResNet-101-224") continue;
     INFO(expected.name);
     const std::int64_t side = is_for_large_images(expected.name) ? 67 : 17;
     const ImageShape shape{1, side, side + 2};
@@ -139,6 +142,14 @@ TEST_CASE("torchvision's convolutions start normal with variance 2 / fan-out", "
   CHECK((parameters.at("layer3.2.bn3.weight") == 1).all().item<bool>());
   CHECK((parameters.at("layer3.2.bn3.bias") == 0).all().item<bool>());
   CHECK(parameters.at("fc.weight").abs().max().item<double>() <= 1 / std::sqrt(2048.0));
+  const auto wide = nn::make_network("WRN-16-2", {3, 32, 32}, 10);
+  const auto starts = named(*wide, wide->initialize(Rng(46)));
+  for (const auto& [name, fan] : std::map<std::string, double>{
+           {"block3.layer.1.conv2.weight", 9 * 128}, {"block2.layer.0.convShortcut.weight", 64}}) {
+    INFO(name);
+    const Tensor p = starts.at(name) * std::sqrt(fan / 2);
+    CHECK(std::abs(p.square().mean().item<double>() - 1) < 4 * std::sqrt(2 / double(p.numel())));
+  }
 }
 
 TEST_CASE("a grouped convolution starts uniform in the fan-in of its group", "[nn][init]") {
