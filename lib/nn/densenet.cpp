@@ -14,26 +14,6 @@ constexpr std::int64_t kGrowth = 32;     ///< channels that a layer adds
 constexpr std::int64_t kBottleneck = 4;  ///< inner channels of a layer, in growths
 constexpr std::array<std::int64_t, 4> kLayers = {6, 12, 24, 16};
 
-/// BatchNorm, ReLU, convolution without bias.
-struct NormConv {
-  Normalization normalization;
-  Convolution convolution;
-};
-
-NormConv add_norm_conv(Plan& plan, const std::string& norm, const std::string& convolution,
-                       ConvolutionOptions options) {
-  options.bias = false;
-  NormConv layer;
-  layer.normalization = add_normalization(plan, norm, Norm::Batch);
-  layer.convolution = add_convolution(plan, convolution, options);
-  return layer;
-}
-
-Tensor apply(const NormConv& layer, const ForwardPass& pass, const Tensor& x) {
-  const Tensor activated = at::relu(apply(layer.normalization, pass, x));
-  return apply(layer.convolution, pass.state, activated);
-}
-
 /// Its own channels come before those of its input.
 Part add_dense_layer(Plan& plan, const std::string& name) {
   const std::int64_t entry = plan.map.channels;
@@ -56,30 +36,18 @@ Part add_transition(Plan& plan, const std::string& name) {
   };
 }
 
-Part add_stem(Plan& plan) {
-  const Convolution layer =
-      add_convolution(plan, "conv1", {.channels = 2 * kGrowth, .bias = false});
-  return [layer](const ForwardPass& pass, const Tensor& x) { return apply(layer, pass.state, x); };
-}
-
-Part add_final_norm(Plan& plan) {
-  const Normalization layer = add_normalization(plan, "bn", Norm::Batch);
-  return
-      [layer](const ForwardPass& pass, const Tensor& x) { return at::relu(apply(layer, pass, x)); };
-}
-
 }  // namespace
 
 std::unique_ptr<Network> make_densenet121(ImageShape input, std::int64_t num_classes) {
   Plan plan("DenseNet-121", input);
-  std::vector<Part> parts = {add_stem(plan)};
+  std::vector<Part> parts = {add_bare_convolution(plan, "conv1", {.channels = 2 * kGrowth})};
   for (std::size_t block = 0; block < kLayers.size(); ++block) {
     if (block > 0) parts.push_back(add_transition(plan, str("trans", block)));
     for (std::int64_t i = 0; i < kLayers[block]; ++i) {
       parts.push_back(add_dense_layer(plan, str("dense", block + 1, ".", i)));
     }
   }
-  parts.push_back(add_final_norm(plan));
+  parts.push_back(add_norm_relu(plan, "bn"));
   return make_pooled(std::move(plan), sequence(std::move(parts)), "linear", num_classes);
 }
 

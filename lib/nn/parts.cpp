@@ -61,6 +61,31 @@ Tensor apply(const ConvNorm& layer, const ForwardPass& pass, const Tensor& x) {
                apply(layer.convolution, pass.state, x, Arithmetic::Fast));
 }
 
+NormConv add_norm_conv(Plan& plan, const std::string& norm, const std::string& convolution,
+                       ConvolutionOptions options) {
+  options.bias = false;
+  NormConv layer;
+  layer.normalization = add_normalization(plan, norm, Norm::Batch);
+  layer.convolution = add_convolution(plan, convolution, options);
+  return layer;
+}
+
+Tensor apply(const NormConv& layer, const ForwardPass& pass, const Tensor& x) {
+  return apply(layer.convolution, pass.state, at::relu(apply(layer.normalization, pass, x)));
+}
+
+Part add_bare_convolution(Plan& plan, const std::string& name, ConvolutionOptions options) {
+  options.bias = false;
+  const Convolution layer = add_convolution(plan, name, options);
+  return [layer](const ForwardPass& pass, const Tensor& x) { return apply(layer, pass.state, x); };
+}
+
+Part add_norm_relu(Plan& plan, const std::string& name) {
+  const Normalization layer = add_normalization(plan, name, Norm::Batch);
+  return
+      [layer](const ForwardPass& pass, const Tensor& x) { return at::relu(apply(layer, pass, x)); };
+}
+
 ConvolutionOptions pointwise(std::int64_t channels, std::int64_t groups) {
   return {.channels = channels, .kernel = 1, .padding = 0, .groups = groups};
 }

@@ -30,6 +30,21 @@ ConvNorm add_conv_norm(Plan& plan, const std::string& convolution, const std::st
                        ConvolutionOptions options);
 Tensor apply(const ConvNorm& layer, const ForwardPass& pass, const Tensor& x);
 
+/// BatchNorm, ReLU, then convolution without bias.
+struct NormConv {
+  Normalization normalization;
+  Convolution convolution;
+};
+/// @param options without bias, whatever they say
+NormConv add_norm_conv(Plan& plan, const std::string& norm, const std::string& convolution,
+                       ConvolutionOptions options);
+Tensor apply(const NormConv& layer, const ForwardPass& pass, const Tensor& x);
+
+/// A convolution without bias alone, as a stem. @param options without bias, whatever they say
+Part add_bare_convolution(Plan& plan, const std::string& name, ConvolutionOptions options);
+/// BatchNorm and ReLU alone, as behind the last block.
+Part add_norm_relu(Plan& plan, const std::string& name);
+
 ConvolutionOptions pointwise(std::int64_t channels, std::int64_t groups = 1);  ///< 1x1
 /// Every channel for itself; keeps the map's size at stride 1.
 ConvolutionOptions depthwise(std::int64_t channels, std::int64_t stride, std::int64_t kernel = 3);

@@ -157,24 +157,6 @@ constexpr std::int64_t kGrowth = 32;
 constexpr std::int64_t kInnerGrowths = 4;  ///< channels inside a layer
 constexpr std::array<std::int64_t, 4> kDenseLayers = {6, 12, 24, 16};
 
-struct NormConv {
-  Normalization normalization;
-  Convolution convolution;
-};
-
-NormConv add_norm_conv(Plan& plan, const std::string& norm, const std::string& convolution,
-                       ConvolutionOptions options) {
-  options.bias = false;
-  NormConv layer;
-  layer.normalization = add_normalization(plan, norm, Norm::Batch);
-  layer.convolution = add_convolution(plan, convolution, options);
-  return layer;
-}
-
-Tensor apply(const NormConv& layer, const ForwardPass& pass, const Tensor& x) {
-  return apply(layer.convolution, pass.state, at::relu(apply(layer.normalization, pass, x)));
-}
-
 /// Its own channels come behind those of its input.
 Part add_dense_layer(Plan& plan, const std::string& name) {
   const std::int64_t entry = plan.map.channels;
@@ -243,9 +225,7 @@ std::unique_ptr<Network> make_densenet121_224(ImageShape input, std::int64_t num
           add_dense_layer(plan, str("features.denseblock", block + 1, ".denselayer", i + 1)));
     }
   }
-  const Normalization last = add_normalization(plan, "features.norm5", Norm::Batch);
-  parts.emplace_back(
-      [last](const ForwardPass& pass, const Tensor& x) { return at::relu(apply(last, pass, x)); });
+  parts.push_back(add_norm_relu(plan, "features.norm5"));
   return make_pooled(std::move(plan), sequence(std::move(parts)), "classifier", num_classes);
 }
 

@@ -28,9 +28,8 @@ Part add_block(Plan& plan, const std::string& name, std::int64_t channels, std::
   const Convolution first = add_convolution(
       plan, name + ".conv1",
       {.channels = channels, .stride = stride, .bias = false, .init = Init::NormalFanOut});
-  const Normalization second_norm = add_normalization(plan, name + ".bn2", Norm::Batch);
-  const Convolution second = add_convolution(
-      plan, name + ".conv2", {.channels = channels, .bias = false, .init = Init::NormalFanOut});
+  const NormConv second = add_norm_conv(plan, name + ".bn2", name + ".conv2",
+                                        {.channels = channels, .init = Init::NormalFanOut});
   std::optional<Convolution> shortcut;
   if (entry.channels != channels) {
     plan.map = entry;
@@ -42,22 +41,9 @@ Part add_block(Plan& plan, const std::string& name, std::int64_t channels, std::
   }
   return [=](const ForwardPass& pass, const Tensor& x) {
     const Tensor active = at::relu(apply(first_norm, pass, x));
-    Tensor map = apply(first, pass.state, active);
-    map = apply(second, pass.state, at::relu(apply(second_norm, pass, map)));
+    const Tensor map = apply(second, pass, apply(first, pass.state, active));
     return map + (shortcut ? apply(*shortcut, pass.state, active) : x);
   };
-}
-
-Part add_stem(Plan& plan) {
-  const Convolution layer = add_convolution(
-      plan, "conv1", {.channels = kStemChannels, .bias = false, .init = Init::NormalFanOut});
-  return [layer](const ForwardPass& pass, const Tensor& x) { return apply(layer, pass.state, x); };
-}
-
-Part add_final_norm(Plan& plan) {
-  const Normalization layer = add_normalization(plan, "bn1", Norm::Batch);
-  return
-      [layer](const ForwardPass& pass, const Tensor& x) { return at::relu(apply(layer, pass, x)); };
 }
 
 }  // namespace
@@ -65,14 +51,15 @@ Part add_final_norm(Plan& plan) {
 std::unique_ptr<Network> make_wide_resnet(ImageShape input, std::int64_t num_classes) {
   Plan plan("WRN-16-2", input);
   expect_sides(plan, kSmallestSide);
-  std::vector<Part> parts = {add_stem(plan)};
+  std::vector<Part> parts = {
+      add_bare_convolution(plan, "conv1", {.channels = kStemChannels, .init = Init::NormalFanOut})};
   for (std::size_t group = 0; group < kChannels.size(); ++group) {
     for (int i = 0; i < kBlocks; ++i) {
       parts.push_back(add_block(plan, str("block", group + 1, ".layer.", i), kChannels[group],
                                 group > 0 && i == 0 ? 2 : 1));
     }
   }
-  parts.push_back(add_final_norm(plan));
+  parts.push_back(add_norm_relu(plan, "bn1"));
   return make_pooled(std::move(plan), sequence(std::move(parts)), "fc", num_classes);
 }
 

@@ -10,27 +10,13 @@
 #include "lib/augment/pixel_recipes.h"
 #include "lib/core/files.h"
 #include "tests/support/catch.h"
+#include "tests/support/pixel_operations.h"
 
 using namespace retort;
 using nlohmann::json;
 using Op = augment::PixelOperation;
 
 namespace {
-
-const std::map<std::string, Op> kOperations = {{"Invert", Op::Invert},
-                                               {"ShearX", Op::ShearX},
-                                               {"ShearY", Op::ShearY},
-                                               {"TranslateX", Op::TranslateX},
-                                               {"TranslateY", Op::TranslateY},
-                                               {"Rotate", Op::Rotate},
-                                               {"Brightness", Op::Brightness},
-                                               {"Color", Op::Color},
-                                               {"Contrast", Op::Contrast},
-                                               {"Sharpness", Op::Sharpness},
-                                               {"Posterize", Op::Posterize},
-                                               {"Solarize", Op::Solarize},
-                                               {"AutoContrast", Op::AutoContrast},
-                                               {"Equalize", Op::Equalize}};
 
 /// Operations and magnitudes in the order of application, magnitudes in thousandths.
 using Drawn = std::vector<std::pair<Op, std::int64_t>>;
@@ -43,7 +29,7 @@ std::map<Drawn, double> expected_of(const json& policy) {
   for (const json& pair : policy.at("pairs")) {
     std::map<Drawn, double> so_far = {{{}, 1.0 / double(policy.at("pairs").size())}};
     for (const json& step : pair) {
-      const Op operation = kOperations.at(step[0]);
+      const Op operation = testing::pixel_operations().at(step[0]);
       const double taken = step[1].get<double>();
       const double magnitude = step[2].get<double>();
       std::map<Drawn, double> next;

@@ -1,36 +1,14 @@
 // Operations on 8-bit pixels: torchvision's, on uint8 tensors.
 
-#include <array>
 #include <string>
-#include <utility>
 
 #include "lib/augment/pixel_operations.h"
 #include "tests/golden/golden.h"
 #include "tests/support/catch.h"
+#include "tests/support/pixel_operations.h"
 
 namespace retort::testing::golden {
 namespace {
-
-using Op = augment::PixelOperation;
-
-constexpr std::array<std::pair<const char*, Op>, 16> kNames = {{
-    {"ShearX", Op::ShearX},
-    {"ShearY", Op::ShearY},
-    {"TranslateX", Op::TranslateX},
-    {"TranslateY", Op::TranslateY},
-    {"Rotate", Op::Rotate},
-    {"Brightness", Op::Brightness},
-    {"Color", Op::Color},
-    {"Contrast", Op::Contrast},
-    {"Sharpness", Op::Sharpness},
-    {"Posterize", Op::Posterize},
-    {"Solarize", Op::Solarize},
-    {"AutoContrast", Op::AutoContrast},
-    {"Equalize", Op::Equalize},
-    {"Invert", Op::Invert},
-    {"Hue", Op::Hue},
-    {"Flip", Op::Flip},
-}};
 
 /// In levels.
 std::int64_t largest_difference(const Tensor& a, const Tensor& b) {
@@ -42,7 +20,7 @@ std::int64_t largest_difference(const Tensor& a, const Tensor& b) {
 void check_pixel_operations(const GoldenFile& file) {
   for (const std::string kind : {"rgb", "gray"}) {
     const Tensor input = file.stored("inputs/" + kind).to(at::kByte);
-    for (const auto& [name, operation] : kNames) {
+    for (const auto& [name, operation] : pixel_operations()) {
       const std::string path = kind + "/" + name;
       const Tensor expected = file.stored(path);
       const auto magnitudes = file.numbers(path, "magnitudes");
